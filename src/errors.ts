@@ -1,0 +1,41 @@
+/**
+ * Every error a user can meet: a code that never changes meaning, an exit code, what was found,
+ * what was expected, and the next step. Constructors are sorted by exit code, then by code.
+ */
+
+export const exitCodes = {
+  unexpected: 1,
+  usage: 2,
+  model: 3,
+  numeric: 4,
+  metric: 5,
+  budget: 6,
+  runtime: 7,
+  partial: 68,
+  interrupted: 130,
+} as const
+
+export type ExitKind = keyof typeof exitCodes
+
+export class AttncError extends Error {
+  readonly suggestions: readonly string[]
+  /** oclif reads the exit code here. */
+  readonly oclif: { readonly exit: number }
+
+  constructor(
+    readonly code: string,
+    readonly kind: ExitKind,
+    message: string,
+    options: { readonly suggestions?: readonly string[]; readonly cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'AttncError'
+    this.suggestions = options.suggestions ?? []
+    this.oclif = { exit: exitCodes[kind] }
+  }
+}
+
+/** A broken invariant of attnc itself. */
+export class InternalError extends Error {
+  override readonly name = 'InternalError'
+}

@@ -1,0 +1,250 @@
+/**
+ * Transactional changes: a journal of inverse steps lets a failed edit leave the graph as it was.
+ * The verbs are the only code that mutates a graph once it is imported.
+ */
+import type { DataType } from '../onnx/data-type.js'
+import type { Tensor } from '../onnx/tensor.js'
+import { type Attribute, type Graph, Node, type TensorType, type Use, Value } from './graph.js'
+
+export interface NodeSpec {
+  readonly op: string
+  readonly domain?: string
+  readonly name?: string
+  readonly overload?: string
+  readonly inputs: readonly (Value | undefined)[]
+  /** Names of the outputs; made unique. undefined leaves an optional output out. */
+  readonly outputs: readonly (string | undefined)[]
+  readonly attributes?: Readonly<Record<string, Attribute>>
+  /** The node stands before this one in the order; the end of the graph when absent. */
+  readonly before?: Node | undefined
+}
+
+export class GraphEdit {
+  private readonly journal: (() => void)[] = []
+
+  constructor(
+    readonly graph: Graph,
+    readonly label: string,
+  ) {}
+
+  /** Adds a node of one output and returns that output. */
+  add(
+    op: string,
+    inputs: readonly (Value | undefined)[],
+    options: Omit<NodeSpec, 'op' | 'inputs' | 'outputs'> & { readonly output?: string } = {},
+  ): Value {
+    const { output, ...rest } = options
+    const node = this.addNode({ op, inputs, outputs: [output ?? `${this.label}/${op}`], ...rest })
+    return node.outputs[0] as Value
+  }
+
+  addNode(spec: NodeSpec): Node {
+    const { graph } = this
+    const name = spec.name ?? spec.outputs.find((output) => output) ?? spec.op
+    const node = new Node(
+      graph.model.nextNodeId(),
+      graph,
+      spec.op,
+      spec.domain ?? '',
+      name,
+      spec.overload,
+    )
+    node.origin = this.label
+    for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
+      node.attributes.set(key, attribute)
+    spec.inputs.forEach((value, index) => {
+      node.inputs.push(value)
+      value?.uses.add({ node, index })
+    })
+    for (const output of spec.outputs) {
+      const value = output === undefined ? undefined : this.newValue(output)
+      if (value) value.producer = node
+      node.outputs.push(value)
+    }
+    this.placeBefore(node, spec.before)
+    this.journal.push(() => {
+      this.unlink(node)
+      for (const value of node.outputs) if (value) graph.values.delete(value.name)
+    })
+    return node
+  }
+
+  /** A new initializer. */
+  constant(tensor: Tensor, name = `${this.label}/constant`): Value {
+    const value = this.newValue(name)
+    value.constant = tensor
+    value.type = { dataType: tensor.dataType, dims: tensor.dims }
+    this.journal.push(() => this.graph.values.delete(value.name))
+    return value
+  }
+
+  /** A new graph input. */
+  addInput(name: string, dataType: DataType, dims: TensorType['dims']): Value {
+    const value = this.newValue(name)
+    value.type = { dataType, dims }
+    this.graph.inputs.push(value)
+    this.journal.push(() => {
+      this.graph.inputs.splice(this.graph.inputs.indexOf(value), 1)
+      this.graph.values.delete(value.name)
+    })
+    return value
+  }
+
+  setConstant(value: Value, tensor: Tensor): void {
+    const { constant, type } = value
+    value.constant = tensor
+    value.type = { dataType: tensor.dataType, dims: tensor.dims }
+    this.journal.push(() => {
+      value.constant = constant
+      value.type = type
+    })
+  }
+
+  setType(value: Value, type: TensorType | undefined): void {
+    const before = value.type
+    value.type = type
+    this.journal.push(() => {
+      value.type = before
+    })
+  }
+
+  /** Sets an attribute, or removes it when `attribute` is undefined. */
+  setAttribute(node: Node, name: string, attribute: Attribute | undefined): void {
+    const before = node.attributes.get(name)
+    if (attribute) node.attributes.set(name, attribute)
+    else node.attributes.delete(name)
+    this.journal.push(() => {
+      if (before) node.attributes.set(name, before)
+      else node.attributes.delete(name)
+    })
+  }
+
+  setInput(node: Node, index: number, value: Value | undefined): void {
+    const before = node.inputs[index]
+    this.relink(node, index, value)
+    this.journal.push(() => this.relink(node, index, before))
+  }
+
+  /** Every reader of `from` (those that `where` accepts) reads `to`; graph outputs keep their names. */
+  replaceUses(from: Value, to: Value, where: (use: Use) => boolean = () => true): void {
+    for (const use of [...from.uses]) if (where(use)) this.setInput(use.node, use.index, to)
+  }
+
+  /** Makes `value` a graph output, under its own name. */
+  expose(value: Value): void {
+    if (value.isGraphOutput) return
+    this.graph.outputs.push(value)
+    this.journal.push(() => {
+      this.graph.outputs.splice(this.graph.outputs.indexOf(value), 1)
+    })
+  }
+
+  /** Takes a graph output away (the value stays). */
+  hide(value: Value): void {
+    const at = this.graph.outputs.indexOf(value)
+    if (at < 0) return
+    this.graph.outputs.splice(at, 1)
+    this.journal.push(() => {
+      this.graph.outputs.splice(at, 0, value)
+    })
+  }
+
+  /** Removes a node. Its outputs must be unread: the error says by whom they are read. */
+  erase(node: Node): void {
+    for (const output of node.outputs) {
+      if (!output) continue
+      const reader = [...output.uses][0]
+      if (reader || output.isGraphOutput)
+        throw new Error(
+          `Cannot erase node "${node.label}": its output "${output.name}" is read by ${
+            reader ? `node "${reader.node.label}"` : 'the graph, as an output'
+          }.`,
+        )
+    }
+    const order = [...this.graph.nodesById.values()]
+    const next = order[order.indexOf(node) + 1]
+    this.unlink(node)
+    for (const value of node.outputs) if (value) this.graph.values.delete(value.name)
+    this.journal.push(() => {
+      for (const value of node.outputs) if (value) this.graph.values.set(value.name, value)
+      for (const [index, value] of node.inputs.entries()) value?.uses.add({ node, index })
+      this.placeBefore(node, next)
+    })
+  }
+
+  /** Removes an initializer that nothing reads. */
+  eraseConstant(value: Value): void {
+    if (value.uses.size > 0 || value.isGraphOutput || value.producer) return
+    this.graph.values.delete(value.name)
+    this.journal.push(() => this.graph.values.set(value.name, value))
+  }
+
+  rollBack(): void {
+    while (this.journal.length > 0) this.journal.pop()?.()
+  }
+
+  private newValue(name: string): Value {
+    let unique = name
+    for (let n = 1; this.graph.findValue(unique) || this.isUsedInside(unique); n++)
+      unique = `${name}_${n}`
+    const value = new Value(unique, this.graph)
+    this.graph.values.set(unique, value)
+    return value
+  }
+
+  /** A new outer name must not be shadowed by, or collide with, one of an inner graph. */
+  private isUsedInside(_name: string): boolean {
+    return false
+  }
+
+  private relink(node: Node, index: number, value: Value | undefined): void {
+    const before = node.inputs[index]
+    if (before)
+      for (const use of before.uses)
+        if (use.node === node && use.index === index) before.uses.delete(use)
+    while (node.inputs.length <= index) node.inputs.push(undefined)
+    node.inputs[index] = value
+    value?.uses.add({ node, index })
+  }
+
+  private unlink(node: Node): void {
+    this.graph.nodesById.delete(node.id)
+    node.inputs.forEach((value, index) => {
+      if (!value) return
+      for (const use of value.uses)
+        if (use.node === node && use.index === index) value.uses.delete(use)
+    })
+  }
+
+  private placeBefore(node: Node, next: Node | undefined): void {
+    const { nodesById } = this.graph
+    if (!next || !nodesById.has(next.id)) {
+      nodesById.set(node.id, node)
+      return
+    }
+    const all = [...nodesById]
+    nodesById.clear()
+    for (const [id, each] of all) {
+      if (each === next) nodesById.set(node.id, node)
+      nodesById.set(id, each)
+    }
+  }
+}
+
+/**
+ * Runs `change` on `graph`. If it throws, everything it did is undone and the error goes on.
+ * Law-checking is the caller's choice (check.ts), as it costs a walk over the model.
+ */
+export function edit<Result>(
+  graph: Graph,
+  label: string,
+  change: (edit: GraphEdit) => Result,
+): Result {
+  const transaction = new GraphEdit(graph, label)
+  try {
+    return change(transaction)
+  } catch (error) {
+    transaction.rollBack()
+    throw error
+  }
+}
