@@ -1,0 +1,259 @@
+/**
+ * Runs the axis rules over a graph and keeps what they found: the axes of every value, where axes
+ * are contracted, and what stands in the way. Values are visited once, in order; structure that
+ * turns up later refines what was joined before, as it lives in the axes (axis.ts).
+ */
+import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
+import { inferShapes, type ShapeInfo } from '../shape/infer.js'
+import { Axis, childrenOf, leastCommonMultiple, leavesOf } from './axis.js'
+import type { AxisRule, Operand, RuleContext } from './rule.js'
+import { findAxisRule } from './rules/index.js'
+import { matchProducts, productOf, sumOf, unify } from './unify.js'
+
+/** Axes that are multiplied and summed away at a node. */
+export interface Contraction {
+  readonly node: Node
+  readonly operands: readonly (Operand & { readonly what: Axis })[]
+}
+
+/** An axis of a constant, as one reader of it sees it. */
+export interface ConstantAxes {
+  readonly value: Value
+  /** Set where each reader has a copy of its own: vectors that exporters share between layers. */
+  readonly use: { readonly node: Node; readonly index: number } | undefined
+  readonly axes: readonly Axis[]
+}
+
+export class AxisAnalysis {
+  readonly contractions: Contraction[] = []
+  /** Nodes without a rule, or whose shapes are not known. */
+  readonly unrecognised: { readonly node: Node; readonly reason: string }[] = []
+  /** Axes that a rule named at a node: heads and head sizes of fused attention. */
+  readonly recorded = new Map<Node, Readonly<Record<string, Axis>>>()
+  private readonly byValue = new Map<Value, readonly Axis[]>()
+  private readonly byUse = new Map<string, ConstantAxes>()
+  private readonly constants = new Set<Value>()
+
+  constructor(
+    readonly graph: Graph,
+    readonly shapes: ShapeInfo,
+  ) {
+    this.findConstants()
+    for (const node of graph.nodes()) this.relate(node)
+    this.settle()
+  }
+
+  /** Axes of a value; undefined where its rank is not known. */
+  axes(value: Value): readonly Axis[] | undefined {
+    const known = this.byValue.get(value)
+    if (known) return known
+    const axes = this.shapes.dims(value)?.map((size) => new Axis(size))
+    if (axes) this.byValue.set(value, axes)
+    return axes
+  }
+
+  /** Axes of an input slot. A constant vector read in several places is a vector of each place. */
+  inputAxes(node: Node, index: number): readonly Axis[] | undefined {
+    const value = node.inputs[index]
+    if (!value) return undefined
+    if (!isSharedVector(value)) return this.axes(value)
+    const key = `${node.id}:${index}`
+    const known = this.byUse.get(key)
+    if (known) return known.axes
+    const axes = this.shapes.dims(value)?.map((size) => new Axis(size))
+    if (axes) this.byUse.set(key, { value, use: { node, index }, axes })
+    return axes
+  }
+
+  /** Whether a value is the same in every run. */
+  isConstant(value: Value): boolean {
+    return this.constants.has(value)
+  }
+
+  /** Every constant with its axes, per reader where readers differ. */
+  *constantAxes(): IterableIterator<ConstantAxes> {
+    for (const [value, axes] of this.byValue)
+      if (value.constant && !isSharedVector(value)) yield { value, use: undefined, axes }
+    yield* this.byUse.values()
+  }
+
+  /** Values with axes that are not constants. */
+  *valueAxes(): IterableIterator<readonly [Value, readonly Axis[]]> {
+    for (const [value, axes] of this.byValue) if (!value.constant) yield [value, axes]
+  }
+
+  private findConstants(): void {
+    for (const value of this.graph.values.values()) if (value.constant) this.constants.add(value)
+    for (const node of this.graph.nodes()) {
+      if (node.attributes.size > 0 && [...innerGraphs(node)].length > 0) continue
+      if (node.op.startsWith('Random')) continue
+      if (node.inputs.every((input) => !input || this.constants.has(input)))
+        for (const output of node.outputs) if (output) this.constants.add(output)
+    }
+  }
+
+  private relate(node: Node): void {
+    const context = this.contextOf(node)
+    const rule = findAxisRule(node)
+    if (!rule) return this.giveUp(node, context, `operator ${operatorName(node)} has no axis rule`)
+    const unknown = [...node.inputs, ...node.outputs].find(
+      (value) => value && !this.shapes.dims(value),
+    )
+    if (unknown) return this.giveUp(node, context, `the rank of "${unknown.name}" is not known`)
+    this.applyRule(rule, node, context)
+  }
+
+  private applyRule(rule: AxisRule, node: Node, context: RuleContext): void {
+    rule.relate(context)
+    for (const inner of innerGraphs(node)) this.blockCaptures(inner, node)
+  }
+
+  private giveUp(node: Node, context: RuleContext, reason: string): void {
+    this.unrecognised.push({ node, reason })
+    context.blockAll(reason)
+    for (const inner of innerGraphs(node)) this.blockCaptures(inner, node)
+  }
+
+  private blockCaptures(inner: Graph, holder: Node): void {
+    for (const node of inner.nodes()) {
+      for (const value of node.inputs)
+        if (value && value.graph === this.graph)
+          for (const axis of this.axes(value) ?? [])
+            axis.block(holder, `read inside the graph of ${holder.op}`)
+      for (const deeper of innerGraphs(node)) this.blockCaptures(deeper, holder)
+    }
+  }
+
+  private contextOf(node: Node): RuleContext {
+    const analysis = this
+    const join = (left: Axis | undefined, right: Axis | undefined): void => {
+      if (left && right) unify(left, right, node)
+    }
+    return {
+      node,
+      shapes: this.shapes,
+      input: (index) => analysis.inputAxes(node, index),
+      output: (index) => {
+        const value = node.outputs[index]
+        return value && analysis.axes(value)
+      },
+      isConstant: (index) => {
+        const value = node.inputs[index]
+        return value !== undefined && analysis.constants.has(value)
+      },
+      newAxis: (size) => new Axis(size),
+      unify: join,
+      unifyProducts: (left, right) => {
+        matchProducts(left, right, node)
+      },
+      unifyParts(whole, parts) {
+        const axes = parts.map((factors) => productOf(factors))
+        join(sumOf(axes, whole.size), whole)
+      },
+      record: (axes) => {
+        analysis.recorded.set(node, axes)
+      },
+      contract(operands) {
+        const known = operands.flatMap((operand) => {
+          const what = analysis.inputAxes(node, operand.input)?.[operand.axis]
+          return what ? [{ ...operand, what }] : []
+        })
+        for (const operand of known) join(known[0]?.what, operand.what)
+        if (known.length > 0) analysis.contractions.push({ node, operands: known })
+      },
+      blocks(derived, of, block) {
+        if (!derived || !of || derived.size.isOne) return
+        of.root.granularity = leastCommonMultiple(of.root.granularity, block)
+        if (derived.root.structure) derived.block(node, 'is a block axis twice')
+        else derived.root.structure = { kind: 'blocks', of, block }
+      },
+      packed(bytes, of, perByte) {
+        if (!bytes || !of || perByte === 1) return join(bytes, of)
+        if (bytes.root.structure) bytes.block(node, 'is packed twice')
+        else bytes.root.structure = { kind: 'packed', of, perByte }
+      },
+      mark: (axis, mark) => {
+        axis?.root.marks.add(mark)
+      },
+      entangle: (axis, text) => axis?.entangle(node, text),
+      block: (axis, text) => axis?.block(node, text),
+      blockAll(text) {
+        for (const index of node.inputs.keys())
+          for (const axis of analysis.inputAxes(node, index) ?? []) axis.block(node, text)
+        for (const output of node.outputs)
+          if (output) for (const axis of analysis.axes(output) ?? []) axis.block(node, text)
+      },
+    }
+  }
+
+  /** Notes made on an axis before it was taken apart hold for all its leaves. */
+  private settle(): void {
+    const all = new Set<Axis>()
+    const collect = (axis: Axis): void => {
+      const root = axis.root
+      if (all.has(root)) return
+      all.add(root)
+      if (root.structure) for (const child of childrenOf(root.structure)) collect(child)
+    }
+    for (const axes of this.byValue.values()) axes.forEach(collect)
+    for (const { axes } of this.byUse.values()) axes.forEach(collect)
+    for (const axis of all) {
+      if (!axis.structure) continue
+      if (axis.granularity > 1) spreadGranularity(axis, axis.granularity)
+      for (const leaf of leavesOf(axis)) {
+        for (const reason of axis.blocked)
+          if (!leaf.blocked.includes(reason)) leaf.blocked.push(reason)
+        for (const reason of axis.entangled)
+          if (!leaf.entangled.includes(reason)) leaf.entangled.push(reason)
+        for (const mark of axis.marks) leaf.marks.add(mark)
+      }
+    }
+  }
+}
+
+/**
+ * Removal in aligned runs of `block` members of `axis`, said of its leaves: a leaf whose members are
+ * runs of whole blocks is free, one whose members are shorter goes several at a time.
+ */
+function spreadGranularity(axis: Axis, block: number): void {
+  const { structure } = axis.root
+  if (!structure) {
+    const leaf = axis.root
+    const size = leaf.size.value
+    if (size === undefined || size % block !== 0)
+      leaf.block(undefined, `${leaf.size} members don't make whole blocks of ${block}`)
+    else leaf.granularity = Math.max(leaf.granularity, block)
+    return
+  }
+  if (structure.kind === 'sum') {
+    for (const part of structure.parts) spreadGranularity(part, block)
+    return
+  }
+  if (structure.kind === 'packed') return spreadGranularity(structure.of, block * structure.perByte)
+  if (structure.kind === 'blocks') return spreadGranularity(structure.of, block * structure.block)
+  let inner = 1
+  for (const factor of structure.factors.toReversed()) {
+    const size = factor.size.value
+    if (size === undefined) return
+    if (inner % block !== 0) {
+      if (block % inner === 0) spreadGranularity(factor, block / inner)
+      else
+        for (const leaf of leavesOf(factor)) leaf.block(undefined, `blocks of ${block} don't fit`)
+    }
+    inner *= size
+  }
+}
+
+/** Exporters store equal vectors once: each reader's slice is its own. Matrices are shared on purpose. */
+const isSharedVector = (value: Value): boolean =>
+  value.constant !== undefined &&
+  value.uses.size > 1 &&
+  value.constant.dims.filter((dim) => dim > 1).length <= 1
+
+export const operatorName = (node: Node): string =>
+  node.domain ? `${node.domain}.${node.op}` : node.op
+
+/** Shapes and axes of a graph. */
+export function analyseAxes(graph: Graph, shapes: ShapeInfo = inferShapes(graph)): AxisAnalysis {
+  return new AxisAnalysis(graph, shapes)
+}

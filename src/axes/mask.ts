@@ -1,0 +1,82 @@
+/**
+ * The dense model with members' contributions set to zero where they are summed: the meaning that a
+ * removal must keep. Used to check slices, and to try a plan without changing any shape.
+ */
+import type { GraphEdit } from '../graph/edit.js'
+import type { Node, Value } from '../graph/graph.js'
+import { type DataType, isFloating } from '../onnx/data-type.js'
+import { type Tensor, tensorFromBytes } from '../onnx/tensor.js'
+import type { AxisAnalysis } from './analysis.js'
+import type { Axis } from './axis.js'
+import { Removal } from './removal.js'
+
+/** Multiplies, before every contraction of a touched axis, the members that go by zero. */
+export function maskMembers(
+  edit: GraphEdit,
+  analysis: AxisAnalysis,
+  keep: ReadonlyMap<Axis, readonly number[]>,
+): void {
+  const removal = new Removal(
+    new Map([...keep].filter(([leaf, members]) => members.length < (leaf.size.value ?? 0))),
+  )
+  for (const { node, operands } of analysis.contractions) {
+    const operand =
+      operands.find(({ input }) => {
+        const value = node.inputs[input]
+        return value && !analysis.isConstant(value)
+      }) ?? operands[0]
+    const kept = operand && removal.kept(operand.what)
+    if (!operand || !kept) continue
+    const place = floatingSource(analysis, node, operand.input)
+    const value = place?.node.inputs[place.index]
+    const rank = value && analysis.axes(value)?.length
+    const type = value && analysis.shapes.dataType(value)
+    if (!place || !value || rank === undefined || !type) continue
+    const mask = edit.constant(
+      maskTensor(type, operand.what.size.value as number, kept, rank - operand.axis - 1),
+      `${node.label}/kept`,
+    )
+    const masked = edit.add('Mul', [value, mask], {
+      output: `${value.name}/masked`,
+      before: place.node,
+    })
+    edit.setInput(place.node, place.index, masked)
+  }
+}
+
+/** Quantised data is masked before it is quantised: its range then is that of the sliced model. */
+function floatingSource(
+  analysis: AxisAnalysis,
+  node: Node,
+  index: number,
+): { node: Node; index: number } | undefined {
+  const value: Value | undefined = node.inputs[index]
+  if (!value) return undefined
+  const type = analysis.shapes.dataType(value)
+  const { producer } = value
+  const isQuantiser = producer?.op === 'QuantizeLinear' || producer?.op === 'DynamicQuantizeLinear'
+  const isDequantiser = producer?.op === 'DequantizeLinear'
+  if (producer && (isQuantiser || isDequantiser || (type && !isFloating(type))))
+    return floatingSource(analysis, producer, 0)
+  return type && isFloating(type) ? { node, index } : undefined
+}
+
+const ones: Partial<Record<DataType, readonly number[]>> = {
+  float32: [0, 0, 0x80, 0x3f],
+  float16: [0, 0x3c],
+  bfloat16: [0x80, 0x3f],
+  float64: [0, 0, 0, 0, 0, 0, 0xf0, 0x3f],
+}
+
+/** [size, 1 …] with ones at the kept members. */
+function maskTensor(
+  type: DataType,
+  size: number,
+  kept: readonly number[],
+  trailing: number,
+): Tensor {
+  const one = ones[type] ?? []
+  const bytes = new Uint8Array(size * one.length)
+  for (const member of kept) bytes.set(one, member * one.length)
+  return tensorFromBytes(type, [size, ...Array<number>(trailing).fill(1)], bytes)
+}

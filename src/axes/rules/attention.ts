@@ -1,0 +1,330 @@
+/**
+ * Fused attention operators: their documented packings say how hidden axes are made of heads and
+ * head sizes, their attributes state the counts. Query head h belongs to key-value head floor(h / G).
+ * What the axes are is recorded for the reading of roles.
+ */
+import { intAttribute, intsAttribute, type Node } from '../../graph/graph.js'
+import { Size } from '../../shape/symbolic.js'
+import type { Axis } from '../axis.js'
+import type { AxisRule, RewriteContext, RuleContext } from '../rule.js'
+
+/** Factors of an attention: queries are [keyValueHeads, groups, headSize]. */
+interface Factors {
+  readonly keyValueHeads: Axis
+  readonly groups: Axis
+  readonly headSize: Axis
+  readonly valueHeadSize: Axis
+}
+
+function newFactors(
+  context: RuleContext,
+  sizes: { heads: number; keyValueHeads: number; headSize: Size; valueHeadSize: Size },
+): Factors {
+  const factors = {
+    keyValueHeads: context.newAxis(Size.of(sizes.keyValueHeads)),
+    groups: context.newAxis(Size.of(sizes.heads / sizes.keyValueHeads)),
+    headSize: context.newAxis(sizes.headSize),
+    valueHeadSize: context.newAxis(sizes.valueHeadSize),
+  }
+  context.record({ ...factors })
+  return factors
+}
+
+const queryHeads = (f: Factors): Axis[] => [f.keyValueHeads, f.groups]
+const queryFactors = (f: Factors): Axis[] => [...queryHeads(f), f.headSize]
+const keyFactors = (f: Factors): Axis[] => [f.keyValueHeads, f.headSize]
+const valueFactors = (f: Factors): Axis[] => [f.keyValueHeads, f.valueHeadSize]
+const resultFactors = (f: Factors): Axis[] => [...queryHeads(f), f.valueHeadSize]
+
+/** A tensor given as [batch, sequence, heads·size] or [batch, heads, sequence, size]. */
+function relateHeads(
+  context: RuleContext,
+  axes: readonly Axis[] | undefined,
+  factors: readonly Axis[],
+): void {
+  if (axes?.length === 3) context.unifyProducts([axes[2] as Axis], factors)
+  if (axes?.length !== 4) return
+  context.unifyProducts([axes[1] as Axis], factors.slice(0, -1))
+  context.unify(axes[3], factors.at(-1))
+}
+
+/** A bias or mask that broadcasts to [batch, heads, queries, keys]. */
+function relateScoresLike(
+  context: RuleContext,
+  axes: readonly Axis[] | undefined,
+  factors: Factors,
+): void {
+  const heads = axes?.at(-3)
+  if (axes && axes.length >= 3 && heads && !heads.size.isOne)
+    context.unifyProducts([heads], queryHeads(factors))
+}
+
+function relateSequence(context: RuleContext): void {
+  const from = context.input(0) ?? []
+  const to = context.output(0) ?? []
+  context.unify(from[0], to[0])
+  if (from.length === to.length && from.length === 3) context.unify(from[1], to[1])
+  if (from.length === to.length && from.length === 4) context.unify(from[2], to[2])
+}
+
+const FIXED = 'the fused operator fixes the head size'
+
+function setCounts(context: RewriteContext, heads: string, keyValueHeads?: string): void {
+  const axes = context.recorded()
+  const groups = axes?.['groups']
+  const keyValue = axes?.['keyValueHeads']
+  if (!groups || !keyValue) return
+  const left = context.sizeOf(keyValue).value ?? 1
+  if (context.node.attributes.has(heads))
+    context.setInt(heads, left * (context.sizeOf(groups).value ?? 1))
+  if (keyValueHeads && context.node.attributes.has(keyValueHeads))
+    context.setInt(keyValueHeads, left)
+}
+
+/** The scale is 1/√headSize unless it is stated: state it before the head size changes. */
+function keepScale(context: RewriteContext): void {
+  const headSize = context.recorded()?.['headSize']
+  const before = headSize?.size.value
+  if (!headSize || before === undefined || context.sizeOf(headSize).value === before) return
+  const stated = context.node.attributes.get('scale')
+  if (stated?.kind === 'float' && stated.value !== 0) return
+  context.setFloat('scale', 1 / Math.sqrt(before))
+}
+
+/** Q [B, S, D] (or packed), K, V, bias, padding mask, attention bias, past key, past value. */
+const multiHeadAttention: AxisRule = {
+  relate(context) {
+    const heads = intAttribute(context.node, 'num_heads', 1)
+    const query = context.input(0) ?? []
+    const key = context.input(1)
+    const value = context.input(2)
+    if (query.length === 5 || key?.length === 5) return packedMultiHead(context, heads)
+    const headSize = (query.at(-1) as Axis).size.divideExact(Size.of(heads))
+    const valueWidth =
+      value?.length === 4 ? value[3]?.size : value?.at(-1)?.size.divideExact(Size.of(heads))
+    if (!headSize || !valueWidth) return context.blockAll('the head size is not known')
+    const factors = newFactors(context, {
+      heads,
+      keyValueHeads: heads,
+      headSize,
+      valueHeadSize: valueWidth,
+    })
+    relateHeads(context, query, queryFactors(factors))
+    relateHeads(context, key, keyFactors(factors))
+    relateHeads(context, value, valueFactors(factors))
+    relateBias(context, 3, factors)
+    relateScoresLike(context, context.input(5), factors)
+    relateHeads(context, context.input(6), keyFactors(factors))
+    relateHeads(context, context.input(7), valueFactors(factors))
+    relateHeads(context, context.output(0), resultFactors(factors))
+    relateHeads(context, context.output(1), keyFactors(factors))
+    relateHeads(context, context.output(2), valueFactors(factors))
+    relateScoresLike(context, context.output(3), factors)
+    relateSequence(context)
+    context.contract([{ input: 0, axis: query.length - 1 }])
+  },
+  rewrite(context) {
+    setCounts(context, 'num_heads')
+    keepScale(context)
+  },
+}
+
+/** One bias for the three projections, laid end to end. */
+function relateBias(context: RuleContext, input: number, factors: Factors): void {
+  const bias = context.input(input)?.[0]
+  if (!bias) return
+  const parts = [queryFactors(factors), keyFactors(factors), valueFactors(factors)]
+  context.unifyParts(bias, parts)
+}
+
+/** [B, S, heads, 3, size], or a query beside [B, T, heads, 2, size]. */
+function packedMultiHead(context: RuleContext, heads: number): void {
+  const packed = context.input(0)?.length === 5 ? context.input(0) : context.input(1)
+  const headSize = packed?.[4]?.size
+  if (!packed || !headSize) return
+  const factors = newFactors(context, {
+    heads,
+    keyValueHeads: heads,
+    headSize,
+    valueHeadSize: headSize,
+  })
+  context.unify(factors.headSize, factors.valueHeadSize)
+  context.unifyProducts([packed[2] as Axis], queryHeads(factors))
+  context.unify(packed[4], factors.headSize)
+  context.block(packed[3], 'queries, keys and values are packed in it')
+  relateHeads(context, context.input(0), queryFactors(factors))
+  relateBias(context, 3, factors)
+  relateScoresLike(context, context.input(5), factors)
+  relateHeads(context, context.output(0), resultFactors(factors))
+  context.block(factors.headSize, FIXED)
+}
+
+/** Q [B, S, H·d] (or Q, K and V in one), K, V, past key, past value, …, attention bias, head sink. */
+const groupQueryAttention: AxisRule = {
+  relate(context) {
+    const { node } = context
+    const heads = intAttribute(node, 'num_heads', 1)
+    const keyValueHeads = intAttribute(node, 'kv_num_heads', heads)
+    const query = context.input(0) ?? []
+    const isPacked = !node.inputs[1]
+    const total = isPacked ? heads + 2 * keyValueHeads : heads
+    const headSize = (query.at(-1) as Axis).size.divideExact(Size.of(total))
+    if (!headSize) return context.blockAll('the head size is not known')
+    const factors = newFactors(context, { heads, keyValueHeads, headSize, valueHeadSize: headSize })
+    context.unify(factors.headSize, factors.valueHeadSize)
+    if (isPacked)
+      context.unifyParts(query.at(-1) as Axis, [
+        queryFactors(factors),
+        keyFactors(factors),
+        valueFactors(factors),
+      ])
+    else relateHeads(context, query, queryFactors(factors))
+    relateHeads(context, context.input(1), keyFactors(factors))
+    relateHeads(context, context.input(2), valueFactors(factors))
+    relateHeads(context, context.input(3), keyFactors(factors))
+    relateHeads(context, context.input(4), valueFactors(factors))
+    relateScoresLike(context, context.input(10), factors)
+    const sink = context.input(11)?.[0]
+    if (sink) context.unifyProducts([sink], queryHeads(factors))
+    relateHeads(context, context.output(0), resultFactors(factors))
+    relateHeads(context, context.output(1), keyFactors(factors))
+    relateHeads(context, context.output(2), valueFactors(factors))
+    relateSequence(context)
+    context.block(factors.headSize, FIXED)
+  },
+  rewrite: (context) => setCounts(context, 'num_heads', 'kv_num_heads'),
+}
+
+/** X [B, S, D], one weight [D, Q | K | V], one bias, mask, past [2, B, H, P, d], attention bias. */
+const packedWeightAttention: AxisRule = {
+  relate(context) {
+    const { node } = context
+    const heads = intAttribute(node, 'num_heads', 1)
+    const columns = context.input(1)?.[1]
+    const input = context.input(0) ?? []
+    if (!columns) return context.blockAll('the weight is not given')
+    const total = columns.size.value ?? 0
+    const [q = total / 3, , v = total / 3] = intsAttribute(node, 'qkv_hidden_sizes') ?? []
+    const factors = newFactors(context, {
+      heads,
+      keyValueHeads: heads,
+      headSize: Size.of(q / heads),
+      valueHeadSize: Size.of(v / heads),
+    })
+    context.contract([
+      { input: 0, axis: input.length - 1 },
+      { input: 1, axis: 0 },
+    ])
+    context.mark(columns, 'projected')
+    context.unifyParts(columns, [queryFactors(factors), keyFactors(factors), valueFactors(factors)])
+    relateBias(context, 2, factors)
+    for (const past of [context.input(4), context.output(1)]) {
+      context.unifyProducts(past?.[2] ? [past[2]] : [], past?.[2] ? queryHeads(factors) : [])
+      context.unify(past?.[4], factors.headSize)
+    }
+    relateScoresLike(context, context.input(5), factors)
+    relateHeads(context, context.output(0), resultFactors(factors))
+    relateSequence(context)
+    context.block(factors.headSize, FIXED)
+    context.block(factors.valueHeadSize, FIXED)
+  },
+  rewrite(context) {
+    setCounts(context, 'num_heads')
+    const axes = context.recorded()
+    const [keyValueHeads, headSize, valueHeadSize] = [
+      axes?.['keyValueHeads'],
+      axes?.['headSize'],
+      axes?.['valueHeadSize'],
+    ]
+    if (!keyValueHeads || !headSize || !valueHeadSize) return
+    const heads = context.sizeOf(keyValueHeads).value ?? 0
+    const [q, v] = [heads * (headSize.size.value ?? 0), heads * (valueHeadSize.size.value ?? 0)]
+    // Without the sizes the operator takes a third of the input's width.
+    context.setInts('qkv_hidden_sizes', [q, q, v])
+  },
+}
+
+/** ai.onnx Attention: [B, S, H·d] with the counts as attributes, or [B, H, S, d]. */
+const standardAttention: AxisRule = {
+  relate(context) {
+    const { node } = context
+    const [query = [], key = [], value = []] = [
+      context.input(0),
+      context.input(1),
+      context.input(2),
+    ]
+    const count = (axes: readonly Axis[], attribute: string): number | undefined =>
+      axes.length === 4 ? axes[1]?.size.value : intAttribute(node, attribute)
+    const heads = count(query, 'q_num_heads')
+    const keyValueHeads = count(key, 'kv_num_heads')
+    if (!heads || !keyValueHeads) return context.blockAll('the number of heads is not known')
+    const sizeOfHead = (axes: readonly Axis[], by: number): Size | undefined =>
+      axes.length === 4 ? axes[3]?.size : axes.at(-1)?.size.divideExact(Size.of(by))
+    const headSize = sizeOfHead(query, heads)
+    const valueHeadSize = sizeOfHead(value, keyValueHeads)
+    if (!headSize || !valueHeadSize) return context.blockAll('the head size is not known')
+    const factors = newFactors(context, { heads, keyValueHeads, headSize, valueHeadSize })
+    relateHeads(context, query, queryFactors(factors))
+    relateHeads(context, key, keyFactors(factors))
+    relateHeads(context, value, valueFactors(factors))
+    relateScoresLike(context, context.input(3), factors)
+    relateHeads(context, context.input(4), keyFactors(factors))
+    relateHeads(context, context.input(5), valueFactors(factors))
+    relateHeads(context, context.output(0), resultFactors(factors))
+    relateHeads(context, context.output(1), keyFactors(factors))
+    relateHeads(context, context.output(2), valueFactors(factors))
+    relateScoresLike(context, context.output(3), factors)
+    relateSequence(context)
+    context.contract([{ input: 0, axis: query.length - 1 }])
+  },
+  rewrite(context) {
+    setCounts(context, 'q_num_heads', 'kv_num_heads')
+    keepScale(context)
+  },
+}
+
+/** Turns pairs inside a head; heads pass. Tables [positions, size/2]. */
+const rotaryEmbedding: AxisRule = {
+  relate(context) {
+    const x = context.input(0) ?? []
+    const y = context.output(0) ?? []
+    for (const [index, axis] of x.entries()) context.unify(axis, y[index])
+    if (x.length === 4) return context.block(x[3], 'its members are turned in pairs')
+    const heads = rotaryHeads(context, x)
+    const headSize = heads && x[2]?.size.divideExact(Size.of(heads))
+    if (!heads || !headSize) return context.block(x[2], 'its heads are not known')
+    const factors = [context.newAxis(Size.of(heads)), context.newAxis(headSize)]
+    context.unifyProducts([x[2] as Axis], factors)
+    context.block(factors[1], 'its members are turned in pairs')
+    context.record({ heads: factors[0] as Axis })
+  },
+  rewrite(context) {
+    const heads = context.recorded()?.['heads']
+    const left = heads && context.sizeOf(heads).value
+    if (left !== undefined && intAttribute(context.node, 'num_heads', 0) > 0)
+      context.setInt('num_heads', left)
+  },
+}
+
+/** Heads of a rotary operator on [B, S, H·d]: stated, or from tables of half a head. */
+function rotaryHeads(context: RuleContext, x: readonly Axis[]): number | undefined {
+  const stated = intAttribute(context.node, 'num_heads', 0)
+  if (stated > 0) return stated
+  const table = context.input(context.node.domain === '' ? 1 : 2)?.at(-1)?.size.value
+  const width = x[2]?.size.value
+  return table && width ? width / (2 * table) : undefined
+}
+
+export const attentionRules: Readonly<Record<string, AxisRule>> = {
+  Attention: standardAttention,
+  RotaryEmbedding: rotaryEmbedding,
+  'com.microsoft.Attention': packedWeightAttention,
+  'com.microsoft.MultiHeadAttention': multiHeadAttention,
+  'com.microsoft.GroupQueryAttention': groupQueryAttention,
+  'com.microsoft.RotaryEmbedding': rotaryEmbedding,
+}
+
+export const isFusedAttention = (node: Node): boolean =>
+  node.op.endsWith('Attention') && findRuleName(node) in attentionRules
+
+const findRuleName = (node: Node): string => (node.domain ? `${node.domain}.${node.op}` : node.op)

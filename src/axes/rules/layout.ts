@@ -1,0 +1,358 @@
+/**
+ * Operators that move members without changing them: Reshape splits and merges axes and so introduces
+ * factors; Concat, Split and Slice make and take segments; Expand and Tile repeat.
+ */
+import { intAttribute, intsAttribute, stringAttribute } from '../../graph/graph.js'
+import { Size } from '../../shape/symbolic.js'
+import type { Axis } from '../axis.js'
+import { type AxisRule, fromFront, type RewriteContext, type RuleContext } from '../rule.js'
+import { segmentOf, sumOf } from '../unify.js'
+
+const transpose: AxisRule = {
+  relate(context) {
+    const from = context.input(0) ?? []
+    const to = context.output(0) ?? []
+    const order = intsAttribute(context.node, 'perm') ?? [...from.keys()].reverse()
+    for (const [index, source] of order.entries()) context.unify(from[source], to[index])
+  },
+}
+
+/** Members keep their order; only the factors are written differently. */
+const sameOrder: AxisRule = {
+  relate(context) {
+    context.unifyProducts(context.input(0) ?? [], context.output(0) ?? [])
+  },
+}
+
+/** The shape operand must say the output's sizes after the removal; -1 and 0 say them already. */
+export function rewriteShapeOperand(context: RewriteContext, input: number): void {
+  const now = context.computed(input)
+  const out = context.output(0)
+  if (!now || !out) return
+  const wanted = out.map((axis) => context.sizeOf(axis))
+  const offset = wanted.length - now.length
+  const changed = now.map((size, index) => {
+    const want = wanted[index + offset] as Size
+    if (!size || size.value === -1 || size.value === 0 || size.equals(want)) return undefined
+    return want
+  })
+  if (changed.some((size) => size)) context.setIntegers(input, changed)
+}
+
+const reshape: AxisRule = {
+  ...sameOrder,
+  rewrite(context) {
+    rewriteShapeOperand(context, 1)
+  },
+}
+
+/** Aligned at the right; a 1 becomes copies, and those are a factor of their own. */
+const expand: AxisRule = {
+  relate(context) {
+    const from = context.input(0) ?? []
+    const to = context.output(0) ?? []
+    for (const [index, target] of to.entries()) {
+      const source = from[from.length - to.length + index]
+      if (source?.size.equals(target.size)) context.unify(source, target)
+      else if (!source || source.size.isOne) context.mark(target, 'repeated')
+      else {
+        context.block(source, `is expanded to ${target.size}`)
+        context.block(target, `is expanded from ${source.size}`)
+      }
+    }
+  },
+  rewrite(context) {
+    // A 1 in the operand keeps what the input has.
+    const now = context.computed(1)
+    const out = context.output(0)
+    if (!now || !out) return
+    const offset = out.length - now.length
+    const changed = now.map((size, index) => {
+      const want = context.sizeOf(out[index + offset] as Axis)
+      return !size || size.isOne || size.equals(want) ? undefined : want
+    })
+    if (changed.some((size) => size)) context.setIntegers(1, changed)
+  },
+}
+
+/** n copies of an axis laid end to end: [copies, axis]. */
+const tile: AxisRule = {
+  relate(context) {
+    const from = context.input(0) ?? []
+    const to = context.output(0) ?? []
+    for (const [index, target] of to.entries()) {
+      const source = from[index]
+      if (!source) continue
+      const copies = target.size.divideExact(source.size)
+      if (source.size.equals(target.size)) context.unify(source, target)
+      else if (copies) {
+        const repeated = context.newAxis(copies)
+        context.mark(repeated, 'repeated')
+        context.unifyProducts([target], [repeated, source])
+      } else context.block(source, 'is tiled an unknown number of times')
+    }
+  },
+  rewrite(context) {
+    const now = context.computed(1)
+    const from = context.input(0)
+    const out = context.output(0)
+    if (!now || !from || !out) return
+    const changed = now.map((size, index) => {
+      const want = context
+        .sizeOf(out[index] as Axis)
+        .divideExact(context.sizeOf(from[index] as Axis))
+      return !size || !want || size.equals(want) ? undefined : want
+    })
+    if (changed.some((size) => size)) context.setIntegers(1, changed)
+  },
+}
+
+const concat: AxisRule = {
+  relate(context) {
+    const out = context.output(0) ?? []
+    const axis = fromFront(intAttribute(context.node, 'axis', 1), out.length)
+    const parts: Axis[] = []
+    for (const index of context.node.inputs.keys()) {
+      const input = context.input(index)
+      for (const [position, each] of (input ?? []).entries())
+        if (position === axis) parts.push(each)
+        else context.unify(each, out[position])
+    }
+    const target = out[axis]
+    if (target) context.unify(sumOf(parts, target.size), target)
+  },
+}
+
+/** Joins each output with its segment of the input's axis. */
+function relateSegments(context: RuleContext, axis: number, outputs: readonly number[]): void {
+  const from = context.input(0) ?? []
+  let start = Size.of(0)
+  for (const index of outputs) {
+    const to = context.output(index)
+    const target = to?.[axis]
+    if (!to || !target) continue
+    for (const [position, each] of from.entries())
+      if (position !== axis) context.unify(each, to[position])
+    relateSegment(context, from[axis] as Axis, target, start)
+    start = start.add(target.size)
+  }
+}
+
+function relateSegment(context: RuleContext, whole: Axis, part: Axis, start: Size): void {
+  const segment = segmentOf(whole, start, part.size)
+  if (segment) context.unify(segment, part)
+  else if (whole.size.value !== undefined) {
+    context.block(whole, `is cut at ${start} + ${part.size}, inside a factor`)
+    context.block(part, `is cut from ${whole.size} at ${start}, inside a factor`)
+  }
+}
+
+const split: AxisRule = {
+  relate(context) {
+    const axis = fromFront(intAttribute(context.node, 'axis', 0), context.input(0)?.length ?? 0)
+    relateSegments(context, axis, [...context.node.outputs.keys()])
+  },
+  rewrite(context) {
+    const axis = fromFront(intAttribute(context.node, 'axis', 0), context.input(0)?.length ?? 0)
+    const wanted = [...context.node.outputs.keys()].map((index) => {
+      const part = context.output(index)?.[axis]
+      return part && context.sizeOf(part)
+    })
+    const numbers = wanted.map((size) => size?.value)
+    const stated = intsAttribute(context.node, 'split')
+    if (stated) {
+      if (numbers.every((n) => n !== undefined)) context.setInts('split', numbers as number[])
+      return
+    }
+    const now = context.computed(1)
+    if (now) {
+      const changed = wanted.map((size, i) => (size && !now[i]?.equals(size) ? size : undefined))
+      if (changed.some((size) => size)) context.setIntegers(1, changed)
+      return
+    }
+    // Equal parts by the number of outputs: state the sizes once they differ.
+    if (new Set(numbers).size > 1) {
+      context.setIntegers(1, wanted)
+      context.removeAttribute('num_outputs')
+    }
+  },
+}
+
+interface SliceRange {
+  readonly axis: number
+  readonly start: number | undefined
+  readonly step: number
+}
+
+/** The ranges of a Slice, with starts counted from the front where that is known. */
+function sliceRanges(context: Pick<RuleContext, 'node' | 'shapes' | 'input'>): SliceRange[] {
+  const { node, shapes } = context
+  const rank = context.input(0)?.length ?? 0
+  const read = (input: number, attribute: string): (number | undefined)[] | undefined => {
+    const stated = intsAttribute(node, attribute)
+    if (stated) return [...stated]
+    const value = node.inputs[input]
+    return value && shapes.integers(value)?.elements.map((size) => size?.value)
+  }
+  const starts = read(1, 'starts') ?? []
+  const axes = read(3, 'axes')
+  const steps = read(4, 'steps')
+  const count =
+    starts.length || (node.inputs[1] ? (shapes.dims(node.inputs[1])?.[0]?.value ?? 0) : 0)
+  return Array.from({ length: count }, (_, index) => {
+    const axis = fromFront(axes ? (axes[index] ?? 0) : index, rank)
+    const size = context.input(0)?.[axis]?.size
+    const raw = starts[index]
+    const start =
+      raw === undefined || raw >= 0 ? raw : size?.value === undefined ? undefined : size.value + raw
+    return {
+      axis,
+      start: start === undefined ? undefined : Math.max(start, 0),
+      step: steps?.[index] ?? 1,
+    }
+  })
+}
+
+const slice: AxisRule = {
+  relate(context) {
+    const from = context.input(0) ?? []
+    const to = context.output(0) ?? []
+    const ranges = new Map(sliceRanges(context).map((range) => [range.axis, range]))
+    for (const [index, whole] of from.entries()) {
+      const part = to[index]
+      const range = ranges.get(index)
+      if (!part) continue
+      if (!range || (whole.size.equals(part.size) && range.step === 1)) context.unify(whole, part)
+      else relateRange(context, whole, part, range)
+    }
+  },
+  rewrite(context) {
+    rewriteSlice(context)
+  },
+}
+
+function relateRange(context: RuleContext, whole: Axis, part: Axis, range: SliceRange): void {
+  if (range.step === 1) {
+    if (range.start !== undefined) return relateSegment(context, whole, part, Size.of(range.start))
+    context.block(whole, 'is cut at a place that is not known')
+    return context.block(part, 'is cut out at a place that is not known')
+  }
+  // Every n-th member: the axis is [members, n] and one of n is taken.
+  const members = range.step > 1 ? whole.size.divideExact(Size.of(range.step)) : undefined
+  if (members?.equals(part.size) && range.start !== undefined && range.start < range.step) {
+    const phase = context.newAxis(Size.of(range.step))
+    context.block(phase, 'every n-th member is taken')
+    context.unifyProducts([whole], [part, phase])
+    return
+  }
+  context.block(whole, `is read with step ${range.step}`)
+  context.block(part, `is read with step ${range.step}`)
+}
+
+/** Starts and ends move by the number of members that went before them. */
+function rewriteSlice(context: RewriteContext): void {
+  const from = context.input(0) ?? []
+  for (const [position, range] of sliceRanges(context).entries()) {
+    const whole = from[range.axis]
+    const kept = whole && context.kept(whole)
+    if (!whole || !kept || range.step !== 1) continue
+    const size = whole.size.value as number
+    const part = context.output(0)?.[range.axis] as Axis
+    const length = context.sizeOf(part).value
+    if (range.start === undefined || length === undefined) continue
+    const start = kept.filter((member) => member < (range.start as number)).length
+    const oldEnd = range.start + (part.size.value as number)
+    context.setRange(position, start, oldEnd >= size ? undefined : start + length)
+  }
+}
+
+/** Where padding is 0 an axis is itself; elsewhere it is [before | axis | after]. */
+const pad: AxisRule = {
+  relate(context) {
+    const from = context.input(0) ?? []
+    const to = context.output(0) ?? []
+    for (const [index, source] of from.entries()) {
+      const target = to[index]
+      if (!target) continue
+      if (source.size.equals(target.size)) context.unify(source, target)
+      else if (source.size.value !== undefined || target.size.value !== undefined) {
+        context.block(source, 'is padded')
+        context.block(target, 'is padded')
+      }
+    }
+  },
+}
+
+/** Positions are counted: a member's value depends on how many stand before it. */
+const positional = (text: string): AxisRule => ({
+  relate(context) {
+    for (const axis of context.output(0) ?? []) if (!axis.size.isOne) context.block(axis, text)
+  },
+})
+
+/** The triangle depends on positions in the last two axes; the others pass. */
+const triangle: AxisRule = {
+  relate(context) {
+    const from = context.input(0) ?? []
+    const to = context.output(0) ?? []
+    for (const [index, axis] of from.entries()) {
+      context.unify(axis, to[index])
+      if (index >= from.length - 2) context.block(axis, 'a triangle of positions is cut from it')
+    }
+  },
+}
+
+/** [B, C, H, W] with C = [c, b, b] (or [b, b, c]) to [B, c, H·b, W·b]. */
+const depthToSpace: AxisRule = {
+  relate(context) {
+    const [batch, channels, height, width] = context.input(0) ?? []
+    const [outBatch, outChannels, outHeight, outWidth] = context.output(0) ?? []
+    const block = Size.of(intAttribute(context.node, 'blocksize', 1))
+    if (!channels || !outChannels || !height || !outHeight || !width || !outWidth) return
+    context.unify(batch, outBatch)
+    const [down, across] = [context.newAxis(block), context.newAxis(block)]
+    const isCrd = stringAttribute(context.node, 'mode') === 'CRD'
+    context.unifyProducts(
+      [channels],
+      isCrd ? [outChannels, down, across] : [down, across, outChannels],
+    )
+    context.unifyProducts([outHeight], [height, down])
+    context.unifyProducts([outWidth], [width, across])
+    for (const axis of [down, across]) context.block(axis, 'becomes space')
+  },
+}
+
+/** Shape arithmetic: sizes are read, members are not. */
+const sizesOnly: AxisRule = { relate: () => {} }
+
+/** The output's axes are new; the operand states them. */
+const filled: AxisRule = {
+  relate: () => {},
+  rewrite(context) {
+    rewriteShapeOperand(context, 0)
+  },
+}
+
+export const layoutRules: Readonly<Record<string, AxisRule>> = {
+  Transpose: transpose,
+  Reshape: reshape,
+  Flatten: sameOrder,
+  Squeeze: sameOrder,
+  Unsqueeze: sameOrder,
+  Expand: expand,
+  Tile: tile,
+  Concat: concat,
+  Split: split,
+  Slice: slice,
+  Pad: pad,
+  Trilu: triangle,
+  DepthToSpace: depthToSpace,
+  Range: positional('its members are numbers in a row'),
+  EyeLike: positional('its members stand on a diagonal'),
+  Shape: sizesOnly,
+  Size: sizesOnly,
+  Constant: sizesOnly,
+  ConstantOfShape: filled,
+  RandomNormal: sizesOnly,
+  RandomUniform: sizesOnly,
+}

@@ -1,0 +1,249 @@
+/**
+ * Removing members from a graph in one transaction: constants are gathered, graph inputs and outputs
+ * retyped, attributes and shape operands made to say the new sizes, and numbers that were computed
+ * from a size (1/√headSize) kept as they were. Removing nothing changes nothing.
+ */
+import type { GraphEdit } from '../graph/edit.js'
+import type { Attribute, Node, Value } from '../graph/graph.js'
+import { isFloating } from '../onnx/data-type.js'
+import { int64Tensor, type Tensor } from '../onnx/tensor.js'
+import { inferShapes, type ShapeInfo } from '../shape/infer.js'
+import { Size } from '../shape/symbolic.js'
+import type { AxisAnalysis } from './analysis.js'
+import type { Axis } from './axis.js'
+import { removeFromTensor } from './constants.js'
+import { Removal } from './removal.js'
+import type { RewriteContext } from './rule.js'
+import { findAxisRule } from './rules/index.js'
+
+/**
+ * Keeps only `keep` of each leaf; lists ascend. The analysis describes the graph before the change
+ * and is stale afterwards. The caller has seen to it that the leaves may be sliced.
+ */
+export function sliceMembers(
+  edit: GraphEdit,
+  analysis: AxisAnalysis,
+  keep: ReadonlyMap<Axis, readonly number[]>,
+): void {
+  const real = new Map(
+    [...keep].filter(([leaf, members]) => members.length < (leaf.size.value ?? 0)),
+  )
+  if (real.size === 0) return
+  const removal = new Removal(real)
+  sliceConstants(edit, analysis, removal)
+  retype(edit, analysis, removal)
+  const pinned = (value: Value): readonly Size[] | undefined =>
+    analysis.axes(value)?.map((axis) => removal.sizeOf(axis))
+  const nodes = [...analysis.graph.nodes()]
+  const shapes = inferShapes(analysis.graph, { pinnedDims: pinned })
+  keepNumbersOfSizes(edit, analysis.shapes, shapes, nodes)
+  for (const node of nodes)
+    findAxisRule(node)?.rewrite?.(rewriteContext(edit, analysis, removal, shapes, node))
+}
+
+function sliceConstants(edit: GraphEdit, analysis: AxisAnalysis, removal: Removal): void {
+  const copies = new Map<string, Value>()
+  for (const { value, use, axes } of [...analysis.constantAxes()]) {
+    if (!value.constant || !axes.some((axis) => removal.isTouched(axis))) continue
+    const kept = axes.map((axis) => removal.kept(axis))
+    const key = `${value.name}\n${JSON.stringify(kept)}`
+    const make = (): Tensor => removeFromTensor(value.constant as Tensor, axes, removal)
+    if (!use && !value.producer) {
+      edit.setConstant(value, make())
+      continue
+    }
+    const copy = copies.get(key) ?? edit.constant(make(), value.name)
+    copies.set(key, copy)
+    if (use) edit.setInput(use.node, use.index, copy)
+    else edit.replaceUses(value, copy)
+    eraseUnread(edit, value)
+  }
+}
+
+/** A constant that lost its last reader goes. */
+function eraseUnread(edit: GraphEdit, value: Value): void {
+  if (value.uses.size > 0 || value.isGraphOutput || value.isGraphInput) return
+  if (value.producer) edit.erase(value.producer)
+  else edit.eraseConstant(value)
+}
+
+function retype(edit: GraphEdit, analysis: AxisAnalysis, removal: Removal): void {
+  for (const [value, axes] of analysis.valueAxes()) {
+    if (!value.type?.dims || !axes.some((axis) => removal.isTouched(axis))) continue
+    const dims = value.type.dims.map((dim, index) => {
+      const axis = axes[index]
+      return axis && removal.isTouched(axis) && typeof dim === 'number'
+        ? removal.sizeOf(axis).value
+        : dim
+    })
+    edit.setType(value, { ...value.type, dims })
+  }
+}
+
+/** A float made from a size that shrank (a scale, a divisor) keeps the value it had. */
+function keepNumbersOfSizes(
+  edit: GraphEdit,
+  before: ShapeInfo,
+  after: ShapeInfo,
+  nodes: readonly Node[],
+): void {
+  for (const node of nodes) {
+    const [input] = node.inputs
+    const [output] = node.outputs
+    if (node.op !== 'Cast' || !input || !output || output.constant) continue
+    const type = before.dataType(output)
+    const old = before.constant(output)
+    if (!type || !isFloating(type) || !old) continue
+    const now = after.integers(input)?.elements
+    const was = before.integers(input)?.elements
+    const isSame = was?.every((size, i) => size && now?.[i] && size.equals(now[i]))
+    if (isSame !== false) continue
+    edit.replaceUses(output, edit.constant(old, `${output.name}/fixed`))
+  }
+}
+
+function rewriteContext(
+  edit: GraphEdit,
+  analysis: AxisAnalysis,
+  removal: Removal,
+  shapes: ShapeInfo,
+  node: Node,
+): RewriteContext {
+  const set = (name: string, attribute: Attribute | undefined): void =>
+    edit.setAttribute(node, name, attribute)
+  const original = [...node.inputs]
+  return {
+    node,
+    edit,
+    shapes: analysis.shapes,
+    input: (index) => analysis.inputAxes(node, index),
+    output: (index) => {
+      const value = node.outputs[index]
+      return value && analysis.axes(value)
+    },
+    kept: (axis) => removal.kept(axis),
+    sizeOf: (axis) => removal.sizeOf(axis),
+    recorded: () => analysis.recorded.get(node),
+    setFloat: (name, value) => set(name, { kind: 'float', value }),
+    setInt: (name, value) => set(name, { kind: 'int', value: BigInt(value) }),
+    setInts: (name, values) => set(name, { kind: 'ints', value: values.map(BigInt) }),
+    removeAttribute: (name) => set(name, undefined),
+    valueOf: (index) => original[index],
+    computed(index) {
+      const value = node.inputs[index]
+      return value && shapes.integers(value)?.elements
+    },
+    setIntegers: (index, elements) => setIntegers(edit, shapes, node, index, elements),
+    setRange: (position, start, end) => setRange(edit, analysis.shapes, node, position, start, end),
+  }
+}
+
+/** Replaces entries of an integer operand: a new constant where all are numbers, a correction otherwise. */
+function setIntegers(
+  edit: GraphEdit,
+  shapes: ShapeInfo,
+  node: Node,
+  index: number,
+  elements: readonly (Size | undefined)[],
+): void {
+  const operand = node.inputs[index]
+  const now = operand && shapes.integers(operand)?.elements
+  const merged = elements.map((size, i) => size ?? now?.[i])
+  const numbers = merged.map((size) => size?.value)
+  const dims = operand ? shapes.dims(operand)?.map((size) => size.value ?? 1) : undefined
+  const shape = dims ?? [elements.length]
+  if (
+    numbers.every((n) => n !== undefined) &&
+    (!operand || shapes.constant(operand) || !now?.some(isSymbolic))
+  ) {
+    const length = shape.length === 0 ? [] : [elements.length]
+    edit.setInput(
+      node,
+      index,
+      edit.constant(int64Tensor(length, numbers as number[]), `${node.label}/sizes`),
+    )
+    return
+  }
+  if (!operand) return
+  edit.setInput(node, index, correct(edit, node, operand, now ?? [], elements))
+}
+
+const isSymbolic = (size: Size | undefined): boolean =>
+  size !== undefined && size.value === undefined
+
+/** Entries of a computed operand set to numbers, or scaled where they are multiples of a symbol. */
+function correct(
+  edit: GraphEdit,
+  node: Node,
+  operand: Value,
+  now: readonly (Size | undefined)[],
+  wanted: readonly (Size | undefined)[],
+): Value {
+  const length = [wanted.length]
+  const name = `${node.label}/sizes`
+  const vector = (values: readonly number[]): Value =>
+    edit.constant(int64Tensor(length, values), name)
+  let result = operand
+  const ratios = wanted.map((size, i) =>
+    size && size.value === undefined ? ratioOf(size, now[i]) : undefined,
+  )
+  if (ratios.some((ratio) => ratio)) {
+    const times = vector(ratios.map((ratio) => ratio?.[0] ?? 1))
+    const over = vector(ratios.map((ratio) => ratio?.[1] ?? 1))
+    const scaled = edit.add('Mul', [result, times], { output: name, before: node })
+    result = edit.add('Div', [scaled, over], { output: name, before: node })
+  }
+  if (wanted.some((size) => size?.value !== undefined)) {
+    const isSet = wanted.map((size) => (size?.value === undefined ? 0 : 1))
+    const condition = edit.constant({ ...boolTensor(length, isSet) }, `${node.label}/which`)
+    const numbers = vector(wanted.map((size) => size?.value ?? 0))
+    result = edit.add('Where', [condition, numbers, result], { output: name, before: node })
+  }
+  return result
+}
+
+const boolTensor = (dims: readonly number[], values: readonly number[]): Tensor => {
+  const bytes = Uint8Array.from(values)
+  return { dataType: 'bool', dims, byteLength: bytes.length, bytes: () => bytes }
+}
+
+/** wanted/now as a fraction of integers, for 3·batch against 4·batch. */
+function ratioOf(wanted: Size, now: Size | undefined): [number, number] | undefined {
+  if (!now) return undefined
+  for (let over = 1; over <= 65536; over++) {
+    const times = wanted.mul(Size.of(over)).divideExact(now)?.value
+    if (times !== undefined) return [times, over]
+  }
+  return undefined
+}
+
+/** Range number `position` of a Slice becomes [start, end). */
+function setRange(
+  edit: GraphEdit,
+  shapes: ShapeInfo,
+  node: Node,
+  position: number,
+  start: number,
+  end: number | undefined,
+): void {
+  const last = Number.MAX_SAFE_INTEGER
+  const wanted: readonly [string, number, number][] = [
+    ['starts', 1, start],
+    ['ends', 2, end ?? last],
+  ]
+  for (const [name, index, value] of wanted) {
+    const attribute = node.attributes.get(name)
+    if (attribute?.kind === 'ints') {
+      edit.setAttribute(node, name, {
+        kind: 'ints',
+        value: attribute.value.with(position, BigInt(value)),
+      })
+      continue
+    }
+    const operand = node.inputs[index]
+    const elements = operand && shapes.integers(operand)?.elements
+    if (!operand || !elements) continue
+    const next = elements.map((_, i) => (i === position ? Size.of(value) : undefined))
+    setIntegers(edit, shapes, node, index, next)
+  }
+}

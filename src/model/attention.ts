@@ -1,0 +1,311 @@
+/**
+ * Attention, read from the axes: a softmax over the keys of a product of queries and keys, whose
+ * result is contracted with values over the same keys. Fused operators say it themselves.
+ * Nothing here looks at names, exporters or families.
+ */
+import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
+import { type Axis, leavesOf } from '../axes/axis.js'
+import { isFusedAttention } from '../axes/rules/attention.js'
+import type { Node, Value } from '../graph/graph.js'
+import { dependsOn, downstream, upstream } from './trace.js'
+
+export interface AttentionBlock {
+  /** The softmax, or the fused operator. */
+  readonly node: Node
+  readonly kind: 'self' | 'cross'
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+  readonly valueHeadSize: number
+  /** Leaves of the axis of key-value heads, of query heads per key-value head, and of the head sizes. */
+  readonly keyValueHeadAxes: readonly Axis[]
+  readonly groupAxes: readonly Axis[]
+  readonly headSizeAxis: Axis | undefined
+  readonly valueHeadSizeAxis: Axis | undefined
+  /** Scores before the softmax's mask; undefined where a fused operator hides them. */
+  readonly scores: Value | undefined
+  readonly probabilities: Value | undefined
+  /** What the heads say, before the output projection. */
+  readonly context: Value
+  /** The product with a constant that takes the context back to the hidden width, if there is one. */
+  readonly outputProjection: Contraction | undefined
+}
+
+export function findAttention(analysis: AxisAnalysis): AttentionBlock[] {
+  const byNode = new Map(analysis.contractions.map((each) => [each.node, each]))
+  const blocks: AttentionBlock[] = []
+  for (const node of analysis.graph.nodes()) {
+    const block = isFusedAttention(node)
+      ? readFused(analysis, byNode, node)
+      : node.op === 'Softmax'
+        ? readSoftmax(analysis, byNode, node)
+        : undefined
+    if (block) blocks.push(block)
+  }
+  return blocks
+}
+
+const isProjection = (analysis: AxisAnalysis, contraction: Contraction): boolean =>
+  contraction.node.inputs.some(
+    (input, index) =>
+      input && analysis.isConstant(input) && contraction.operands.some((o) => o.input === index),
+  ) || contraction.operands.length === 1
+
+function readSoftmax(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  node: Node,
+): AttentionBlock | undefined {
+  const [logits] = node.inputs
+  const [probabilities] = node.outputs
+  if (!logits || !probabilities) return undefined
+  const keys = softmaxLeaves(analysis, node)
+  const product = findContext(analysis, byNode, probabilities, keys)
+  const scores = product && findScores(analysis, byNode, logits, keys)
+  if (!product || !scores) return undefined
+  const context = product.node.outputs[0] as Value
+  const scoreValue = scores.node.outputs[0] as Value
+  const values = product.operands.find((o) => !isFrom(product.node.inputs[o.input], probabilities))
+  const valueInput = values && product.node.inputs[values.input]
+  const [queries, keyInput] = splitOperands(analysis, scores, keys)
+  if (!valueInput || !queries || !keyInput) return undefined
+  const shape = readShape(analysis, scoreValue, keyInput, valueInput, context, keys)
+  return {
+    node,
+    kind: isCross(analysis, byNode, queries, keyInput) ? 'cross' : 'self',
+    ...shape,
+    headSize: scores.operands[0]?.what.size.value ?? 0,
+    headSizeAxis: scores.operands[0]?.what,
+    scores: scoreValue,
+    probabilities,
+    context,
+    outputProjection: findOutputProjection(analysis, byNode, context, shape),
+  }
+}
+
+function softmaxLeaves(analysis: AxisAnalysis, node: Node): Set<Axis> {
+  const axes = (node.inputs[0] && analysis.axes(node.inputs[0])) ?? []
+  const stated = node.attributes.get('axis')
+  const axis = stated?.kind === 'int' ? Number(stated.value) : -1
+  return new Set(leavesOf(axes.at(axis < 0 ? axis : axis - axes.length) as Axis))
+}
+
+const sharesLeaf = (axis: Axis, leaves: ReadonlySet<Axis>): boolean =>
+  leavesOf(axis).some((leaf) => leaves.has(leaf))
+
+/** The product that sums values over the keys, weighted by the softmax. */
+function findContext(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  probabilities: Value,
+  keys: ReadonlySet<Axis>,
+): Contraction | undefined {
+  for (const { node, index } of downstream(probabilities)) {
+    const contraction = byNode.get(node)
+    if (!contraction || contraction.operands.length < 2) continue
+    const operand = contraction.operands.find((each) => each.input === index)
+    const other = contraction.operands.find((each) => each.input !== index)
+    const value = other && node.inputs[other.input]
+    if (operand && value && !analysis.isConstant(value) && sharesLeaf(operand.what, keys))
+      return contraction
+  }
+  return undefined
+}
+
+/** The product of queries and keys: the keys' axis comes from something that is not a constant. */
+function findScores(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  logits: Value,
+  keys: ReadonlySet<Axis>,
+): Contraction | undefined {
+  for (const node of upstream(logits)) {
+    const contraction = byNode.get(node)
+    if (contraction && splitOperands(analysis, contraction, keys)[1]) return contraction
+  }
+  return undefined
+}
+
+/** Queries and keys of a product: keys are the activation that has the softmax's axis free. */
+function splitOperands(
+  analysis: AxisAnalysis,
+  contraction: Contraction,
+  keys: ReadonlySet<Axis>,
+): [queries: Value | undefined, keys: Value | undefined] {
+  if (contraction.operands.length !== 2) return [undefined, undefined]
+  const candidates = contraction.operands.toReversed().flatMap((operand) => {
+    const value = contraction.node.inputs[operand.input]
+    const free = (value && analysis.axes(value))?.filter((_, index) => index !== operand.axis)
+    const has = free?.some((axis) => !axis.size.isOne && sharesLeaf(axis, keys))
+    return value && has && !analysis.isConstant(value) ? [operand] : []
+  })
+  const [keyOperand] = candidates
+  const other = contraction.operands.find((operand) => operand !== keyOperand)
+  if (!keyOperand || !other) return [undefined, undefined]
+  return [contraction.node.inputs[other.input], contraction.node.inputs[keyOperand.input]]
+}
+
+const isFrom = (value: Value | undefined, source: Value): boolean =>
+  value === source || (value !== undefined && dependsOn(value, source))
+
+type Shape = Pick<
+  AttentionBlock,
+  | 'heads'
+  | 'keyValueHeads'
+  | 'valueHeadSize'
+  | 'keyValueHeadAxes'
+  | 'groupAxes'
+  | 'valueHeadSizeAxis'
+>
+
+/** Heads are the batch axes of the scores that projections make; the rest of the batch is data. */
+function readShape(
+  analysis: AxisAnalysis,
+  scores: Value,
+  keyInput: Value,
+  valueInput: Value,
+  context: Value,
+  keys: ReadonlySet<Axis>,
+): Shape {
+  const scoreLeaves = (analysis.axes(scores) ?? []).flatMap(leavesOf)
+  const contextAxes = analysis.axes(context) ?? []
+  const contextLeaves = new Set(contextAxes.flatMap(leavesOf))
+  const headLeaves = [...new Set(scoreLeaves)].filter(
+    (leaf) =>
+      leaf.marks.has('projected') &&
+      !keys.has(leaf) &&
+      leaf.size.value !== undefined &&
+      contextLeaves.has(leaf),
+  )
+  const keyLeaves = new Set((analysis.axes(keyInput) ?? []).flatMap(leavesOf))
+  const valueAxes = analysis.axes(valueInput) ?? []
+  const keyValueHeadAxes = headLeaves.filter(
+    (leaf) => !leaf.marks.has('repeated') && keyLeaves.has(leaf),
+  )
+  const groupAxes = headLeaves.filter((leaf) => !keyValueHeadAxes.includes(leaf))
+  const scoreSet = new Set(scoreLeaves)
+  const valueHeadSizeAxis = valueAxes.findLast(
+    (axis) => !axis.size.isOne && !sharesLeaf(axis, scoreSet) && !sharesLeaf(axis, keys),
+  )
+  return {
+    heads: sizeOfAll(headLeaves),
+    keyValueHeads: sizeOfAll(keyValueHeadAxes),
+    valueHeadSize: valueHeadSizeAxis?.size.value ?? 1,
+    keyValueHeadAxes,
+    groupAxes,
+    valueHeadSizeAxis,
+  }
+}
+
+const sizeOfAll = (axes: readonly Axis[]): number =>
+  axes.reduce((product, axis) => product * (axis.size.value ?? 1), 1)
+
+/** Cross-attention reads keys that are not made of what the queries are made of. */
+function isCross(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  queries: Value,
+  keyInput: Value,
+): boolean {
+  if (analysis.isConstant(queries)) return true
+  const queryLeaves = new Set(
+    (analysis.axes(queries) ?? []).flatMap(leavesOf).filter((leaf) => !leaf.marks.has('projected')),
+  )
+  const source = projectionInput(analysis, byNode, queries)
+  if (source && dependsOn(keyInput, source)) return false
+  const keySource = projectionInput(analysis, byNode, keyInput)
+  if (!source || !keySource) {
+    const shared = (analysis.axes(keyInput) ?? []).flatMap(leavesOf)
+    return !shared.some((leaf) => leaf.size.value === undefined && queryLeaves.has(leaf))
+  }
+  return !dependsOn(source, keySource) && !sharesStream(analysis, source, keySource)
+}
+
+/** Two norms of one stream: the inputs' sequences are the same axis. */
+function sharesStream(analysis: AxisAnalysis, a: Value, b: Value): boolean {
+  const sequence = (value: Value): Axis | undefined => analysis.axes(value)?.at(-2)
+  const [left, right] = [sequence(a), sequence(b)]
+  return left !== undefined && right !== undefined && left.root === right.root
+}
+
+/** What the nearest product with a constant behind `value` reads. */
+function projectionInput(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  value: Value,
+): Value | undefined {
+  for (const node of upstream(value)) {
+    const contraction = byNode.get(node)
+    if (!contraction || !isProjection(analysis, contraction)) continue
+    const activation = contraction.operands.find(({ input }) => {
+      const each = node.inputs[input]
+      return each && !analysis.isConstant(each)
+    })
+    return activation && node.inputs[activation.input]
+  }
+  return undefined
+}
+
+/** The product with a constant that contracts heads and value head size. */
+function findOutputProjection(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  context: Value,
+  shape: Pick<AttentionBlock, 'keyValueHeadAxes' | 'groupAxes' | 'valueHeadSizeAxis'>,
+): Contraction | undefined {
+  const wanted = new Set([
+    ...shape.keyValueHeadAxes,
+    ...shape.groupAxes,
+    ...(shape.valueHeadSizeAxis ? leavesOf(shape.valueHeadSizeAxis) : []),
+  ])
+  for (const { node } of downstream(context, isTransparentOrNorm)) {
+    const contraction = byNode.get(node)
+    if (
+      contraction &&
+      isProjection(analysis, contraction) &&
+      contraction.operands.some(({ what }) => sharesLeaf(what, wanted))
+    )
+      return contraction
+  }
+  return undefined
+}
+
+const isTransparentOrNorm = (node: Node): boolean =>
+  !['MatMul', 'Gemm', 'Einsum', 'Conv', 'MatMulInteger', 'MatMulNBits', 'Softmax'].includes(node.op)
+
+function readFused(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  node: Node,
+): AttentionBlock | undefined {
+  const recorded = analysis.recorded.get(node)
+  const context = node.outputs[0]
+  const { keyValueHeads, groups, headSize, valueHeadSize } = recorded ?? {}
+  if (!context || !keyValueHeads || !groups || !headSize || !valueHeadSize) return undefined
+  const all = [...leavesOf(keyValueHeads), ...leavesOf(groups)].filter((leaf) => !leaf.size.isOne)
+  const keyValueHeadAxes = all.filter(
+    (leaf) => !leaf.marks.has('repeated') && leavesOf(keyValueHeads).includes(leaf),
+  )
+  const groupAxes = all.filter((leaf) => !keyValueHeadAxes.includes(leaf))
+  const [query, key] = node.inputs
+  const isOneInput = node.op === 'Attention' && node.domain !== ''
+  const shape = {
+    keyValueHeadAxes,
+    groupAxes,
+    valueHeadSizeAxis: valueHeadSize,
+  }
+  return {
+    node,
+    kind: !isOneInput && query && key && isCross(analysis, byNode, query, key) ? 'cross' : 'self',
+    heads: sizeOfAll(all),
+    keyValueHeads: sizeOfAll(keyValueHeadAxes),
+    headSize: headSize.size.value ?? 0,
+    valueHeadSize: valueHeadSize.size.value ?? 0,
+    ...shape,
+    headSizeAxis: headSize,
+    scores: undefined,
+    probabilities: undefined,
+    context,
+    outputProjection: findOutputProjection(analysis, byNode, context, shape),
+  }
+}

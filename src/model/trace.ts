@@ -1,0 +1,81 @@
+/**
+ * Walks between the products of a graph: through operators that work member by member or only move
+ * members, stopping where something is contracted, normalised or looked up.
+ */
+
+import { isElementwise } from '../axes/rules/elementwise.js'
+import type { Node, Value } from '../graph/graph.js'
+
+const movers = new Set(
+  `Reshape Transpose Squeeze Unsqueeze Flatten Slice Concat Split Expand Tile Pad Identity Gather
+GatherElements GatherND ScatterElements ScatterND`.split(/\s+/),
+)
+
+/** Operands of a mover that say where, not what. */
+const isPosition = (node: Node, index: number): boolean =>
+  movers.has(node.op) && node.op !== 'Concat' && index > 0 && !isScatteredData(node, index)
+
+const isScatteredData = (node: Node, index: number): boolean =>
+  node.op.startsWith('Scatter') && index === 2
+
+/** Whether members pass this operator without seeing each other. */
+export const isTransparent = (node: Node): boolean =>
+  isElementwise(node) || (node.domain === '' && movers.has(node.op))
+
+/**
+ * Nodes that are reached from `start` against the flow, nearest first. Goes through a node where
+ * `through` says so; every node reached is reported once.
+ */
+export function* upstream(
+  start: Value,
+  through: (node: Node) => boolean = isTransparent,
+): IterableIterator<Node> {
+  const seen = new Set<Node>()
+  const queue: Value[] = [start]
+  for (let at = 0; at < queue.length; at++) {
+    const node = queue[at]?.producer
+    if (!node || seen.has(node)) continue
+    seen.add(node)
+    yield node
+    if (!through(node)) continue
+    for (const [index, input] of node.inputs.entries())
+      if (input && !isPosition(node, index)) queue.push(input)
+  }
+}
+
+/** Reads of a value and of what becomes of it, nearest first, through nodes that `through` accepts. */
+export function* downstream(
+  start: Value,
+  through: (node: Node) => boolean = isTransparent,
+): IterableIterator<{ readonly node: Node; readonly index: number }> {
+  const seen = new Set<Node>()
+  const queue: Value[] = [start]
+  for (let at = 0; at < queue.length; at++)
+    for (const use of queue[at]?.uses ?? []) {
+      if (seen.has(use.node)) continue
+      seen.add(use.node)
+      yield use
+      if (!through(use.node) || isPosition(use.node, use.index)) continue
+      for (const output of use.node.outputs) if (output) queue.push(output)
+    }
+}
+
+/** Every node whose result `value` depends on. */
+export function ancestorsOf(value: Value): Set<Node> {
+  return new Set(upstream(value, () => true))
+}
+
+/** Whether `value` depends on `source`. */
+export function dependsOn(value: Value, source: Value): boolean {
+  if (value === source) return true
+  const queue = [value]
+  const seen = new Set<Value>(queue)
+  for (let at = 0; at < queue.length; at++)
+    for (const input of queue[at]?.producer?.inputs ?? []) {
+      if (!input || seen.has(input)) continue
+      if (input === source) return true
+      seen.add(input)
+      queue.push(input)
+    }
+  return false
+}

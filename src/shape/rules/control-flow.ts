@@ -1,0 +1,56 @@
+/** If, Loop and Scan: shapes inside their graphs, and what both ways or every turn agree on. */
+import { innerGraphs } from '../../graph/graph.js'
+import type { ShapeRule } from '../rule.js'
+import type { Size } from '../symbolic.js'
+
+const branch: ShapeRule = (context) => {
+  const graphs = [...innerGraphs(context.node)].map((graph) => ({
+    graph,
+    shapes: context.infer(graph),
+  }))
+  for (const index of context.node.outputs.keys()) {
+    const results = graphs.map(({ graph, shapes }) => {
+      const output = graph.outputs[index]
+      return output && { dims: shapes.dims(output), type: shapes.dataType(output) }
+    })
+    const [first] = results
+    const isSameRank = results.every(
+      (each) => each?.dims && each.dims.length === first?.dims?.length,
+    )
+    const dims = isSameRank
+      ? first?.dims?.map((size, axis) =>
+          results.every((each) => each?.dims?.[axis]?.equals(size)) ? size : undefined,
+        )
+      : undefined
+    context.set(index, dims, first?.type)
+  }
+}
+
+/** Carried values keep their type; stacked outputs of a Loop gain an axis. */
+const loop: ShapeRule = (context) => {
+  const [body] = innerGraphs(context.node)
+  if (!body) return
+  const shapes = context.infer(body)
+  const carried = context.node.inputs.length - 2
+  for (const index of context.node.outputs.keys()) {
+    const output = body.outputs[index + 1]
+    const inner: readonly (Size | undefined)[] | undefined = output && shapes.dims(output)
+    const type = output && shapes.dataType(output)
+    if (index < carried) {
+      const before = context.dims(index + 2)
+      const isFixed = before && inner && before.length === inner.length
+      context.set(
+        index,
+        isFixed
+          ? before.map((size, axis) => (inner[axis]?.equals(size) ? size : undefined))
+          : undefined,
+        type ?? context.dataType(index + 2),
+      )
+    } else context.set(index, inner && [undefined, ...inner], type)
+  }
+}
+
+export const controlFlowRules: Readonly<Record<string, ShapeRule>> = {
+  If: branch,
+  Loop: loop,
+}

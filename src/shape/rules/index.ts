@@ -1,0 +1,23 @@
+/** Every operator's shape rule, by name; contrib operators carry their domain. */
+import type { Node } from '../../graph/graph.js'
+import type { ShapeRule } from '../rule.js'
+import { attentionRules } from './attention.js'
+import { contractionRules } from './contraction.js'
+import { controlFlowRules } from './control-flow.js'
+import { elementwiseRules } from './elementwise.js'
+import { layoutRules } from './layout.js'
+import { normalisationRules } from './normalisation.js'
+
+export const shapeRules: ReadonlyMap<string, ShapeRule> = new Map(
+  Object.entries({
+    ...elementwiseRules,
+    ...layoutRules,
+    ...contractionRules,
+    ...normalisationRules,
+    ...attentionRules,
+    ...controlFlowRules,
+  }),
+)
+
+export const findShapeRule = (node: Node): ShapeRule | undefined =>
+  shapeRules.get(node.domain ? `${node.domain}.${node.op}` : node.op)
