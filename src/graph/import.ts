@@ -1,82 +1,109 @@
 /**
- * Messages → the graph in memory. Every name is resolved once, inner graphs see the values around
- * them, nodes come into an order in which values are made before they are read. What is not read is
- * kept in `message` and written back by export.ts.
+ * Messages → the graph in memory. Names become values once, inner graphs see the values around them,
+ * nodes come into an order in which every value is made before it is read.
+ * What attnc does not read stays in `message` and is written back by export.ts.
  */
 import { AttncError } from '../errors.js'
-import { findDataType } from '../onnx/data-type.js'
+import { ExternalFiles } from '../onnx/external-data.js'
 import type {
   AttributeMessage,
   FunctionMessage,
   GraphMessage,
   ModelMessage,
   NodeMessage,
-  OpsetMessage,
-  TypeMessage,
+  OperatorSetIdMessage,
+  TensorMessage,
   ValueInfoMessage,
 } from '../onnx/messages.js'
-import { float32Tensor, int64Tensor, type Tensor } from '../onnx/tensor.js'
-import { type ModelFolder, tensorFromMessage } from '../onnx/tensor-message.js'
-import { type Attribute, Graph, Model, Node, type TensorType, Value } from './graph.js'
+import { sparseTensorFromMessage } from '../onnx/sparse-tensor.js'
+import type { Tensor } from '../onnx/tensor.js'
+import { tensorFromMessage } from '../onnx/tensor-message.js'
+import { Graph, innerGraphs, type LocalFunction, Model, Node, Value } from './graph.js'
+import { constantOf, importAttribute } from './import-attribute.js'
+import { sortNodes } from './sort-nodes.js'
+import { importType } from './type-message.js'
 
-/** The newest formats that the runtime takes. */
-const LAST_IR = 13
-const LAST_OPSET = 26
-const MAX_DEPTH = 32
+/** The newest formats that ONNX Runtime takes and attnc knows. */
+const lastIrVersion = 13
+const lastOpset = 26
 
-export function importModel(message: ModelMessage, folder: ModelFolder): Model {
+/** Where a node's origin is kept in its metadata. */
+export const originKey = 'attnc.origin'
+
+export interface ImportOptions {
+  /** Where external data lies; a model without one must hold its weights. */
+  readonly files?: ExternalFiles | undefined
+}
+
+/** The graph of a model message. `where`: its folder, or the files of its external data. */
+export function importModel(message: ModelMessage, where?: string | ImportOptions): Model {
+  const files = typeof where === 'string' ? new ExternalFiles(where) : where?.files
   const model = new Model(message.graph?.name ?? 'main')
   model.message = message
-  model.irVersion = Number(message.irVersion ?? 0)
-  if (model.irVersion > LAST_IR)
-    throw new AttncError(
-      'IR_TOO_NEW',
-      'model',
-      `The model has IR version ${model.irVersion}; versions to ${LAST_IR} are understood.`,
-      { suggestions: ['Export it for an older IR version, or update attnc.'] },
-    )
-  readOpsets(message.opsetImport, model.opsets)
-  for (const { key, value } of message.metadataProps ?? [])
-    model.metadata.set(key ?? '', value ?? '')
-  const opset = model.opsets.get('') ?? 0
-  if (opset > LAST_OPSET)
-    throw new AttncError(
-      'OPSET_TOO_NEW',
-      'model',
-      `The model uses opset ${opset}; opsets to ${LAST_OPSET} are understood.`,
-      { suggestions: ['Export it for an older opset, or update attnc.'] },
-    )
-  new Importer(model, folder, 0).fill(model.graph, message.graph ?? {})
+  model.irVersion = Number(message.ir_version ?? 0)
+  importOpsets(message.opset_import, model.opsets)
+  checkVersions(model)
+  for (const entry of message.metadata_props ?? [])
+    model.metadata.set(entry.key ?? '', entry.value ?? '')
+  new GraphImporter(model.graph, files).fill(message.graph ?? {})
   for (const each of message.functions ?? [])
-    model.functions.push(importFunction(model, each, folder))
+    model.functions.push(importFunction(each, model, files))
   return model
 }
 
-function readOpsets(
-  messages: readonly OpsetMessage[] | undefined,
-  into: Map<string, number>,
-): void {
-  for (const { domain, version } of messages ?? []) {
-    const name = domain === 'ai.onnx' ? '' : (domain ?? '')
-    into.set(name, Number(version ?? 0))
-  }
+function checkVersions(model: Model): void {
+  const tooNew = (code: string, what: string): AttncError =>
+    new AttncError(code, 'model', `The model uses ${what}.`, {
+      suggestions: ['Export it for an older version, or update attnc.'],
+    })
+  const { irVersion } = model
+  if (irVersion > lastIrVersion)
+    throw tooNew('IR_TOO_NEW', `IR version ${irVersion}; versions up to ${lastIrVersion} are known`)
+  const opset = model.opsets.get('')
+  if (opset !== undefined && opset > lastOpset)
+    throw tooNew('OPSET_TOO_NEW', `opset ${opset}; opsets up to ${lastOpset} are known`)
+  if (irVersion >= 3 && model.opsets.size === 0)
+    throw new AttncError(
+      'OPSET_MISSING',
+      'model',
+      `The model has IR version ${irVersion} but names no operator set; from version 3 on it must.`,
+      { suggestions: ['Export the model again.'] },
+    )
 }
 
-function importFunction(model: Model, message: FunctionMessage, folder: ModelFolder) {
+function importOpsets(
+  messages: readonly OperatorSetIdMessage[] | undefined,
+  opsets: Map<string, number>,
+): void {
+  for (const { domain, version } of messages ?? [])
+    opsets.set(domainName(domain), Number(version ?? 0))
+}
+
+/** `ai.onnx` has two spellings. */
+export const domainName = (domain: string | undefined): string =>
+  domain === 'ai.onnx' ? '' : (domain ?? '')
+
+function importFunction(
+  message: FunctionMessage,
+  model: Model,
+  files: ExternalFiles | undefined,
+): LocalFunction {
   const opsets = new Map<string, number>()
-  readOpsets(message.opsetImport, opsets)
+  importOpsets(message.opset_import, opsets)
   const body = new Graph(message.name ?? '', model)
-  const importer = new Importer(model, folder, 0)
-  importer.fill(body, {
+  const importer = new GraphImporter(body, files)
+  importer.fill({
     node: message.node ?? [],
     input: (message.input ?? []).map((name) => ({ name })),
     output: (message.output ?? []).map((name) => ({ name })),
+    value_info: message.value_info ?? [],
   })
+  body.message = message
   const defaults = new Map(
-    (message.attributeProto ?? []).map((each) => [each.name ?? '', importer.attribute(each, body)]),
+    (message.attribute_proto ?? []).map((each) => [each.name ?? '', importer.attribute(each)]),
   )
   return {
-    domain: message.domain ?? '',
+    domain: domainName(message.domain),
     name: message.name ?? '',
     overload: message.overload ?? '',
     body,
@@ -87,104 +114,70 @@ function importFunction(model: Model, message: FunctionMessage, folder: ModelFol
   }
 }
 
-class Importer {
+class GraphImporter {
   constructor(
-    private readonly model: Model,
-    private readonly folder: ModelFolder,
-    private readonly depth: number,
-  ) {
-    if (depth > MAX_DEPTH)
-      throw new AttncError(
-        'NESTED_TOO_DEEP',
-        'model',
-        `Graphs are nested deeper than ${MAX_DEPTH} levels.`,
-      )
-  }
+    private readonly graph: Graph,
+    private readonly files: ExternalFiles | undefined,
+  ) {}
 
-  fill(graph: Graph, message: GraphMessage): void {
+  /**
+   * 1. Everything the graph defines gets its value. 2. Inputs of nodes and inner graphs find theirs.
+   * 3. Nodes are put in order.
+   */
+  fill(message: GraphMessage): void {
+    const { graph } = this
     graph.message = message
     for (const info of message.input ?? []) {
-      const value = this.define(graph, info.name ?? '', 'graph input')
+      const value = this.define(info.name ?? '', 'an input of the graph')
       this.declare(value, info)
       graph.inputs.push(value)
     }
-    for (const each of message.initializer ?? []) {
-      const name = each.name ?? ''
-      const known = graph.values.get(name)
-      const value =
-        known && graph.inputs.includes(known) ? known : this.define(graph, name, 'initializer')
-      this.setConstant(value, tensorFromMessage(each, this.folder))
-    }
-    for (const each of message.sparseInitializer ?? [])
-      this.define(graph, each.values?.name ?? '', 'sparse initializer')
-    const nodes = sortNodes(graph, message.node ?? [])
-    for (const each of nodes) this.node(graph, each)
-    for (const info of message.valueInfo ?? []) {
+    for (const each of message.initializer ?? [])
+      this.initializer(each.name ?? '', this.tensor(each))
+    for (const each of message.sparse_initializer ?? [])
+      this.initializer(each.values?.name ?? '', sparseTensorFromMessage(each, this.files))
+    const nodes = (message.node ?? []).map((each) => this.makeNode(each))
+    for (const info of message.value_info ?? []) {
       const value = graph.values.get(info.name ?? '')
       if (value && !value.message) this.declare(value, info)
     }
-    for (const info of message.output ?? []) {
-      const value = graph.findValue(info.name ?? '')
-      if (!value) throw dangling(`The graph's output "${info.name}"`)
-      if (value.graph === graph) this.declare(value, info)
-      graph.outputs.push(value)
-    }
+    for (const node of nodes) this.connect(node)
+    for (const node of sortNodes(nodes, (node) => this.nodesReadBy(node)))
+      graph.nodesById.set(node.id, node)
+    for (const info of message.output ?? []) graph.outputs.push(this.output(info))
   }
 
-  attribute(message: AttributeMessage, graph: Graph): Attribute {
-    if (message.refAttrName) return { kind: 'reference', value: message.refAttrName, message }
-    switch (message.type ?? guessKind(message)) {
-      case 1:
-        return { kind: 'float', value: message.f ?? 0 }
-      case 2:
-        return { kind: 'int', value: BigInt((message.i ?? 0).toString()) }
-      case 3:
-        return { kind: 'string', value: message.s ?? new Uint8Array() }
-      case 4:
-        return message.t
-          ? { kind: 'tensor', value: tensorFromMessage(message.t, this.folder) }
-          : { kind: 'other', message }
-      case 5:
-        return { kind: 'graph', value: this.inner(message.g ?? {}, graph) }
-      case 6:
-        return { kind: 'floats', value: message.floats ?? [] }
-      case 7:
-        return { kind: 'ints', value: (message.ints ?? []).map((each) => BigInt(each.toString())) }
-      case 8:
-        return { kind: 'strings', value: message.strings ?? [] }
-      case 9:
-        return {
-          kind: 'tensors',
-          value: (message.tensors ?? []).map((t) => tensorFromMessage(t, this.folder)),
-        }
-      case 10:
-        return { kind: 'graphs', value: (message.graphs ?? []).map((g) => this.inner(g, graph)) }
-      default:
-        return { kind: 'other', message }
-    }
+  attribute(message: AttributeMessage): ReturnType<typeof importAttribute> {
+    return importAttribute(message, {
+      tensor: (each) => this.tensor(each),
+      graph: (each) => {
+        const inner = new Graph(each.name ?? '', this.graph.model, this.graph)
+        new GraphImporter(inner, this.files).fill(each)
+        return inner
+      },
+    })
   }
 
-  private inner(message: GraphMessage, outer: Graph): Graph {
-    const graph = new Graph(message.name ?? '', this.model, outer)
-    new Importer(this.model, this.folder, this.depth + 1).fill(graph, message)
-    return graph
+  private tensor(message: TensorMessage): Tensor {
+    return tensorFromMessage(message, this.files)
   }
 
-  private define(graph: Graph, name: string, what: string): Value {
+  private define(name: string, what: string): Value {
+    const { graph } = this
     if (graph.values.has(name))
       throw new AttncError(
-        'DEFINED_TWICE',
+        'DUPLICATE_DEFINITION',
         'model',
-        `"${name}" is defined twice; the second time as ${what}. Every value has one definition.`,
+        `"${name}" is defined twice in graph "${graph.name}", the second time as ${what}; a value has one definition.`,
+        {
+          suggestions: [
+            'Export the model again; run "python -m onnx.checker" to see all problems.',
+          ],
+        },
       )
     const value = new Value(name, graph)
     graph.values.set(name, value)
     return value
-  }
-
-  private setConstant(value: Value, tensor: Tensor): void {
-    value.constant = tensor
-    value.type ??= { dataType: tensor.dataType, dims: tensor.dims }
   }
 
   private declare(value: Value, info: ValueInfoMessage): void {
@@ -192,146 +185,90 @@ class Importer {
     value.type = importType(info.type) ?? value.type
   }
 
-  private node(graph: Graph, message: NodeMessage): void {
-    const domain = message.domain === 'ai.onnx' ? '' : (message.domain ?? '')
-    const { model } = this
+  /** Before IR 4 every initializer was an input of the graph too; later ones may be: a default. */
+  private initializer(name: string, tensor: Tensor): void {
+    const known = this.graph.values.get(name)
+    const value = known && !known.constant ? known : this.define(name, 'an initializer')
+    value.constant = tensor
+    value.type ??= { dataType: tensor.dataType, dims: tensor.dims }
+  }
+
+  private makeNode(message: NodeMessage): Node {
+    const { graph } = this
     const node = new Node(
-      model.nextNodeId(),
+      graph.model.nextNodeId(),
       graph,
-      message.opType ?? '',
-      domain,
+      message.op_type ?? '',
+      domainName(message.domain),
       message.name ?? '',
       message.overload ?? '',
     )
     node.message = message
+    node.origin = message.metadata_props?.find((entry) => entry.key === originKey)?.value
+    for (const name of message.output ?? []) {
+      const value = name === '' ? undefined : this.define(name, `an output of node "${node.label}"`)
+      if (value) value.producer = node
+      node.outputs.push(value)
+    }
+    return node
+  }
+
+  private connect(node: Node): void {
+    const message = node.message as NodeMessage
     for (const [index, name] of (message.input ?? []).entries()) {
-      const value = name === '' ? undefined : graph.findValue(name)
+      const value = name === '' ? undefined : this.graph.findValue(name)
       if (name !== '' && !value)
-        throw dangling(`Node "${node.name || node.op}", input ${index}: "${name}"`)
+        throw new AttncError(
+          'DANGLING_INPUT',
+          'model',
+          `Input ${index} of node "${node.label}" (${node.op}) is "${name}", which nothing in the graph makes.`,
+          {
+            suggestions: [
+              'The model is damaged, or a tool removed a node that is still needed: export it again.',
+            ],
+          },
+        )
       node.inputs.push(value)
       value?.uses.add({ node, index })
     }
     for (const each of message.attribute ?? [])
-      node.attributes.set(each.name ?? '', this.attribute(each, graph))
-    for (const name of message.output ?? []) {
-      const value = name === '' ? undefined : this.define(graph, name, `output of ${node.op}`)
-      if (value) value.producer = node
-      node.outputs.push(value)
+      node.attributes.set(each.name ?? '', this.attribute(each))
+    const output = node.outputs[0]
+    const constant = node.op === 'Constant' && node.domain === '' ? constantOf(node) : undefined
+    if (output && constant) {
+      output.constant = constant
+      output.type ??= { dataType: constant.dataType, dims: constant.dims }
     }
-    graph.nodesById.set(node.id, node)
-    const [output] = node.outputs
-    const constant = node.op === 'Constant' && domain === '' ? constantOf(node) : undefined
-    if (output && constant) this.setConstant(output, constant)
   }
-}
 
-const dangling = (what: string): AttncError =>
-  new AttncError('DANGLING_VALUE', 'model', `${what} is defined nowhere in the graph.`, {
-    suggestions: ['The model is damaged, or an edit removed a node that is still read.'],
-  })
+  private *nodesReadBy(node: Node): IterableIterator<Node> {
+    for (const value of valuesReadBy(node))
+      if (value.producer && value.graph === this.graph) yield value.producer
+  }
 
-/** The kind of an attribute whose type is not stated (IR versions before 4). */
-function guessKind(message: AttributeMessage): number {
-  if (message.t) return 4
-  if (message.g) return 5
-  if (message.ints?.length) return 7
-  if (message.floats?.length) return 6
-  if (message.strings?.length) return 8
-  if (message.s) return 3
-  if (message.i !== undefined) return 2
-  return message.f === undefined ? 0 : 1
-}
-
-export function importType(message: TypeMessage | undefined): TensorType | undefined {
-  if (!message) return undefined
-  const { tensorType } = message
-  if (!tensorType) return { dataType: undefined, dims: undefined, message }
-  const dims = tensorType.shape
-    ? (tensorType.shape.dim ?? []).map(({ dimValue, dimParam }) =>
-        dimParam ? dimParam : dimValue === undefined ? undefined : Number(dimValue),
+  private output(info: ValueInfoMessage): Value {
+    const name = info.name ?? ''
+    const value = this.graph.values.get(name)
+    if (!value)
+      throw new AttncError(
+        this.graph.findValue(name) ? 'OUTER_VALUE_AS_OUTPUT' : 'DANGLING_OUTPUT',
+        'model',
+        this.graph.findValue(name)
+          ? `Output "${name}" of the inner graph "${this.graph.name}" is a value of the graph around it; it must be made inside.`
+          : `Output "${name}" of graph "${this.graph.name}" is made by no node.`,
+        {
+          suggestions: [
+            'Export the model again, with an Identity node where a value is passed through.',
+          ],
+        },
       )
-    : undefined
-  return { dataType: findDataType(tensorType.elemType ?? 0), dims, message }
+    if (!value.message) this.declare(value, info)
+    return value
+  }
 }
 
-/** What a Constant node yields. */
-function constantOf(node: Node): Tensor | undefined {
-  const text = (bytes: readonly Uint8Array[], dims: readonly number[]): Tensor => ({
-    dataType: 'string',
-    dims,
-    byteLength: 0,
-    bytes: () => new Uint8Array(),
-    strings: bytes,
-  })
-  for (const [name, attribute] of node.attributes) {
-    if (name === 'value' && attribute.kind === 'tensor') return attribute.value
-    if (name === 'value_float' && attribute.kind === 'float')
-      return float32Tensor([], [attribute.value])
-    if (name === 'value_floats' && attribute.kind === 'floats')
-      return float32Tensor([attribute.value.length], attribute.value)
-    if (name === 'value_int' && attribute.kind === 'int') return int64Tensor([], [attribute.value])
-    if (name === 'value_ints' && attribute.kind === 'ints')
-      return int64Tensor([attribute.value.length], attribute.value)
-    if (name === 'value_string' && attribute.kind === 'string') return text([attribute.value], [])
-    if (name === 'value_strings' && attribute.kind === 'strings')
-      return text(attribute.value, [attribute.value.length])
-  }
-  return undefined
-}
-
-/** Nodes in an order in which values are made before they are read; files mostly are already. */
-function sortNodes(graph: Graph, nodes: readonly NodeMessage[]): readonly NodeMessage[] {
-  const makers = new Map<string, NodeMessage>()
-  for (const node of nodes)
-    for (const output of node.output ?? []) if (output) makers.set(output, node)
-  const state = new Map<NodeMessage, 'open' | 'done'>()
-  const sorted: NodeMessage[] = []
-  for (const start of nodes) {
-    const stack: [NodeMessage, IterableIterator<NodeMessage>][] = []
-    const enter = (node: NodeMessage): void => {
-      state.set(node, 'open')
-      stack.push([node, needs(graph, node, makers)])
-    }
-    if (!state.has(start)) enter(start)
-    for (let top = stack.at(-1); top; top = stack.at(-1)) {
-      const next = top[1].next()
-      if (next.done) {
-        state.set(top[0], 'done')
-        sorted.push(top[0])
-        stack.pop()
-      } else if (state.get(next.value) === 'open')
-        throw new AttncError(
-          'CYCLIC_GRAPH',
-          'model',
-          `Node "${next.value.name || next.value.opType}" needs its own result: the graph has a cycle.`,
-        )
-      else if (!state.has(next.value)) enter(next.value)
-    }
-  }
-  return sorted
-}
-
-/** Nodes that make what a node reads, also inside its graphs. */
-function* needs(
-  graph: Graph,
-  node: NodeMessage,
-  makers: ReadonlyMap<string, NodeMessage>,
-  depth = 0,
-): IterableIterator<NodeMessage> {
-  for (const name of node.input ?? []) {
-    const maker = makers.get(name)
-    if (maker && !graph.values.has(name)) yield maker
-  }
-  if (depth > MAX_DEPTH) return
-  for (const attribute of node.attribute ?? [])
-    for (const inner of [...(attribute.g ? [attribute.g] : []), ...(attribute.graphs ?? [])]) {
-      const own = new Set((inner.node ?? []).flatMap((each) => each.output ?? []))
-      for (const each of inner.node ?? [])
-        for (const maker of needs(graph, each, makers, depth + 1))
-          if (!(maker.output ?? []).some((output) => own.has(output))) yield maker
-      for (const output of inner.output ?? []) {
-        const maker = makers.get(output.name ?? '')
-        if (maker && !own.has(output.name ?? '')) yield maker
-      }
-    }
+/** What a node reads: its inputs and what the graphs inside it take from around them. */
+export function* valuesReadBy(node: Node): IterableIterator<Value> {
+  for (const input of node.inputs) if (input) yield input
+  for (const inner of innerGraphs(node)) for (const each of inner.nodes()) yield* valuesReadBy(each)
 }

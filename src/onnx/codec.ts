@@ -1,61 +1,83 @@
 /**
- * Bytes ↔ messages. Fields that the schema doesn't know are kept and written back, so an untouched
- * model comes back with every byte of meaning. Raw data is a view of the input, never a copy.
+ * Messages from bytes and back. Nothing is lost on the way: what a later format adds is kept as it was.
+ * Reading of model files, whose weights stay where they are, is model-file.ts.
  */
-import Long from 'long'
-import protobuf from 'protobufjs'
+import type protobuf from 'protobufjs/light.js'
 import { AttncError } from '../errors.js'
 import type { ModelMessage, TensorMessage } from './messages.js'
-import { descriptor } from './schema.js'
-import { describeContent } from './sniff.js'
+import { buildSchema } from './schema.js'
+import { type EncodedPiece, OnnxReader, OnnxWriter } from './wire.js'
 
-protobuf.util.Long = Long
-protobuf.configure()
+/** An encoded message, to be written piece by piece. */
+export interface EncodedMessage {
+  readonly byteLength: number
+  pieces(): Iterable<EncodedPiece>
+}
 
-const root = protobuf.Root.fromJSON(descriptor)
+/** protobufjs types are compiled when first used; this keeps them. */
+const schema = buildSchema()
 
-/** Decodes one message of the schema; `what` names the input in errors. */
-export function decode<T>(type: string, bytes: Uint8Array, what: string): T {
-  const reader = protobuf.Reader.create(bytes)
-  reader.discardUnknown = false
+const typeOf = (name: string): protobuf.Type => schema.lookupType(`onnx.${name}`)
+
+export const decodeModel = (bytes: Uint8Array, what = 'the model'): ModelMessage =>
+  decode('ModelProto', bytes, what) as ModelMessage
+
+/** A TensorProto by itself, as in the `.pb` files of ONNX test data. */
+export const decodeTensor = (bytes: Uint8Array, what = 'the tensor'): TensorMessage =>
+  decode('TensorProto', bytes, what) as TensorMessage
+
+export const encodeModel = (message: ModelMessage): EncodedMessage => encode('ModelProto', message)
+
+export const encodeTensor = (message: TensorMessage): EncodedMessage =>
+  encode('TensorProto', message)
+
+/** All pieces in one array; for models that are known to be small. */
+export function toBytes(encoded: EncodedMessage): Uint8Array {
+  const bytes = new Uint8Array(encoded.byteLength)
+  let at = 0
+  for (const piece of encoded.pieces()) {
+    if (piece instanceof Uint8Array) bytes.set(piece, at)
+    else piece.read(0, bytes.subarray(at, at + piece.byteLength))
+    at += piece.byteLength
+  }
+  return bytes
+}
+
+function encode(type: string, message: object): EncodedMessage {
+  const writer = new OnnxWriter()
+  typeOf(type).encode(message, writer)
+  return writer
+}
+
+function decode(type: string, bytes: Uint8Array, what: string): unknown {
+  const reader = new OnnxReader(bytes)
   try {
-    return root.lookupType(type).decode(reader) as unknown as T
-  } catch (cause) {
-    throw unreadable(bytes, what, cause)
+    return typeOf(type).decode(reader)
+  } catch (error) {
+    throw explain(error, reader.pos, bytes.length, what)
   }
 }
 
-export function decodeModel(bytes: Uint8Array, what: string): ModelMessage {
-  if (bytes.length === 0)
-    throw new AttncError('EMPTY_MODEL', 'model', `"${what}" is empty; an ONNX model was expected.`)
-  const model = decode<ModelMessage>('ModelProto', bytes, what)
-  if (!model.graph) throw unreadable(bytes, what, undefined)
-  return model
-}
-
-export const decodeTensor = (bytes: Uint8Array, what: string): TensorMessage =>
-  decode('TensorProto', bytes, what)
-
-/** Encodes a message; its parts that were decoded keep their unknown fields. */
-export const encode = (type: string, message: object): Uint8Array =>
-  root
-    .lookupType(type)
-    .encode(message as protobuf.Message)
-    .finish()
-
-function unreadable(bytes: Uint8Array, what: string, cause: unknown): AttncError {
-  const found = describeContent(bytes)
-  if (!found && cause instanceof RangeError)
+function explain(error: unknown, at: number, size: number, what: string): AttncError {
+  const detail = error instanceof Error ? error.message : String(error)
+  if (detail.includes('max depth'))
+    return new AttncError(
+      'MODEL_TOO_DEEP',
+      'model',
+      `Cannot read ${what}: its messages are nested more than 100 deep, which no exporter writes.`,
+      { cause: error, suggestions: ['Export the model again; this file is damaged or made up.'] },
+    )
+  if (error instanceof RangeError)
     return new AttncError(
       'TRUNCATED_MODEL',
       'model',
-      `"${what}" ends in the middle of a field: it is cut short or damaged (${bytes.length} bytes).`,
-      { cause, suggestions: ['Copy or download the file again and compare its size.'] },
+      `Cannot read ${what}: a field near byte ${at} says that it is longer than the ${size} bytes there are (${detail}).`,
+      { cause: error, suggestions: ['Copy or download the file again and compare its size.'] },
     )
   return new AttncError(
-    'NOT_A_MODEL',
+    'NOT_PROTOBUF',
     'model',
-    `"${what}" is not an ONNX model: ${found ?? 'its bytes are no protobuf message with a graph'}.`,
-    { cause, suggestions: ['Give an .onnx file, or a folder that holds one.'] },
+    `Cannot read ${what}: the bytes near ${at} are not a protobuf message (${detail}).`,
+    { cause: error, suggestions: ['Pass a model in the ONNX format.'] },
   )
 }

@@ -1,55 +1,173 @@
 /**
- * TensorProto → Tensor: whichever field holds the elements, and external data as views of a file.
- * A location may not leave the model's folder; sizes are checked before anything is allocated.
+ * TensorProto ↔ Tensor: whichever field holds the elements. Sizes are compared before anything is
+ * allocated. Typed fields become packed bytes here, so that no one else meets an array of numbers.
  */
-import { closeSync, openSync, readSync, realpathSync, statSync } from 'node:fs'
-import { isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { AttncError } from '../errors.js'
-import { type DataType, findDataType, packedByteLength } from './data-type.js'
-import type { Int, TensorMessage } from './messages.js'
+import {
+  bitsPerElement,
+  type DataType,
+  dataTypeCode,
+  findDataType,
+  packedByteLength,
+} from './data-type.js'
+import type { ExternalFiles } from './external-data.js'
+import type { ByteSource, TensorMessage } from './messages.js'
+import { copyMessage } from './messages.js'
+import { fieldNumbers } from './schema.js'
 import type { Tensor } from './tensor.js'
+import { countVarints, packVarints } from './varints.js'
 
-const EXTERNAL = 1
+/** `data_location` of external data. */
+const external = 1
 
-/** Where external data may lie; undefined where a model has no folder. */
-export type ModelFolder = string | undefined
-
-export function tensorFromMessage(message: TensorMessage, folder: ModelFolder): Tensor {
+/** A tensor as a file states it. `files` is where external data may lie. */
+export function tensorFromMessage(message: TensorMessage, files?: ExternalFiles): Tensor {
   const name = message.name ?? ''
-  const dataType = findDataType(message.dataType ?? 0)
+  const dataType = findDataType(message.data_type ?? 0)
   if (!dataType)
-    throw problem(
-      'TENSOR_TYPE_UNKNOWN',
-      name,
-      `has data type ${message.dataType ?? 0}, which is not known`,
+    throw new AttncError(
+      'UNKNOWN_DATA_TYPE',
+      'model',
+      `Tensor "${name}" has the element type ${message.data_type ?? 0}; those up to 26 (IR 13) are known.`,
+      { suggestions: ['Export the model for IR version 13 or older.'] },
     )
-  const dims = (message.dims ?? []).map((dim) => readDim(dim, name))
+  const dims = readDims(message.dims ?? [], name)
   const count = dims.reduce((product, dim) => product * dim, 1)
-  if (!Number.isSafeInteger(count))
-    throw problem('TENSOR_SIZE_MISMATCH', name, `claims ${count} elements, more than can exist`)
-  if (dataType === 'string') return stringTensor(message, dims, count, name)
   const byteLength = packedByteLength(dataType, count)
-  if (message.dataLocation === EXTERNAL)
-    return externalTensor(message, { dataType, dims, byteLength, name, folder })
+  if (!Number.isSafeInteger(byteLength) || !Number.isSafeInteger(count))
+    throw mismatch(name, `has the shape [${dims}], which is more than any memory holds`)
+  if (dataType === 'string') return stringTensor(message, dims, count, name)
+  if (message.data_location === external) {
+    if (!files)
+      throw new AttncError(
+        'EXTERNAL_DATA_MISSING',
+        'model',
+        `Tensor "${name}" has its data in another file, but this model was given without a folder.`,
+        { suggestions: ['Give the path of the model, not its bytes.'] },
+      )
+    return sourceTensor(files.open(message, byteLength), dataType, dims, message)
+  }
+  const raw = message.raw_data
+  const typed = typedField(message, dataType)
+  if (raw && (raw.byteLength > 0 || typed.chunks.length === 0)) {
+    if (raw.byteLength !== byteLength)
+      throw mismatch(
+        name,
+        `has ${raw.byteLength} bytes, but ${dataType} of shape [${dims}] needs ${byteLength}`,
+      )
+    if (!(raw instanceof Uint8Array)) return sourceTensor(raw, dataType, dims, message)
+    return { dataType, dims, byteLength, message, bytes: once(() => aligned(raw)) }
+  }
+  const found = typed.varints
+    ? typed.chunks.reduce((sum, chunk) => sum + countVarints(chunk), 0)
+    : typed.chunks.reduce((sum, chunk) => sum + chunk.length, 0) / typed.width
+  const expected = Math.ceil(count * typed.perElement)
+  if (found !== expected)
+    throw mismatch(
+      name,
+      `has ${found} numbers in its typed field, but ${dataType} of shape [${dims}] needs ${expected}`,
+    )
+  const bytes = typed.varints
+    ? () => packVarints(typed.chunks, expected, typed.width)
+    : () => aligned(join(typed.chunks))
+  return { dataType, dims, byteLength, message, bytes: once(bytes) }
+}
+
+/**
+ * The message of a tensor under a name. One that came from a message keeps what else that said;
+ * `original` gives doc string and metadata to a tensor that replaces the one it was read from.
+ */
+export function tensorToMessage(
+  tensor: Tensor,
+  name: string | undefined,
+  original?: TensorMessage,
+): TensorMessage {
+  const own = tensor.message as TensorMessage | undefined
+  if (own && own.data_type !== undefined && own.data_location !== external)
+    return own.name === name || (name ?? '') === (own.name ?? '') ? own : copyMessage(own, { name })
+  const { dims, dataType, byteLength } = tensor
+  return copyMessage(bare(original ?? own), {
+    dims: dims.map(BigInt),
+    data_type: dataTypeCode(dataType),
+    name,
+    ...(tensor.strings
+      ? { string_data: tensor.strings }
+      : { raw_data: tensor.read ? sourceOf(tensor) : lazySource(tensor, byteLength) }),
+  })
+}
+
+/** A message whose elements lie in `location`. */
+export function externalTensorMessage(
+  tensor: Tensor,
+  name: string | undefined,
+  place: { readonly location: string; readonly offset: number },
+  original?: TensorMessage,
+): TensorMessage {
+  return copyMessage(bare(original ?? (tensor.message as TensorMessage | undefined)), {
+    dims: tensor.dims.map(BigInt),
+    data_type: dataTypeCode(tensor.dataType),
+    name,
+    external_data: [
+      { key: 'location', value: place.location },
+      { key: 'offset', value: String(place.offset) },
+      { key: 'length', value: String(tensor.byteLength) },
+    ],
+    data_location: external,
+  })
+}
+
+/** A message without its elements. */
+const bare = (message: TensorMessage | undefined): TensorMessage | undefined =>
+  message?.data_type === undefined
+    ? undefined
+    : copyMessage(message, {
+        segment: undefined,
+        float_data: undefined,
+        int32_data: undefined,
+        string_data: undefined,
+        int64_data: undefined,
+        raw_data: undefined,
+        double_data: undefined,
+        uint64_data: undefined,
+        external_data: undefined,
+        data_location: undefined,
+        $unknowns: message.$unknowns?.filter((field) => !isElement(field)),
+      })
+
+const sourceOf = (tensor: Tensor): ByteSource => ({
+  byteLength: tensor.byteLength,
+  file: tensor.file,
+  read: (from, target) => tensor.read?.(from, target),
+})
+
+/** Made when the message is written, and not held afterwards. */
+const lazySource = (tensor: Tensor, byteLength: number): ByteSource => ({
+  byteLength,
+  read: (from, target) => target.set(tensor.bytes().subarray(from, from + target.length)),
+  whole: () => tensor.bytes(),
+})
+
+function sourceTensor(
+  source: ByteSource & { bytes?(): Uint8Array },
+  dataType: DataType,
+  dims: readonly number[],
+  message: TensorMessage,
+): Tensor {
+  const { byteLength } = source
+  const readAll = (): Uint8Array => {
+    const bytes = new Uint8Array(byteLength)
+    source.read(0, bytes)
+    return bytes
+  }
   return {
     dataType,
     dims,
     byteLength,
     message,
-    bytes: inlineBytes(message, dataType, count, byteLength),
+    bytes: () => source.bytes?.() ?? readAll(),
+    read: (from, target) => source.read(from, target),
+    ...(source.file ? { file: source.file } : {}),
   }
-}
-
-const problem = (code: string, name: string, text: string): AttncError =>
-  new AttncError(code, 'model', `Tensor "${name}" ${text}.`, {
-    suggestions: ['The file is damaged or was not written completely: export or copy it again.'],
-  })
-
-function readDim(dim: Int, name: string): number {
-  const size = Number(dim)
-  if (size < 0 || !Number.isSafeInteger(size))
-    throw problem('TENSOR_SIZE_MISMATCH', name, `has a dimension of ${dim}`)
-  return size
 }
 
 function stringTensor(
@@ -58,208 +176,111 @@ function stringTensor(
   count: number,
   name: string,
 ): Tensor {
-  const strings = message.stringData ?? []
+  const strings = message.string_data ?? []
   if (strings.length !== count)
-    throw problem(
-      'TENSOR_SIZE_MISMATCH',
-      name,
-      `holds ${strings.length} strings, its shape says ${count}`,
-    )
+    throw mismatch(name, `has ${strings.length} strings, but its shape [${dims}] needs ${count}`)
   return {
     dataType: 'string',
     dims,
     byteLength: 0,
-    bytes: () => new Uint8Array(),
-    strings,
     message,
+    strings,
+    bytes: () => new Uint8Array(),
   }
 }
 
-const bytesOf = (array: ArrayBufferView): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+function readDims(dims: readonly bigint[], name: string): number[] {
+  return dims.map((dim) => {
+    if (dim < 0n || dim > BigInt(Number.MAX_SAFE_INTEGER))
+      throw mismatch(name, `has the shape [${dims}]; sizes are numbers from 0 on`)
+    return Number(dim)
+  })
+}
 
-/** The packed bytes of a tensor that is in the message itself; typed fields are converted when read. */
-function inlineBytes(
-  message: TensorMessage,
-  dataType: DataType,
-  count: number,
-  byteLength: number,
-): () => Uint8Array {
-  const raw = message.rawData
-  const name = message.name ?? ''
-  if (raw && raw.length > 0) {
-    if (raw.length !== byteLength)
-      throw problem(
-        'TENSOR_SIZE_MISMATCH',
-        name,
-        `holds ${raw.length} bytes, its shape needs ${byteLength}`,
-      )
-    return () => raw
+const mismatch = (name: string, what: string): AttncError =>
+  new AttncError('TENSOR_SIZE_MISMATCH', 'model', `Tensor "${name}" ${what}.`, {
+    suggestions: ['The file is damaged: export, copy or download it again.'],
+  })
+
+interface TypedField {
+  readonly chunks: readonly Uint8Array[]
+  /** Numbers of the field for one element; below 1 where one number packs several. */
+  readonly perElement: number
+  /** Bytes of one number once packed. */
+  readonly width: number
+  readonly varints: boolean
+}
+
+type FieldName = 'float_data' | 'int32_data' | 'int64_data' | 'double_data' | 'uint64_data'
+
+/** The field that holds elements of a type when they are not raw bytes, as the specification assigns. */
+function typedField(message: TensorMessage, dataType: DataType): TypedField {
+  const field = (
+    name: FieldName,
+    perElement: number,
+    width: number,
+    varints = true,
+  ): TypedField => ({
+    chunks: chunksOf(message, name),
+    perElement,
+    width,
+    varints,
+  })
+  switch (dataType) {
+    case 'float32':
+      return field('float_data', 1, 4, false)
+    case 'complex64':
+      return field('float_data', 2, 4, false)
+    case 'float64':
+      return field('double_data', 1, 8, false)
+    case 'complex128':
+      return field('double_data', 2, 8, false)
+    case 'int64':
+      return field('int64_data', 1, 8)
+    case 'uint64':
+      return field('uint64_data', 1, 8)
+    case 'uint32':
+      return field('uint64_data', 1, 4)
+    default: {
+      // Up to 32 bits: one number an element; 2 and 4 bits: one number a packed byte.
+      const bits = bitsPerElement(dataType)
+      return field('int32_data', Math.min(1, bits / 8), Math.max(1, bits / 8))
+    }
   }
-  const [values, perEntry] = typedField(message, dataType)
-  if (values.length * perEntry < count || values.length > Math.ceil(count / perEntry) + 1)
-    throw problem(
-      'TENSOR_SIZE_MISMATCH',
-      name,
-      `holds ${values.length} elements, its shape needs ${count}`,
+}
+
+/** Packed chunks, and the single elements of writers that do not pack, which the reader left aside. */
+function chunksOf(message: TensorMessage, name: FieldName): readonly Uint8Array[] {
+  const single = message.$unknowns
+    ?.filter(
+      (field) => isElement(field) && field[0] !== undefined && field[0] >> 3 === fieldNumbers[name],
     )
+    .map((field) => field.subarray(1))
+  return [...(message[name] ?? []), ...(single ?? [])]
+}
+
+/** Whether a field that the reader left aside is one element of a typed field. */
+const isElement = (field: Uint8Array): boolean => elementTags.has(field[0] ?? 0)
+
+const elementTags: ReadonlySet<number> = new Set([
+  fieldNumbers.float_data * 8 + 5,
+  fieldNumbers.int32_data * 8,
+  fieldNumbers.int64_data * 8,
+  fieldNumbers.double_data * 8 + 1,
+  fieldNumbers.uint64_data * 8,
+])
+
+const join = (chunks: readonly Uint8Array[]): Uint8Array =>
+  chunks.length === 1 ? (chunks[0] as Uint8Array) : Uint8Array.from(Buffer.concat(chunks))
+
+/** The same bytes where a view of 8-byte numbers may start. */
+const aligned = (bytes: Uint8Array): Uint8Array =>
+  bytes.byteOffset % 8 === 0 ? bytes : Uint8Array.from(bytes)
+
+function once(make: () => Uint8Array): () => Uint8Array {
   let made: Uint8Array | undefined
   return () => {
-    made ??= pack(values, dataType)
+    made ??= make()
     return made
   }
-}
-
-/** The typed field for a data type, and how many elements one entry of it holds. */
-function typedField(
-  message: TensorMessage,
-  dataType: DataType,
-): [values: readonly (number | Int)[], perEntry: number] {
-  switch (dataType) {
-    case 'float32':
-      return [message.floatData ?? [], 1]
-    case 'complex64':
-      return [message.floatData ?? [], 0.5]
-    case 'float64':
-      return [message.doubleData ?? [], 1]
-    case 'complex128':
-      return [message.doubleData ?? [], 0.5]
-    case 'int64':
-      return [message.int64Data ?? [], 1]
-    case 'uint32':
-    case 'uint64':
-      return [message.uint64Data ?? [], 1]
-    case 'uint4':
-    case 'int4':
-    case 'float4e2m1':
-      return [message.int32Data ?? [], 2]
-    case 'uint2':
-    case 'int2':
-      return [message.int32Data ?? [], 4]
-    default:
-      return [message.int32Data ?? [], 1]
-  }
-}
-
-function pack(values: readonly (number | Int)[], dataType: DataType): Uint8Array {
-  const numbers = values as readonly number[]
-  switch (dataType) {
-    case 'float32':
-    case 'complex64':
-      return bytesOf(Float32Array.from(numbers))
-    case 'float64':
-    case 'complex128':
-      return bytesOf(Float64Array.from(numbers))
-    case 'int64':
-    case 'uint64':
-      return bytesOf(BigInt64Array.from(values, (value) => BigInt(value.toString())))
-    case 'uint32':
-      return bytesOf(Uint32Array.from(values, Number))
-    case 'int32':
-      return bytesOf(Int32Array.from(numbers))
-    case 'uint16':
-    case 'int16':
-    case 'float16':
-    case 'bfloat16':
-      return bytesOf(Uint16Array.from(numbers))
-    default:
-      return Uint8Array.from(numbers)
-  }
-}
-
-interface ExternalSpec {
-  readonly dataType: DataType
-  readonly dims: readonly number[]
-  readonly byteLength: number
-  readonly name: string
-  readonly folder: ModelFolder
-}
-
-function externalTensor(message: TensorMessage, spec: ExternalSpec): Tensor {
-  const entries = new Map((message.externalData ?? []).map(({ key, value }) => [key, value]))
-  const location = entries.get('location') ?? ''
-  const offset = Number(entries.get('offset') ?? 0)
-  const length = entries.has('length') ? Number(entries.get('length')) : spec.byteLength
-  const { dataType, dims, byteLength, name } = spec
-  if (!Number.isSafeInteger(offset) || offset < 0 || length !== byteLength)
-    throw problem(
-      'TENSOR_SIZE_MISMATCH',
-      name,
-      `takes ${length} bytes at ${offset} of "${location}", its shape needs ${byteLength}`,
-    )
-  const path = externalPath(location, spec)
-  const size = fileSize(path, location, name)
-  if (offset + byteLength > size)
-    throw new AttncError(
-      'EXTERNAL_DATA_SHORT',
-      'model',
-      `Tensor "${name}" needs bytes ${offset} to ${offset + byteLength} of "${location}", which has ${size}.`,
-      { suggestions: [`Copy "${location}" again: it is cut short or belongs to another model.`] },
-    )
-  return {
-    dataType,
-    dims,
-    byteLength,
-    message,
-    file: { path, offset },
-    bytes: () => readRange(path, offset, byteLength),
-  }
-}
-
-function externalPath(location: string, spec: ExternalSpec): string {
-  const outside = (): AttncError =>
-    new AttncError(
-      'EXTERNAL_DATA_OUTSIDE',
-      'model',
-      `Tensor "${spec.name}" wants its data from "${location}", outside the model's folder; only files inside it are read.`,
-      { suggestions: ['Move the data beside the model and export it with a relative location.'] },
-    )
-  if (location === '' || isAbsolute(location) || !spec.folder) throw outside()
-  const path = resolve(spec.folder, location)
-  if (escapes(spec.folder, path)) throw outside()
-  try {
-    if (escapes(realpathSync(spec.folder), realpathSync(path))) throw outside()
-  } catch (error) {
-    if (error instanceof AttncError) throw error
-  }
-  return path
-}
-
-function escapes(folder: string, path: string): boolean {
-  const way = relative(folder, path)
-  return way === '..' || way.startsWith(`..${sep}`) || isAbsolute(way)
-}
-
-function fileSize(path: string, location: string, name: string): number {
-  try {
-    return statSync(path).size
-  } catch (cause) {
-    throw new AttncError(
-      'EXTERNAL_DATA_MISSING',
-      'model',
-      `Tensor "${name}" has its data in "${location}", which can't be read beside the model.`,
-      { cause, suggestions: [`Put "${location}" into the model's folder.`] },
-    )
-  }
-}
-
-/** Bytes of a file, read now. */
-export function readRange(path: string, offset: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length)
-  const file = openSync(path, 'r')
-  try {
-    for (let at = 0; at < length; ) {
-      const read = readSync(file, bytes, at, Math.min(length - at, 1 << 30), offset + at)
-      if (read === 0)
-        throw new AttncError(
-          'EXTERNAL_DATA_SHORT',
-          'model',
-          `"${join(path)}" became shorter while it was read.`,
-        )
-      at += read
-    }
-  } finally {
-    closeSync(file)
-  }
-  return bytes
 }
