@@ -29,12 +29,26 @@ function importDim(message: DimensionMessage): Dim {
   return size >= 0 && Number.isSafeInteger(size) ? size : undefined
 }
 
-/** The declaration of a value; the one it was read from where nothing changed. */
-export function exportValueInfo(value: Value): ValueInfoMessage {
-  const original = value.message as ValueInfoMessage | undefined
-  const type = exportType(value.type, original?.type)
-  const isSame = original && (original.name ?? '') === value.name && original.type === type
-  return isSame ? original : copyMessage(original, { name: value.name, type })
+/**
+ * The declaration of a value; `original` itself where nothing changed.
+ * A file may declare a value twice with different detail, so what counts is whether the value's type
+ * is still the one it was imported with.
+ */
+export function exportValueInfo(
+  value: Value,
+  original: ValueInfoMessage | undefined,
+): ValueInfoMessage {
+  const declared = (value.message as ValueInfoMessage | undefined)?.type
+  const isUntouched = value.type
+    ? declared !== undefined &&
+      value.type.message === declared &&
+      sameType(value.type, importType(declared))
+    : true
+  if (original && isUntouched) return original
+  const type = exportType(value.type, original?.type ?? declared)
+  return original && original.type === type
+    ? original
+    : copyMessage(original, { name: value.name, type })
 }
 
 function exportType(

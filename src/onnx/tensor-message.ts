@@ -10,7 +10,7 @@ import {
   findDataType,
   packedByteLength,
 } from './data-type.js'
-import type { ExternalFiles } from './external-data.js'
+import { type ExternalFiles, readLocation } from './external-data.js'
 import type { ByteSource, TensorMessage } from './messages.js'
 import { copyMessage } from './messages.js'
 import { fieldNumbers } from './schema.js'
@@ -114,6 +114,16 @@ export function externalTensorMessage(
     ],
     data_location: external,
   })
+}
+
+/** Whether a message keeps its elements in another file. */
+export const isExternal = (message: TensorMessage): boolean => message.data_location === external
+
+/** Where a message says that its elements lie, as `location\0offset`, if in another file. */
+export function readExternalPlace(message: TensorMessage, byteLength: number): string | undefined {
+  if (message.data_location !== external) return undefined
+  const { location, offset, length } = readLocation(message)
+  return length === undefined || length === byteLength ? `${location}\0${offset}` : undefined
 }
 
 /** A message without its elements. */

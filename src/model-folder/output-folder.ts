@@ -1,0 +1,193 @@
+/**
+ * A folder that appears whole or not at all: written beside its place under another name, flushed, renamed.
+ * Whatever fails, and an abort too, removes what was written. An old folder goes only after success.
+ */
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
+import { AttncError } from '../errors.js'
+
+export interface OutputOptions {
+  /** Replace a folder that is there. */
+  readonly force?: boolean | undefined
+  /** The folder that is read meanwhile; the output may not contain it. */
+  readonly from?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Runs `write` on a temporary folder and puts that in the place of `to`. */
+export async function writeFolder<Result>(
+  to: string,
+  options: OutputOptions,
+  write: (folder: string) => Promise<Result>,
+): Promise<Result> {
+  const target = resolve(to)
+  const parent = dirname(target)
+  checkTarget(target, options)
+  const temporary = join(parent, `.${basename(target)}.attnc-${process.pid}-tmp`)
+  let madeParent: string | undefined
+  let isMine = false
+  try {
+    madeParent = await mkdir(parent, { recursive: true })
+    await removeAbandoned(parent, basename(target))
+    await mkdir(temporary)
+    isMine = true
+    const result = await write(temporary)
+    await syncFolders(temporary)
+    options.signal?.throwIfAborted()
+    await putInPlace(temporary, target)
+    await syncFolder(parent)
+    return result
+  } catch (error) {
+    if (isMine) await rm(temporary, { recursive: true, force: true })
+    if (madeParent) await removeEmpty(parent, madeParent)
+    throw explain(error, target, options.signal)
+  }
+}
+
+function checkTarget(target: string, { force, from }: OutputOptions): void {
+  const refuse = (code: string, message: string, suggestion: string): AttncError =>
+    new AttncError(code, 'usage', message, { suggestions: [suggestion] })
+  if (target.endsWith('.onnx'))
+    throw refuse(
+      'OUTPUT_NOT_A_FOLDER',
+      `The output "${target}" is named like a file; attnc writes a folder.`,
+      `Name a folder, for instance "${target.slice(0, -'.onnx'.length)}".`,
+    )
+  if (from !== undefined && resolve(from) !== target && isBelow(target, resolve(from)))
+    throw refuse(
+      'OUTPUT_CONTAINS_INPUT',
+      `The output folder "${target}" contains the model that is read, "${from}".`,
+      'Name an output folder beside the model.',
+    )
+  const found = statSync(target, { throwIfNoEntry: false })
+  if (!found) return
+  if (!found.isDirectory())
+    throw refuse(
+      'OUTPUT_EXISTS',
+      `The output "${target}" is a file.`,
+      'Name a folder that does not exist yet.',
+    )
+  const names = readdirSync(target)
+  if (names.length === 0) return
+  if (!force)
+    throw refuse(
+      'OUTPUT_EXISTS',
+      `The output folder "${target}" exists and holds ${names.length} entries.`,
+      'Name another folder, or pass --force (force: true) to replace it once the new one is complete.',
+    )
+  const below = existsSync(join(target, 'onnx')) ? readdirSync(join(target, 'onnx')) : []
+  if (![...names, ...below].some((name) => name.endsWith('.onnx')))
+    throw refuse(
+      'OUTPUT_NOT_A_MODEL',
+      `The output folder "${target}" holds ${names.length} entries but no model, so it is not replaced.`,
+      'Name another folder, or remove this one yourself.',
+    )
+}
+
+const isBelow = (folder: string, path: string): boolean => {
+  const way = relative(folder, path)
+  return way !== '' && way !== '..' && !way.startsWith(`..${sep}`)
+}
+
+async function putInPlace(temporary: string, target: string): Promise<void> {
+  if (!existsSync(target) || readdirSync(target).length === 0) {
+    await rename(temporary, target)
+    return
+  }
+  const old = `${temporary.slice(0, -'tmp'.length)}old`
+  await rename(target, old)
+  try {
+    await rename(temporary, target)
+  } catch (error) {
+    await rename(old, target)
+    throw error
+  }
+  await rm(old, { recursive: true, force: true })
+}
+
+/** Temporary folders of processes that were killed. */
+async function removeAbandoned(parent: string, name: string): Promise<void> {
+  const prefix = `.${name}.attnc-`
+  for (const entry of await readdir(parent)) {
+    if (!entry.startsWith(prefix) || !entry.endsWith('-tmp')) continue
+    const processId = Number(entry.slice(prefix.length, -'-tmp'.length))
+    if (Number.isInteger(processId) && processId > 0 && !isAlive(processId))
+      await rm(join(parent, entry), { recursive: true, force: true })
+  }
+}
+
+function isAlive(processId: number): boolean {
+  try {
+    process.kill(processId, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+async function syncFolders(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true }))
+    if (entry.isDirectory()) await syncFolders(join(folder, entry.name))
+  await syncFolder(folder)
+}
+
+/** Makes names durable, where the system can do that to a folder. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    await using handle = await open(folder, 'r')
+    await handle.sync()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'EISDIR' && code !== 'EPERM' && code !== 'EINVAL') throw error
+  }
+}
+
+/** Folders that were made for the output, as far as they are empty again. */
+async function removeEmpty(folder: string, top: string): Promise<void> {
+  try {
+    for (let each = folder; each.length >= top.length; each = dirname(each)) await rmdir(each)
+  } catch {
+    // Something else uses it meanwhile: it stays.
+  }
+}
+
+function explain(error: unknown, target: string, signal: AbortSignal | undefined): unknown {
+  if (error instanceof AttncError) return error
+  if (signal?.aborted)
+    return new AttncError(
+      'INTERRUPTED',
+      'interrupted',
+      `Writing "${target}" was interrupted; nothing was left behind.`,
+      { cause: error },
+    )
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return diskFull(target, 'the disk or quota is full', error)
+  if (code === 'EEXIST' || code === 'ENOTEMPTY')
+    return new AttncError(
+      'OUTPUT_BUSY',
+      'usage',
+      `"${target}" is being written by something else at the same time.`,
+      { cause: error, suggestions: ['Wait for the other run, or name another output folder.'] },
+    )
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR')
+    return new AttncError(
+      'OUTPUT_UNWRITABLE',
+      'usage',
+      `"${target}" cannot be written: ${(error as Error).message}.`,
+      { cause: error, suggestions: ['Name a folder that this user may write to.'] },
+    )
+  return error
+}
+
+export const diskFull = (target: string, what: string, cause?: unknown): AttncError =>
+  new AttncError(
+    'DISK_FULL',
+    'unexpected',
+    `"${target}" could not be written: ${what}. What was written so far is removed.`,
+    {
+      ...(cause === undefined ? {} : { cause }),
+      suggestions: ['Free some space, or name an output folder on another disk.'],
+    },
+  )
