@@ -10,15 +10,21 @@ import type {
 } from '../onnx/messages.js'
 import { attributeTypes, copyMessage } from '../onnx/messages.js'
 import type { Tensor } from '../onnx/tensor.js'
-import { tensorToMessage } from '../onnx/tensor-message.js'
 import type { Attribute, Graph, Node } from './graph.js'
 import { domainName, originKey } from './import.js'
 import { constantOf } from './import-attribute.js'
 
-/** Writes a graph that a node holds; export.ts passes itself. */
-export type ExportInnerGraph = (graph: Graph) => GraphMessage
+/** What export.ts gives: how a graph that a node holds is written, and a tensor. */
+export interface ExportContext {
+  graph(graph: Graph): GraphMessage
+  tensor(
+    tensor: Tensor,
+    name: string | undefined,
+    original: TensorMessage | undefined,
+  ): TensorMessage
+}
 
-export function exportNode(node: Node, inner: ExportInnerGraph): NodeMessage {
+export function exportNode(node: Node, context: ExportContext): NodeMessage {
   const original = node.message as NodeMessage | undefined
   const changes = {
     input: keepList(
@@ -29,7 +35,7 @@ export function exportNode(node: Node, inner: ExportInnerGraph): NodeMessage {
       node.outputs.map((value) => value?.name ?? ''),
       original?.output,
     ),
-    attribute: keepList(exportAttributes(node, original, inner), original?.attribute),
+    attribute: keepList(exportAttributes(node, original, context), original?.attribute),
     metadata_props: exportMetadata(node, original),
   }
   if (!original)
@@ -52,19 +58,19 @@ export function exportNode(node: Node, inner: ExportInnerGraph): NodeMessage {
 function exportAttributes(
   node: Node,
   original: NodeMessage | undefined,
-  inner: ExportInnerGraph,
+  context: ExportContext,
 ): AttributeMessage[] {
   const replaced = replacedConstant(node)
   if (replaced) {
     const before = original?.attribute?.find((each) => each.name === 'value')
     const value = { kind: 'tensor', value: replaced } as const
-    return [exportAttribute('value', value, before, inner)]
+    return [exportAttribute('value', value, before, context)]
   }
   const known = new Map((original?.attribute ?? []).map((each) => [each.name ?? '', each]))
   const order = [...known.keys()].filter((name) => node.attributes.has(name))
   for (const name of node.attributes.keys()) if (!known.has(name)) order.push(name)
   return order.map((name) =>
-    exportAttribute(name, node.attributes.get(name) as Attribute, known.get(name), inner),
+    exportAttribute(name, node.attributes.get(name) as Attribute, known.get(name), context),
   )
 }
 
@@ -90,7 +96,7 @@ export function exportAttribute(
   name: string,
   attribute: Attribute,
   original: AttributeMessage | undefined,
-  inner: ExportInnerGraph,
+  context: ExportContext,
 ): AttributeMessage {
   if (attribute.kind === 'other') return attribute.message as AttributeMessage
   if (attribute.kind === 'reference') {
@@ -99,7 +105,7 @@ export function exportAttribute(
       ? message
       : copyMessage(message, { name, ref_attr_name: attribute.value })
   }
-  const content = exportContent(attribute, original, inner)
+  const content = exportContent(attribute, original, context)
   if (original && !original.ref_attr_name && isSameContent(content, original)) return original
   return copyMessage<AttributeMessage>(undefined, {
     name,
@@ -112,7 +118,7 @@ export function exportAttribute(
 function exportContent(
   attribute: Exclude<Attribute, { kind: 'other' | 'reference' }>,
   original: AttributeMessage | undefined,
-  inner: ExportInnerGraph,
+  context: ExportContext,
 ): AttributeMessage {
   switch (attribute.kind) {
     case 'float':
@@ -122,9 +128,9 @@ function exportContent(
     case 'string':
       return { s: attribute.value }
     case 'tensor':
-      return { t: exportTensor(attribute.value, original?.t) }
+      return { t: exportTensor(attribute.value, original?.t, context) }
     case 'graph':
-      return { g: inner(attribute.value) }
+      return { g: context.graph(attribute.value) }
     case 'floats':
       return { floats: attribute.value }
     case 'ints':
@@ -134,16 +140,20 @@ function exportContent(
     case 'tensors':
       return {
         tensors: attribute.value.map((tensor, index) =>
-          exportTensor(tensor, original?.tensors?.[index]),
+          exportTensor(tensor, original?.tensors?.[index], context),
         ),
       }
     case 'graphs':
-      return { graphs: attribute.value.map(inner) }
+      return { graphs: attribute.value.map((graph) => context.graph(graph)) }
   }
 }
 
-const exportTensor = (tensor: Tensor, original: TensorMessage | undefined): TensorMessage =>
-  tensorToMessage(
+const exportTensor = (
+  tensor: Tensor,
+  original: TensorMessage | undefined,
+  context: ExportContext,
+): TensorMessage =>
+  context.tensor(
     tensor,
     (tensor.message as TensorMessage | undefined)?.name ?? original?.name,
     original,

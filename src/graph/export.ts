@@ -22,14 +22,14 @@ import {
   readExternalPlace,
   tensorToMessage,
 } from '../onnx/tensor-message.js'
-import { exportAttribute, exportNode, keepList } from './export-node.js'
+import { type ExportContext, exportAttribute, exportNode, keepList } from './export-node.js'
 import type { Graph, LocalFunction, Model, Value } from './graph.js'
 import { domainName } from './import.js'
 import { exportValueInfo } from './type-message.js'
 
 export interface ExportOptions {
-  /** Where the elements of an initializer lie beside the message; undefined: in the message. */
-  place?(tensor: Tensor, value: Value): { location: string; offset: number } | undefined
+  /** Where the elements of a tensor lie beside the message; undefined: in the message. */
+  place?(tensor: Tensor): { location: string; offset: number } | undefined
 }
 
 export function exportModel(model: Model, options: ExportOptions = {}): ModelMessage {
@@ -51,8 +51,8 @@ export function exportModel(model: Model, options: ExportOptions = {}): ModelMes
 
 function exportGraph(graph: Graph, options: ExportOptions): GraphMessage {
   const original = graph.message as GraphMessage | undefined
-  const inner = (each: Graph): GraphMessage => exportGraph(each, options)
-  const nodes = [...graph.nodes()].map((node) => exportNode(node, inner))
+  const context = contextOf(options)
+  const nodes = [...graph.nodes()].map((node) => exportNode(node, context))
   const infos = (values: readonly Value[], before: readonly ValueInfoMessage[] | undefined) => {
     const known = byName(before)
     return keepList(
@@ -91,7 +91,7 @@ function exportInitializers(
       continue
     }
     const before = known.get(value.name)
-    const message = exportInitializer(value, tensor, before?.message, options)
+    const message = exportTensor(tensor, value.name, before?.message, options)
     dense.push({ message, index: before?.index ?? Number.POSITIVE_INFINITY })
   }
   dense.sort((one, other) => (one.index === other.index ? 0 : one.index - other.index))
@@ -107,21 +107,26 @@ function exportInitializers(
   })
 }
 
-function exportInitializer(
-  value: Value,
+function exportTensor(
   tensor: Tensor,
+  name: string | undefined,
   original: TensorMessage | undefined,
   options: ExportOptions,
 ): TensorMessage {
-  const place = tensor.strings ? undefined : options.place?.(tensor, value)
-  if (!place) return tensorToMessage(tensor, value.name, original)
+  const place = tensor.strings ? undefined : options.place?.(tensor)
+  if (!place) return tensorToMessage(tensor, name, original)
   const own = tensor.message as TensorMessage | undefined
   const isThere =
     own === original &&
     own !== undefined &&
     readExternalPlace(own, tensor.byteLength) === `${place.location}\0${place.offset}`
-  return isThere ? own : externalTensorMessage(tensor, value.name, place, original)
+  return isThere ? own : externalTensorMessage(tensor, name, place, original)
 }
+
+const contextOf = (options: ExportOptions): ExportContext => ({
+  graph: (graph) => exportGraph(graph, options),
+  tensor: (tensor, name, original) => exportTensor(tensor, name, original, options),
+})
 
 /** Declarations of values that are neither inputs nor outputs, and of those that are declared twice. */
 function exportInnerTypes(
@@ -164,8 +169,8 @@ const definedNames = (graph: GraphMessage | undefined): Set<string> =>
 function exportFunction(each: LocalFunction, options: ExportOptions): FunctionMessage {
   const original = each.message as FunctionMessage | undefined
   const { body } = each
-  const inner = (graph: Graph): GraphMessage => exportGraph(graph, options)
-  const nodes = [...body.nodes()].map((node) => exportNode(node, inner))
+  const context = contextOf(options)
+  const nodes = [...body.nodes()].map((node) => exportNode(node, context))
   // A function has no initializers: constants that an edit added become nodes.
   const constants = [...body.initializers()].map((value) => constantNode(value))
   const names = (values: readonly Value[]): string[] => values.map((value) => value.name)
@@ -184,7 +189,7 @@ function exportFunction(each: LocalFunction, options: ExportOptions): FunctionMe
       attribute: keepList(each.attributes, original?.attribute),
       attribute_proto: keepList(
         [...each.defaults].map(([name, attribute]) =>
-          exportAttribute(name, attribute, defaults.get(name), inner),
+          exportAttribute(name, attribute, defaults.get(name), context),
         ),
         original?.attribute_proto,
       ),

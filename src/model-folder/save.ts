@@ -103,7 +103,9 @@ interface ModelPlan {
 function planModel(file: string, model: Model): ModelPlan {
   const tensors = new Set<Tensor>()
   for (const graph of allGraphs(model.graph))
-    for (const value of graph.initializers()) tensors.add(value.constant as Tensor)
+    for (const { constant, producer } of graph.values.values())
+      if (constant && (!producer || producer.attributes.get('value')?.kind === 'tensor'))
+        tensors.add(constant)
   const bytes = [...tensors].reduce((sum, tensor) => sum + tensor.byteLength, 0)
   const bytesByLocation = sourceLocations(model)
   const external = new Set<Tensor>()

@@ -34,10 +34,7 @@ export function readModelFile(path: string): ModelFile {
     const guess = sniff(head)
     if (guess) throw notAModel(path, guess)
     const outline = new OutlineReader(descriptor, path, stamp)
-    const bytes = outline.read()
-    const message = decodeModel(bytes, `"${path}"`)
-    if (!message.graph || message.ir_version === undefined || !Object.hasOwn(message, 'graph'))
-      throw notAModel(path, describeOther(bytes))
+    const message = decodeOutline(outline.read(), path)
     outline.putBack(message)
     return { message, stamp }
   } finally {
@@ -184,16 +181,30 @@ function* varintBytes(value: number): IterableIterator<number> {
   yield rest
 }
 
-/** A protobuf that is not a model: a tensor of a test data set is the usual mix-up. */
-function describeOther(bytes: Uint8Array): string {
+function decodeOutline(bytes: Uint8Array, path: string): ModelMessage {
+  let message: ModelMessage
+  try {
+    message = decodeModel(bytes, `"${path}"`)
+  } catch (error) {
+    throw isTensor(bytes) ? notAModel(path, tensorGuess) : error
+  }
+  if (Object.hasOwn(message, 'graph') && Object.hasOwn(message, 'ir_version')) return message
+  throw notAModel(
+    path,
+    isTensor(bytes) ? tensorGuess : 'a protobuf message without an IR version and a graph',
+  )
+}
+
+/** The usual mix-up: a file of a test data set. */
+const tensorGuess = 'an ONNX tensor (as in a test data set), not a model'
+
+function isTensor(bytes: Uint8Array): boolean {
   try {
     const tensor = decodeTensor(bytes)
-    if (tensor.data_type !== undefined && Object.hasOwn(tensor, 'data_type'))
-      return 'an ONNX tensor (as in a test data set), not a model'
+    return Object.hasOwn(tensor, 'data_type') && Object.hasOwn(tensor, 'dims')
   } catch {
-    // Not a tensor either.
+    return false
   }
-  return 'a protobuf message without an IR version and a graph'
 }
 
 const notAModel = (path: string, guess: string): AttncError =>
