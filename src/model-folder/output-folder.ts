@@ -23,11 +23,11 @@ export async function writeFolder<Result>(
 ): Promise<Result> {
   const target = resolve(to)
   const parent = dirname(target)
-  checkTarget(target, options)
   const temporary = join(parent, `.${basename(target)}.attnc-${process.pid}-tmp`)
   let madeParent: string | undefined
   let isMine = false
   try {
+    checkTarget(target, options)
     madeParent = await mkdir(parent, { recursive: true })
     await removeAbandoned(parent, basename(target))
     await mkdir(temporary)
