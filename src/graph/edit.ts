@@ -40,7 +40,11 @@ export class GraphEdit {
 
   addNode(spec: NodeSpec): Node {
     const { graph } = this
-    const name = spec.name ?? spec.outputs.find((output) => output) ?? spec.op
+    // Outputs have unique names, so a node named after its first output has one too.
+    const outputs = spec.outputs.map((output) =>
+      output === undefined ? undefined : this.newValue(output),
+    )
+    const name = spec.name ?? outputs.find((output) => output)?.name ?? spec.op
     const node = new Node(
       graph.model.nextNodeId(),
       graph,
@@ -56,8 +60,7 @@ export class GraphEdit {
       node.inputs.push(value)
       value?.uses.add({ node, index })
     })
-    for (const output of spec.outputs) {
-      const value = output === undefined ? undefined : this.newValue(output)
+    for (const value of outputs) {
       if (value) value.producer = node
       node.outputs.push(value)
     }

@@ -98,6 +98,8 @@ export class Graph {
   /** Nodes by id, in an order in which every value is made before it is read. */
   readonly nodesById = new Map<number, Node>()
   message: unknown
+  /** Value infos of names that the graph doesn't define; carried along. */
+  readonly strayInfos = new Set<unknown>()
 
   constructor(
     readonly name: string,

@@ -1,0 +1,100 @@
+/**
+ * A part of a model as a model of its own: the nodes that certain values need, cut off where values
+ * are to be fed. Constants are shared, not copied; the original is not touched.
+ */
+import { type Graph, innerGraphs, Model, Node, type TensorType, Value } from './graph.js'
+
+/**
+ * The nodes that make `outputs`. Values in `cuts` become inputs of the type given; inputs of the
+ * original that are still needed stay inputs.
+ */
+export function extractSubgraph(
+  source: Graph,
+  cuts: ReadonlyMap<Value, TensorType>,
+  outputs: readonly Value[],
+): Model {
+  const from = source.model
+  const model = new Model(`${source.name}/part`)
+  model.irVersion = from.irVersion
+  for (const [domain, version] of from.opsets) model.opsets.set(domain, version)
+  model.functions.push(...from.functions)
+  const { graph } = model
+  const needed = neededNodes(source, cuts, outputs)
+  const copies = new Map<Value, Value>()
+  const copyOf = (value: Value): Value => {
+    const known = copies.get(value)
+    if (known) return known
+    const copy = new Value(value.name, graph)
+    copies.set(value, copy)
+    graph.values.set(copy.name, copy)
+    const cut = cuts.get(value)
+    copy.type = cut ?? value.type
+    if (cut || (!value.producer && !value.constant)) graph.inputs.push(copy)
+    else if (!value.producer) copy.constant = value.constant
+    return copy
+  }
+  for (const node of source.nodes()) if (needed.has(node)) copyNode(node, graph, cuts, copyOf)
+  for (const output of outputs) graph.outputs.push(copyOf(output))
+  return model
+}
+
+function copyNode(
+  node: Node,
+  graph: Graph,
+  cuts: ReadonlyMap<Value, TensorType>,
+  copyOf: (value: Value) => Value,
+): void {
+  const copy = new Node(
+    graph.model.nextNodeId(),
+    graph,
+    node.op,
+    node.domain,
+    node.name,
+    node.overload,
+  )
+  copy.message = node.message
+  for (const [name, attribute] of node.attributes) copy.attributes.set(name, attribute)
+  for (const [index, value] of node.inputs.entries()) {
+    const input = value && copyOf(value)
+    copy.inputs.push(input)
+    input?.uses.add({ node: copy, index })
+  }
+  for (const value of captured(node)) copyOf(value)
+  for (const value of node.outputs) {
+    const isCut = value !== undefined && cuts.has(value)
+    const output = value && !isCut ? copyOf(value) : undefined
+    if (output) {
+      output.producer = copy
+      output.constant = value?.constant
+    }
+    copy.outputs.push(output)
+  }
+  graph.nodesById.set(copy.id, copy)
+}
+
+function neededNodes(
+  source: Graph,
+  cuts: ReadonlyMap<Value, TensorType>,
+  outputs: readonly Value[],
+): Set<Node> {
+  const needed = new Set<Node>()
+  const queue = [...outputs]
+  for (let at = 0; at < queue.length; at++) {
+    const value = queue[at] as Value
+    const node = cuts.has(value) ? undefined : value.producer
+    if (!node || needed.has(node) || node.graph !== source) continue
+    needed.add(node)
+    for (const input of node.inputs) if (input) queue.push(input)
+    queue.push(...captured(node))
+  }
+  return needed
+}
+
+/** Values of the graph around a node that its inner graphs read. */
+export function* captured(node: Node): IterableIterator<Value> {
+  for (const inner of innerGraphs(node))
+    for (const each of inner.nodes()) {
+      for (const value of each.inputs) if (value && value.graph === node.graph) yield value
+      for (const value of captured(each)) if (value.graph === node.graph) yield value
+    }
+}
