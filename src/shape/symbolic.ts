@@ -27,21 +27,35 @@ function divideMonomials(a: string, b: string): string | undefined {
   return left.join(SEPARATOR)
 }
 
+/** ⌊of/by⌋, the meaning of a symbol made by a division. */
+interface Floor {
+  readonly of: Size
+  readonly by: number
+}
+
 export class Size {
   private readonly key: string
 
-  private constructor(private readonly terms: Terms) {
+  private constructor(
+    private readonly terms: Terms,
+    /** Symbols among the terms that stand for floors. */
+    private readonly floors: ReadonlyMap<string, Floor> = new Map(),
+  ) {
     this.key = [...terms]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([monomial, factor]) => `${factor}${SEPARATOR}${monomial}`)
       .join('+')
   }
 
-  private static from(terms: Iterable<readonly [string, number]>): Size {
+  private static from(
+    terms: Iterable<readonly [string, number]>,
+    ...operands: readonly Size[]
+  ): Size {
     const sum = new Map<string, number>()
     for (const [monomial, factor] of terms) sum.set(monomial, (sum.get(monomial) ?? 0) + factor)
     for (const [monomial, factor] of sum) if (factor === 0) sum.delete(monomial)
-    return new Size(sum)
+    const floors = operands.flatMap((each) => [...each.floors])
+    return new Size(sum, new Map(floors))
   }
 
   /** A number, or a symbol by name. */
@@ -80,7 +94,7 @@ export class Size {
   }
 
   add(other: Size): Size {
-    return Size.from([...this.terms, ...other.terms])
+    return Size.from([...this.terms, ...other.terms], this, other)
   }
 
   sub(other: Size): Size {
@@ -92,6 +106,8 @@ export class Size {
       [...this.terms].flatMap(([a, x]) =>
         [...other.terms].map(([b, y]) => [multiplyMonomials(a, b), x * y] as const),
       ),
+      this,
+      other,
     )
   }
 
@@ -99,24 +115,60 @@ export class Size {
   divideExact(other: Size): Size | undefined {
     if (this.isZero && !other.isZero) return this
     if (this.equals(other) && !this.isZero) return Size.of(1)
-    if (other.terms.size !== 1) return undefined
-    const [[monomial, factor]] = [...other.terms] as [[string, number]]
-    const quotient: [string, number][] = []
-    for (const [each, coefficient] of this.terms) {
-      const rest = divideMonomials(each, monomial)
-      if (rest === undefined || coefficient % factor !== 0) return undefined
-      quotient.push([rest, coefficient / factor])
+    const [lead, ...rest] = other.sorted()
+    if (!lead) return undefined
+    // Long division by the leading monomial; it ends, as each step removes the largest one left.
+    let left: Size = this
+    let quotient = Size.of(0)
+    for (let step = 0; !left.isZero; step++) {
+      const [[monomial, factor] = ['', 0]] = left.sorted()
+      const each = divideMonomials(monomial, lead[0])
+      if (each === undefined || factor % lead[1] !== 0 || step > 64) return undefined
+      const term = Size.from([[each, factor / lead[1]]], this, other)
+      quotient = quotient.add(term)
+      left = left.sub(term.mul(rest.length === 0 ? Size.from([lead], other) : other))
     }
-    return Size.from(quotient)
+    return quotient
+  }
+
+  /** Terms by falling degree, then by name. */
+  private sorted(): [string, number][] {
+    const degree = (monomial: string): number => (monomial ? monomial.split(SEPARATOR).length : 0)
+    return [...this.terms].sort(([a], [b]) => degree(b) - degree(a) || (a < b ? -1 : 1)) as [
+      string,
+      number,
+    ][]
   }
 
   /** ⌊this/other⌋, as a symbol where it can't be worked out. */
   floorDiv(other: Size): Size {
     const exact = this.divideExact(other)
     if (exact) return exact
-    const [a, b] = [this.value, other.value]
-    if (a !== undefined && b !== undefined && b !== 0) return Size.of(Math.floor(a / b))
-    return Size.atom(`⌊(${this})/(${other})⌋`)
+    const by = other.value
+    if (by === undefined || by <= 0 || !Number.isInteger(by))
+      return Size.atom(`⌊(${this})/(${other})⌋`)
+    // What `by` divides comes out, so that equal floors have equal names.
+    const whole = [...this.terms].map(([m, c]) => [m, Math.floor(c / by)] as const)
+    const quotient = Size.from(whole, this)
+    const rest = this.sub(quotient.mul(other))
+    if (rest.value !== undefined) return quotient
+    return quotient.add(rest.nestedFloor(by) ?? rest.newFloor(by))
+  }
+
+  /** ⌊(⌊x/b⌋ + c)/d⌋ = ⌊(x + c·b)/(b·d)⌋ */
+  private nestedFloor(by: number): Size | undefined {
+    const symbols = [...this.terms].filter(([monomial]) => monomial !== '')
+    const [symbol, factor] = symbols[0] ?? []
+    const floor = symbols.length === 1 && factor === 1 ? this.floors.get(symbol ?? '') : undefined
+    if (!floor) return undefined
+    const constant = this.terms.get('') ?? 0
+    return floor.of.add(Size.of(constant * floor.by)).floorDiv(Size.of(floor.by * by))
+  }
+
+  private newFloor(by: number): Size {
+    const atom = Size.atom(`⌊(${this})/${by}⌋`)
+    const [symbol] = [...atom.terms.keys()]
+    return new Size(atom.terms, new Map([[symbol as string, { of: this, by }]]))
   }
 
   mod(other: Size): Size {

@@ -382,6 +382,16 @@ const oneHot: ShapeRule = (context) => {
   const depth = context.elements(1)?.elements[0]
   const axis = fromFront(intAttribute(context.node, 'axis', -1), indices.length + 1)
   context.set(0, indices.toSpliced(axis, 0, depth as Size), context.dataType(2))
+  const known = context.elements(0)
+  const [off, on] = context.elements(2)?.elements ?? []
+  const count = depth?.value
+  if (known?.dims.length !== 1 || axis !== 1 || count === undefined || count > 64) return
+  context.setElements(0, {
+    dims: [known.elements.length, count],
+    elements: known.elements.flatMap((at) =>
+      Array.from({ length: count }, (_, i) => (at?.value === i ? on : off)),
+    ),
+  })
 }
 
 const gatherElements: ShapeRule = (context) => context.set(0, context.dims(1), context.dataType(0))
