@@ -218,11 +218,8 @@ export class AxisAnalysis {
 function spreadGranularity(axis: Axis, block: number): void {
   const { structure } = axis.root
   if (!structure) {
-    const leaf = axis.root
-    const size = leaf.size.value
-    if (size === undefined || size % block !== 0)
-      leaf.block(undefined, `${leaf.size} members don't make whole blocks of ${block}`)
-    else leaf.granularity = Math.max(leaf.granularity, block)
+    // A last run that is not full is a run of its own.
+    axis.root.granularity = leastCommonMultiple(axis.root.granularity, block)
     return
   }
   if (structure.kind === 'sum') {

@@ -151,16 +151,16 @@ function setIntegers(
   const merged = elements.map((size, i) => size ?? now?.[i])
   const numbers = merged.map((size) => size?.value)
   const dims = operand ? shapes.dims(operand)?.map((size) => size.value ?? 1) : undefined
-  const shape = dims ?? [elements.length]
+  // An operand may have several dimensions of which the first counts: the index of a GatherND.
+  const shape = dims?.length === 0 ? [] : [elements.length, ...(dims?.slice(1) ?? [])]
   if (
     numbers.every((n) => n !== undefined) &&
     (!operand || shapes.constant(operand) || !now?.some(isSymbolic))
   ) {
-    const length = shape.length === 0 ? [] : [elements.length]
     edit.setInput(
       node,
       index,
-      edit.constant(int64Tensor(length, numbers as number[]), `${node.label}/sizes`),
+      edit.constant(int64Tensor(shape, numbers as number[]), `${node.label}/sizes`),
     )
     return
   }
@@ -193,11 +193,19 @@ function correct(
     const scaled = edit.add('Mul', [result, times], { output: name, before: node })
     result = edit.add('Div', [scaled, over], { output: name, before: node })
   }
-  if (wanted.some((size) => size?.value !== undefined)) {
-    const isSet = wanted.map((size) => (size?.value === undefined ? 0 : 1))
+  // A symbol that the graph no longer computes is what a -1 stands for, once in a Reshape.
+  const lost = wanted.flatMap((size, i) =>
+    size && size.value === undefined && !ratios[i] ? [i] : [],
+  )
+  const numbers =
+    node.op === 'Reshape' && lost.length === 1
+      ? wanted.with(lost[0] as number, Size.of(-1)).map((size) => size?.value)
+      : wanted.map((size) => size?.value)
+  if (numbers.some((value) => value !== undefined)) {
+    const isSet = numbers.map((value) => (value === undefined ? 0 : 1))
     const condition = edit.constant({ ...boolTensor(length, isSet) }, `${node.label}/which`)
-    const numbers = vector(wanted.map((size) => size?.value ?? 0))
-    result = edit.add('Where', [condition, numbers, result], { output: name, before: node })
+    const values = vector(numbers.map((value) => value ?? 0))
+    result = edit.add('Where', [condition, values, result], { output: name, before: node })
   }
   return result
 }

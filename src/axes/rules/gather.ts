@@ -37,8 +37,8 @@ const gather: AxisRule = {
     for (const [index, each] of indices.entries()) context.unify(each, out[axis + index])
     const rows = data[axis]
     if (!rows) return
-    const range = constantRange(context, rows.size.value)
-    const segment = range && segmentOf(rows, Size.of(range.first), Size.of(range.count))
+    if (isOnlyMeasured(context)) return
+    const segment = rangeSegment(context, rows)
     if (segment && indices.length <= 1) {
       // A range of members is a slice of the axis; one member alone is picked out and stays.
       if (indices.length === 1) context.unify(segment, out[axis])
@@ -50,15 +50,28 @@ const gather: AxisRule = {
       for (const each of data.slice(axis + 1)) context.mark(each, 'projected')
   },
   rewrite(context) {
-    rewriteGather(context)
+    const data = context.input(0) ?? []
+    if (isOnlyMeasured(context)) return
+    rewriteRange(context, data[fromFront(intAttribute(context.node, 'axis', 0), data.length)])
   },
 }
 
+/** The result is read for its shape alone: which members it holds is all the same. */
+const isOnlyMeasured = (context: Pick<RuleContext, 'node'>): boolean =>
+  context.node.outputs.every(
+    (output) =>
+      !output?.isGraphOutput &&
+      [...(output?.uses ?? [])].every(({ node }) => node.op === 'Shape' || node.op === 'Size'),
+  )
+
+/** The members that a constant range of indices picks. */
+function rangeSegment(context: RuleContext, rows: Axis | undefined): Axis | undefined {
+  const range = rows && constantRange(context, rows.size.value)
+  return range && segmentOf(rows, Size.of(range.first), Size.of(range.count))
+}
+
 /** A constant range moves by the number of members that went before it. */
-function rewriteGather(context: RewriteContext): void {
-  const data = context.input(0) ?? []
-  const axis = fromFront(intAttribute(context.node, 'axis', 0), data.length)
-  const rows = data[axis]
+function rewriteRange(context: RewriteContext, rows: Axis | undefined): void {
   const kept = rows && context.kept(rows)
   const range = kept && constantRange(context, rows.size.value)
   if (!kept || !range) return
@@ -93,12 +106,19 @@ const gatherND: AxisRule = {
     const batch = intAttribute(context.node, 'batch_dims', 0)
     const depth = indices.at(-1)?.size.value
     if (depth === undefined) return context.blockAll('the depth of the index is not known')
-    for (const [index, each] of indices.slice(0, -1).entries()) context.unify(each, out[index])
-    for (const each of data.slice(batch, batch + depth))
-      context.block(each, 'its members are addressed by index')
+    const segment = depth === 1 && batch === 0 ? rangeSegment(context, data[0]) : undefined
+    if (segment && indices.length === 2) context.unify(segment, out[0])
+    else {
+      for (const [index, each] of indices.slice(0, -1).entries()) context.unify(each, out[index])
+      for (const each of data.slice(batch, batch + depth))
+        context.block(each, 'its members are addressed by index')
+    }
     for (const index of Array.from({ length: batch }).keys()) context.unify(data[index], out[index])
     for (const [index, each] of data.slice(batch + depth).entries())
       context.unify(each, out[indices.length - 1 + index])
+  },
+  rewrite(context) {
+    rewriteRange(context, context.input(0)?.[0])
   },
 }
 
