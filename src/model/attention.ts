@@ -7,7 +7,7 @@ import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { Node, Value } from '../graph/graph.js'
-import { dependsOn, downstream, upstream } from './trace.js'
+import { dependsOn, downstream, isTransparent, upstream } from './trace.js'
 
 export interface AttentionBlock {
   /** The softmax, or the fused operator. */
@@ -22,6 +22,8 @@ export interface AttentionBlock {
   readonly groupAxes: readonly Axis[]
   readonly headSizeAxis: Axis | undefined
   readonly valueHeadSizeAxis: Axis | undefined
+  /** What the keys are made from, after projection. */
+  readonly keys: Value
   /** Scores before the softmax's mask; undefined where a fused operator hides them. */
   readonly scores: Value | undefined
   readonly probabilities: Value | undefined
@@ -76,6 +78,7 @@ function readSoftmax(
     ...shape,
     headSize: scores.operands[0]?.what.size.value ?? 0,
     headSizeAxis: scores.operands[0]?.what,
+    keys: keyInput,
     scores: scoreValue,
     probabilities,
     context,
@@ -177,11 +180,8 @@ function readShape(
       leaf.size.value !== undefined &&
       contextLeaves.has(leaf),
   )
-  const keyLeaves = new Set((analysis.axes(keyInput) ?? []).flatMap(leavesOf))
   const valueAxes = analysis.axes(valueInput) ?? []
-  const keyValueHeadAxes = headLeaves.filter(
-    (leaf) => !leaf.marks.has('repeated') && keyLeaves.has(leaf),
-  )
+  const keyValueHeadAxes = headLeaves.filter((leaf) => isOriginal(analysis, keyInput, leaf))
   const groupAxes = headLeaves.filter((leaf) => !keyValueHeadAxes.includes(leaf))
   const scoreSet = new Set(scoreLeaves)
   const valueHeadSizeAxis = valueAxes.findLast(
@@ -195,6 +195,24 @@ function readShape(
     groupAxes,
     valueHeadSizeAxis,
   }
+}
+
+/** Whether a leaf of a value comes from where the value is projected or fed, not from a repetition. */
+function isOriginal(analysis: AxisAnalysis, value: Value, leaf: Axis): boolean {
+  const has = (each: Value): boolean =>
+    (analysis.axes(each) ?? []).some((axis) => leavesOf(axis).includes(leaf))
+  const seen = new Set<Value>()
+  const queue = [value].filter(has)
+  for (let at = 0; at < queue.length; at++) {
+    const node = queue[at]?.producer
+    if (!node || !isTransparent(node)) return true
+    for (const input of node.inputs) {
+      if (!input || seen.has(input) || !has(input)) continue
+      seen.add(input)
+      queue.push(input)
+    }
+  }
+  return false
 }
 
 const sizeOfAll = (axes: readonly Axis[]): number =>
@@ -218,10 +236,10 @@ function isCross(
     const shared = (analysis.axes(keyInput) ?? []).flatMap(leavesOf)
     return !shared.some((leaf) => leaf.size.value === undefined && queryLeaves.has(leaf))
   }
-  return !dependsOn(source, keySource) && !sharesStream(analysis, source, keySource)
+  return !sharesStream(analysis, source, keySource)
 }
 
-/** Two norms of one stream: the inputs' sequences are the same axis. */
+/** Two views of one stream: the inputs' sequences are the same axis. */
 function sharesStream(analysis: AxisAnalysis, a: Value, b: Value): boolean {
   const sequence = (value: Value): Axis | undefined => analysis.axes(value)?.at(-2)
   const [left, right] = [sequence(a), sequence(b)]
@@ -282,13 +300,13 @@ function readFused(
   const context = node.outputs[0]
   const { keyValueHeads, groups, headSize, valueHeadSize } = recorded ?? {}
   if (!context || !keyValueHeads || !groups || !headSize || !valueHeadSize) return undefined
-  const all = [...leavesOf(keyValueHeads), ...leavesOf(groups)].filter((leaf) => !leaf.size.isOne)
-  const keyValueHeadAxes = all.filter(
-    (leaf) => !leaf.marks.has('repeated') && leavesOf(keyValueHeads).includes(leaf),
-  )
-  const groupAxes = all.filter((leaf) => !keyValueHeadAxes.includes(leaf))
   const [query, key] = node.inputs
   const isOneInput = node.op === 'Attention' && node.domain !== ''
+  const all = [...leavesOf(keyValueHeads), ...leavesOf(groups)].filter((leaf) => !leaf.size.isOne)
+  const keyValueHeadAxes = all.filter((leaf) =>
+    key && !isOneInput ? isOriginal(analysis, key, leaf) : leavesOf(keyValueHeads).includes(leaf),
+  )
+  const groupAxes = all.filter((leaf) => !keyValueHeadAxes.includes(leaf))
   const shape = {
     keyValueHeadAxes,
     groupAxes,
@@ -303,6 +321,7 @@ function readFused(
     valueHeadSize: valueHeadSize.size.value ?? 0,
     ...shape,
     headSizeAxis: headSize,
+    keys: (isOneInput ? query : (key ?? query)) as Value,
     scores: undefined,
     probabilities: undefined,
     context,

@@ -60,20 +60,30 @@ export function* downstream(
     }
 }
 
-/** Every node whose result `value` depends on. */
-export function ancestorsOf(value: Value): Set<Node> {
-  return new Set(upstream(value, () => true))
+/** Every node whose result `value` depends on, nearest first, operands that say where included. */
+export function* ancestorsOf(value: Value): IterableIterator<Node> {
+  const seen = new Set<Node>()
+  const queue: Value[] = [value]
+  for (let at = 0; at < queue.length; at++) {
+    const node = queue[at]?.producer
+    if (!node || seen.has(node)) continue
+    seen.add(node)
+    yield node
+    for (const input of node.inputs) if (input) queue.push(input)
+  }
 }
 
-/** Whether `value` depends on `source`. */
+/** Whether `value` depends on `source`, or on another result of the node that makes `source`. */
 export function dependsOn(value: Value, source: Value): boolean {
-  if (value === source) return true
+  const isSource = (each: Value): boolean =>
+    each === source || (source.producer !== undefined && each.producer === source.producer)
+  if (isSource(value)) return true
   const queue = [value]
   const seen = new Set<Value>(queue)
   for (let at = 0; at < queue.length; at++)
     for (const input of queue[at]?.producer?.inputs ?? []) {
       if (!input || seen.has(input)) continue
-      if (input === source) return true
+      if (isSource(input)) return true
       seen.add(input)
       queue.push(input)
     }

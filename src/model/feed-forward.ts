@@ -1,0 +1,214 @@
+/**
+ * Feed-forward blocks, read from the axes: a variable made by one product with a constant and used up
+ * by the next, with only operators between that work member by member, on a branch that joins a
+ * residual stream. Gated when two different producers meet in a product.
+ */
+import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
+import { type Axis, leavesOf } from '../axes/axis.js'
+import { isElementwise } from '../axes/rules/elementwise.js'
+import { intAttribute, type Node, type Value } from '../graph/graph.js'
+import { dependsOn, downstream, isTransparent, upstream } from './trace.js'
+
+export interface FeedForward {
+  /** The product that uses the width up. */
+  readonly node: Node
+  readonly width: number
+  readonly gated: boolean
+  /** The leaf that is the width. */
+  readonly axis: Axis
+  /** Input of the second product: [..., width]. */
+  readonly hidden: Value
+  readonly outputProjection: Contraction
+  readonly producers: readonly Node[]
+  /** Where the branch meets the residual stream. */
+  readonly join: Node
+  /** Experts in one product, where weights have an axis of them. */
+  readonly experts: number
+}
+
+export function findFeedForward(analysis: AxisAnalysis, taken: ReadonlySet<Axis>): FeedForward[] {
+  const byNode = new Map(analysis.contractions.map((each) => [each.node, each]))
+  const found: FeedForward[] = []
+  for (const contraction of analysis.contractions) {
+    const block = readFeedForward(analysis, byNode, contraction, taken)
+    if (block) found.push(block)
+  }
+  return found
+}
+
+function readFeedForward(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  contraction: Contraction,
+  taken: ReadonlySet<Axis>,
+): FeedForward | undefined {
+  const { node, operands } = contraction
+  const activation = operands.find(({ input }) => !isWeightInput(analysis, node, input))
+  const hidden = activation && node.inputs[activation.input]
+  if (!hidden || !hasWeight(analysis, contraction)) return undefined
+  const leaves = leavesOf(activation.what)
+  const [axis] = leaves
+  if (!axis || new Set(leaves).size !== 1 || leaves.some((leaf) => taken.has(leaf)))
+    return undefined
+  const width = axis.size.value
+  if (width === undefined || width < 2) return undefined
+  const producers = findProducers(analysis, byNode, hidden, axis)
+  if (producers.length === 0 || producers.includes(node)) return undefined
+  const join = findJoin(analysis, node, producers)
+  if (!join) return undefined
+  return {
+    node,
+    width,
+    gated: isGated(analysis, byNode, hidden, axis),
+    axis,
+    hidden,
+    outputProjection: contraction,
+    producers,
+    join,
+    experts: expertCount(analysis, contraction),
+  }
+}
+
+/** A constant, or the weights of chosen experts: rows picked from a constant of three axes. */
+function isWeightInput(analysis: AxisAnalysis, node: Node, index: number): boolean {
+  const value = node.inputs[index]
+  if (!value) return false
+  return analysis.isConstant(value) || expertTable(analysis, value) !== undefined
+}
+
+function expertTable(analysis: AxisAnalysis, value: Value): Value | undefined {
+  const { producer } = value
+  const [table] = producer?.inputs ?? []
+  if (!producer?.op.startsWith('Gather') || !table || !analysis.isConstant(table)) return undefined
+  return (analysis.axes(table)?.length ?? 0) >= 3 ? table : undefined
+}
+
+/** Whether one side of the product is a weight, maybe packed. */
+const hasWeight = (analysis: AxisAnalysis, contraction: Contraction): boolean =>
+  contraction.operands.length === 1
+    ? contraction.node.inputs.some(
+        (value, index) =>
+          index > 0 &&
+          value &&
+          analysis.isConstant(value) &&
+          (analysis.axes(value)?.length ?? 0) > 1,
+      )
+    : contraction.operands.some(({ input }) => isWeightInput(analysis, contraction.node, input))
+
+/** Depthwise convolutions pass channels; so do quantise–dequantise pairs and per-channel norms. */
+const passes = (node: Node): boolean =>
+  isTransparent(node) ||
+  node.op === 'BatchNormalization' ||
+  (node.op === 'Conv' && intAttribute(node, 'group', 1) !== 1)
+
+/** Products with constants whose columns are the width, behind operators that keep members apart. */
+function findProducers(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  hidden: Value,
+  axis: Axis,
+): Node[] {
+  const through = (node: Node): boolean => passes(node) && !byNode.has(node)
+  const producers: Node[] = []
+  for (const node of upstream(hidden, through)) {
+    const contraction = byNode.get(node)
+    if (!contraction || !hasWeight(analysis, contraction)) continue
+    const output = node.outputs[0]
+    const has =
+      output && (analysis.axes(output) ?? []).some((each) => leavesOf(each).includes(axis))
+    if (has) producers.push(node)
+  }
+  return producers
+}
+
+/** Two different producers, or two parts of one, meet in a product. */
+function isGated(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  hidden: Value,
+  axis: Axis,
+): boolean {
+  const through = (node: Node): boolean => passes(node) && !byNode.has(node)
+  const sources = (value: Value): Set<string> => {
+    const found = new Set<string>()
+    const walk = (each: Value, seen: Set<Value>): void => {
+      if (seen.has(each)) return
+      seen.add(each)
+      const node = each.producer
+      if (!node || analysis.isConstant(each)) return
+      const isPart = isPartOfSum(analysis, node, each, axis)
+      if (!through(node) || isPart) {
+        found.add(`${node.id}:${isPart ? partKey(node, each) : 0}`)
+        return
+      }
+      for (const input of node.inputs) if (input) walk(input, seen)
+    }
+    walk(value, new Set())
+    return found
+  }
+  for (const node of [...upstream(hidden, through)]) {
+    if (node.op !== 'Mul' || node.domain !== '') continue
+    const [left, right] = node.inputs
+    if (!left || !right || analysis.isConstant(left) || analysis.isConstant(right)) continue
+    if (![left, right].every((each) => hasLeaf(analysis, each, axis))) continue
+    const [a, b] = [sources(left), sources(right)]
+    if (a.size > 0 && b.size > 0 && ![...a].some((each) => b.has(each))) return true
+  }
+  return false
+}
+
+/** A segment cut out of a wider axis: one half of a packed gate and up projection. */
+function isPartOfSum(analysis: AxisAnalysis, node: Node, value: Value, axis: Axis): boolean {
+  if (!['Split', 'Slice', 'Gather'].includes(node.op)) return false
+  const [data] = node.inputs
+  const has = (each: Value | undefined): number =>
+    ((each && analysis.axes(each)) ?? []).flatMap(leavesOf).filter((leaf) => leaf === axis).length
+  const wider = (each: Value | undefined): number =>
+    ((each && analysis.axes(each)) ?? []).reduce((size, one) => size * (one.size.value ?? 1), 1)
+  return has(value) > 0 && wider(data) > wider(value)
+}
+
+const hasLeaf = (analysis: AxisAnalysis, value: Value, leaf: Axis): boolean =>
+  (analysis.axes(value) ?? []).some((axis) => leavesOf(axis).includes(leaf))
+
+const partKey = (node: Node, value: Value): string =>
+  node.op === 'Split' ? `${node.outputs.indexOf(value)}` : `${node.id}`
+
+/** The addition that brings the branch back to a stream it came from. */
+function findJoin(
+  analysis: AxisAnalysis,
+  node: Node,
+  producers: readonly Node[],
+): Node | undefined {
+  const [output] = node.outputs
+  const source = producers[0]?.inputs.find((value) => value && !analysis.isConstant(value))
+  return output && source && joinOf(analysis, output, source)
+}
+
+/** The addition, downstream of `output`, of something that `source` was made from. */
+export function joinOf(analysis: AxisAnalysis, output: Value, source: Value): Node | undefined {
+  for (const { node: next, index } of downstream(output, isBranchStep)) {
+    const isAdd = next.op === 'Add' && next.domain === ''
+    const isSkip = next.op.startsWith('Skip')
+    if (!isAdd && !isSkip) continue
+    const other = next.inputs[index === 0 ? 1 : 0]
+    if (other && !analysis.isConstant(other) && dependsOn(source, other)) return next
+  }
+  return undefined
+}
+
+const isBranchStep = (node: Node): boolean =>
+  isElementwise(node) || isTransparent(node) || isNorm(node) || node.op.startsWith('Reduce')
+
+const isNorm = (node: Node): boolean =>
+  node.op.includes('Normalization') && !node.op.startsWith('Skip')
+
+/** Size of a batch axis of the weight, or rows of the table it is picked from. */
+function expertCount(analysis: AxisAnalysis, contraction: Contraction): number {
+  const { node, operands } = contraction
+  const operand = operands.find(({ input }) => isWeightInput(analysis, node, input))
+  const weight = operand && node.inputs[operand.input]
+  const table = weight && (expertTable(analysis, weight) ?? weight)
+  const axes = (table && analysis.axes(table)) ?? []
+  return axes.length === 3 ? (axes[0]?.size.value ?? 1) : 1
+}

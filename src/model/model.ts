@@ -1,0 +1,309 @@
+/**
+ * A model as passes see it: attention and feed-forward blocks in execution order, their layers, and
+ * the dimensions that may lose members. Read from the axes; a view that is stale after an edit.
+ */
+import { type AxisAnalysis, analyseAxes } from '../axes/analysis.js'
+import { type Axis, leavesOf, type Reason } from '../axes/axis.js'
+import { type Dimension, findDimensions } from '../axes/dimension.js'
+import type { Graph, Node, Value } from '../graph/graph.js'
+import { type AttentionBlock, findAttention } from './attention.js'
+import { type FeedForward, findFeedForward } from './feed-forward.js'
+import { ancestorsOf, upstream } from './trace.js'
+
+export type Role =
+  | 'keyValueHeads'
+  | 'queryGroups'
+  | 'headSize'
+  | 'valueHeadSize'
+  | 'width'
+  | 'hidden'
+  | 'vocabulary'
+  | 'experts'
+  | 'channels'
+
+export interface ModelDimension extends Dimension {
+  /** `layer.3.keyValueHeads`; the name in plans. */
+  readonly id: string
+  readonly role: Role
+  readonly layer: number | undefined
+  readonly sliceable: boolean
+  /** Why it is not sliceable; empty where it is. */
+  readonly reasons: readonly Reason[]
+}
+
+export interface LayeredAttention extends AttentionBlock {
+  readonly layer: number
+  readonly dimension: ModelDimension | undefined
+}
+
+export interface LayeredFeedForward extends FeedForward {
+  readonly layer: number
+  readonly dimension: ModelDimension | undefined
+  /** A mixture of experts: how many, and how many a token goes to. */
+  readonly mixture: { readonly count: number; readonly perToken: number } | undefined
+}
+
+export interface TransformerModel {
+  readonly graph: Graph
+  readonly analysis: AxisAnalysis
+  readonly layers: number
+  readonly attention: readonly LayeredAttention[]
+  readonly feedForward: readonly LayeredFeedForward[]
+  readonly dimensions: readonly ModelDimension[]
+  /** Widths of the residual streams, in order of execution. */
+  readonly hidden: readonly Axis[]
+  readonly vocabulary: number | undefined
+}
+
+type Block =
+  | { readonly kind: 'self' | 'cross'; readonly at: number; readonly attention: AttentionBlock }
+  | { readonly kind: 'feedForward'; readonly at: number; readonly feedForward: FeedForward }
+
+export function readModel(graph: Graph): TransformerModel {
+  const analysis = analyseAxes(graph)
+  const attention = findAttention(analysis)
+  const taken = new Set(attention.flatMap(attentionLeaves))
+  const groups = groupExperts(findFeedForward(analysis, taken))
+  const order = new Map([...graph.nodes()].map((node, index) => [node, index]))
+  const encoder = encoderNodes(attention)
+  // What cross-attention reads was there first, wherever the file lists it.
+  const at = (node: Node): number => (order.get(node) ?? 0) + (encoder.has(node) ? 0 : order.size)
+  const blocks: Block[] = [
+    ...attention.map((each) => ({ kind: each.kind, at: at(each.node), attention: each })),
+    ...groups.map(([first]) => ({
+      kind: 'feedForward' as const,
+      at: at((first as FeedForward).node),
+      feedForward: first as FeedForward,
+    })),
+  ].sort((a, b) => a.at - b.at)
+  const layerOf = numberLayers(blocks)
+  const names = nameDimensions(blocks, layerOf, groups)
+  const hidden = findHidden(analysis, blocks)
+  const vocabulary = findVocabulary(analysis)
+  const dimensions = describeDimensions(analysis, names, hidden, vocabulary)
+  const byAxis = new Map(dimensions.map((each) => [each.axis, each]))
+  return {
+    graph,
+    analysis,
+    layers: Math.max(0, ...[...layerOf.values()].map((layer) => layer + 1)),
+    attention: blocks.flatMap((block) =>
+      block.kind === 'feedForward'
+        ? []
+        : [
+            {
+              ...block.attention,
+              layer: layerOf.get(block) ?? 0,
+              dimension: byAxis.get(
+                (block.attention.keyValueHeadAxes[0] ?? block.attention.groupAxes[0]) as Axis,
+              ),
+            },
+          ],
+    ),
+    feedForward: blocks.flatMap((block) =>
+      block.kind === 'feedForward'
+        ? [
+            {
+              ...block.feedForward,
+              layer: layerOf.get(block) ?? 0,
+              dimension: byAxis.get(block.feedForward.axis),
+              mixture: mixtureOf(analysis, block.feedForward, groups),
+            },
+          ]
+        : [],
+    ),
+    dimensions,
+    hidden,
+    vocabulary: vocabulary?.size.value,
+  }
+}
+
+function encoderNodes(attention: readonly AttentionBlock[]): Set<Node> {
+  const nodes = new Set<Node>()
+  for (const block of attention)
+    if (block.kind === 'cross') for (const node of ancestorsOf(block.keys)) nodes.add(node)
+  return nodes
+}
+
+const attentionLeaves = (block: AttentionBlock): Axis[] => [
+  ...block.keyValueHeadAxes,
+  ...block.groupAxes,
+  ...(block.headSizeAxis ? leavesOf(block.headSizeAxis) : []),
+  ...(block.valueHeadSizeAxis ? leavesOf(block.valueHeadSizeAxis) : []),
+]
+
+/** Feed-forwards that meet the stream at the same addition are experts of one block. */
+function groupExperts(blocks: readonly FeedForward[]): FeedForward[][] {
+  const groups = new Map<Node, FeedForward[]>()
+  for (const block of blocks) groups.set(block.join, [...(groups.get(block.join) ?? []), block])
+  return [...groups.values()].map((group) =>
+    group.some((each) => each.experts > 1)
+      ? group.toSorted((a, b) => b.experts - a.experts)
+      : group,
+  )
+}
+
+/** A layer ends where a kind of block that it has comes again, or attention after a feed-forward. */
+function numberLayers(blocks: readonly Block[]): Map<Block, number> {
+  const layers = new Map<Block, number>()
+  let layer = 0
+  let seen = new Set<Block['kind']>()
+  for (const block of blocks) {
+    if (seen.has(block.kind) || (block.kind === 'self' && seen.has('cross'))) {
+      layer++
+      seen = new Set()
+    }
+    seen.add(block.kind)
+    layers.set(block, layer)
+  }
+  return layers
+}
+
+interface DimensionName {
+  readonly id: string
+  readonly role: Role
+  readonly layer: number
+}
+
+function nameDimensions(
+  blocks: readonly Block[],
+  layerOf: ReadonlyMap<Block, number>,
+  groups: readonly FeedForward[][],
+): Map<Axis, DimensionName> {
+  const names = new Map<Axis, DimensionName>()
+  const add = (axis: Axis | undefined, role: Role, layer: number, part = ''): void => {
+    if (!axis || axis.size.isOne || names.has(axis.root)) return
+    names.set(axis.root, { id: `layer.${layer}.${part}${role}`, role, layer })
+  }
+  for (const block of blocks) {
+    const layer = layerOf.get(block) ?? 0
+    if (block.kind === 'feedForward') {
+      const group = groups.find(([first]) => first === block.feedForward) ?? []
+      for (const [index, each] of group.entries())
+        add(each.axis, 'width', layer, group.length > 1 ? `expert.${index}.` : '')
+      continue
+    }
+    const part = block.kind === 'cross' ? 'cross.' : ''
+    const { keyValueHeadAxes, groupAxes, headSizeAxis, valueHeadSizeAxis } = block.attention
+    keyValueHeadAxes.forEach((axis, index) => {
+      add(axis, 'keyValueHeads', layer, index > 0 ? `${part}${index}.` : part)
+    })
+    groupAxes.forEach((axis, index) => {
+      add(axis, 'queryGroups', layer, index > 0 ? `${part}${index}.` : part)
+    })
+    for (const [index, leaf] of (headSizeAxis ? leavesOf(headSizeAxis) : []).entries())
+      add(leaf, 'headSize', layer, index > 0 ? `${part}${index}.` : part)
+    for (const [index, leaf] of (valueHeadSizeAxis ? leavesOf(valueHeadSizeAxis) : []).entries())
+      add(leaf, 'valueHeadSize', layer, index > 0 ? `${part}${index}.` : part)
+  }
+  return names
+}
+
+/** Columns of what blocks add to the residual stream. */
+function findHidden(analysis: AxisAnalysis, blocks: readonly Block[]): Axis[] {
+  const found: Axis[] = []
+  for (const block of blocks) {
+    const source = block.kind === 'feedForward' ? block.feedForward : block.attention
+    const output = source.outputProjection?.node.outputs[0]
+    const axis =
+      output && (analysis.axes(output) ?? []).findLast((each) => isStream(analysis, each))
+    for (const leaf of axis ? leavesOf(axis) : []) if (!found.includes(leaf)) found.push(leaf)
+  }
+  return found
+}
+
+const isStream = (_analysis: AxisAnalysis, axis: Axis): boolean =>
+  axis.size.value !== undefined &&
+  axis.size.value > 1 &&
+  leavesOf(axis).some((leaf) => leaf.marks.has('projected'))
+
+/** Rows of the largest table that is looked up by an integer input. */
+function findVocabulary(analysis: AxisAnalysis): Axis | undefined {
+  const inputs = new Set<Value>(analysis.graph.inputs)
+  let best: Axis | undefined
+  for (const node of analysis.graph.nodes()) {
+    if (!['Gather', 'GatherBlockQuantized', 'EmbedLayerNormalization'].includes(node.op)) continue
+    const isEmbed = node.op === 'EmbedLayerNormalization'
+    const index = node.inputs[isEmbed ? 0 : 1]
+    const table = node.inputs[isEmbed ? 2 : 0]
+    if (!index || !table || !analysis.isConstant(table)) continue
+    const isFed =
+      inputs.has(index) ||
+      [...upstream(index)].some((each) => each.inputs.some((value) => value && inputs.has(value)))
+    const rows = analysis.axes(table)?.[0]
+    if (isFed && rows && (rows.size.value ?? 0) > (best?.size.value ?? 0)) best = rows.root
+  }
+  return best
+}
+
+function mixtureOf(
+  analysis: AxisAnalysis,
+  block: FeedForward,
+  groups: readonly FeedForward[][],
+): LayeredFeedForward['mixture'] {
+  const group = groups.find((each) => each.includes(block)) ?? [block]
+  const count = block.experts > 1 ? block.experts : group.length
+  if (count < 2) return undefined
+  for (const node of ancestorsOf(block.outputProjection.node.outputs[0] as Value)) {
+    if (node.op !== 'TopK') continue
+    const chosen = node.outputs[0] && analysis.axes(node.outputs[0])?.at(-1)?.size.value
+    if (chosen) return { count, perToken: chosen }
+  }
+  return { count, perToken: count }
+}
+
+const attentionRoles: ReadonlySet<Role> = new Set([
+  'keyValueHeads',
+  'queryGroups',
+  'headSize',
+  'valueHeadSize',
+])
+
+function describeDimensions(
+  analysis: AxisAnalysis,
+  names: ReadonlyMap<Axis, DimensionName>,
+  hidden: readonly Axis[],
+  vocabulary: Axis | undefined,
+): ModelDimension[] {
+  let channels = 0
+  const described: ModelDimension[] = []
+  for (const each of findDimensions(analysis)) {
+    const name = names.get(each.axis)
+    const hiddenIndex = hidden.indexOf(each.axis)
+    const role: Role | undefined =
+      name?.role ??
+      (hiddenIndex >= 0 ? 'hidden' : each.axis === vocabulary ? 'vocabulary' : undefined)
+    // Without a role only what a product sums over is worth naming.
+    if (!role && (!each.isContracted || each.blocked.length > 0)) continue
+    const id =
+      name?.id ??
+      (role === 'hidden'
+        ? hidden.length > 1
+          ? `hidden.${hiddenIndex}`
+          : 'hidden'
+        : (role ?? `channels.${channels++}`))
+    const reasons = whyNot(each, role ?? 'channels')
+    described.push({
+      ...each,
+      id,
+      role: role ?? 'channels',
+      layer: name?.layer,
+      sliceable: reasons.length === 0,
+      reasons,
+    })
+  }
+  const rank = (dimension: ModelDimension): number => dimension.layer ?? Number.MAX_SAFE_INTEGER
+  return described.sort((a, b) => rank(a) - rank(b))
+}
+
+function whyNot(dimension: Dimension, role: Role): Reason[] {
+  const reasons = [...dimension.blocked, ...dimension.entangled]
+  if (!attentionRoles.has(role))
+    for (const value of dimension.interface)
+      reasons.push({
+        node: '',
+        text: `is a dimension of "${value.name}", which the model's users see`,
+      })
+  if (!dimension.isContracted && role !== 'keyValueHeads' && role !== 'queryGroups')
+    reasons.push({ node: '', text: 'is summed over by no product' })
+  return reasons
+}
