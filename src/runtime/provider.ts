@@ -1,0 +1,2 @@
+/** Where a model can run, and why elsewhere it can't. */
+export type ProviderName = 'cpu' | 'cuda' | 'webgpu'

@@ -1,0 +1,215 @@
+/**
+ * A model that runs: opened by path, in a thread of its own, on one provider. Wrong feeds are
+ * refused by name before ONNX Runtime sees them; an abort ends the thread.
+ */
+import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { AttncError } from '../errors.js'
+import type { ProviderName } from './provider.js'
+import type { RuntimeTensor } from './tensor.js'
+import type { Port, Reply, Request } from './worker.js'
+
+export type { Port } from './worker.js'
+
+export interface SessionOptions {
+  /** Path of the .onnx file; external data is looked for beside it. */
+  readonly path: string
+  readonly provider?: ProviderName
+  readonly threads?: number | undefined
+  /** Off: weights stay mapped instead of being packed again; quicker to open, slower to run. */
+  readonly prepacking?: boolean
+  /** ONNX Runtime's own rewriting of the graph. */
+  readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all'
+  readonly signal?: AbortSignal | undefined
+}
+
+export type Feeds = Readonly<Record<string, RuntimeTensor>>
+
+export interface Session extends AsyncDisposable {
+  readonly provider: ProviderName
+  readonly inputs: readonly Port[]
+  readonly outputs: readonly Port[]
+  /** Milliseconds that the last run took inside ONNX Runtime. */
+  readonly lastRunMs: number
+  run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RuntimeTensor>>
+  close(): Promise<void>
+}
+
+/** Opens a session. Errors: SESSION_REFUSED, PROVIDER_FAILED; the signal's reason when aborted. */
+export async function openSession(options: SessionOptions): Promise<Session> {
+  options.signal?.throwIfAborted()
+  const provider = options.provider ?? 'cpu'
+  const channel = new Channel(options.signal)
+  try {
+    const settings = sessionOptions(provider, options)
+    const opened = await channel.ask({ kind: 'open', path: options.path, options: settings })
+    if (!('inputs' in opened)) throw new TypeError('the session did not open')
+    return new ThreadSession(channel, provider, opened.inputs, opened.outputs)
+  } catch (error) {
+    await channel.end()
+    throw explain(error, options, provider)
+  }
+}
+
+function sessionOptions(provider: ProviderName, options: SessionOptions): object {
+  return {
+    executionProviders: [provider],
+    graphOptimizationLevel: options.optimization ?? 'all',
+    logSeverityLevel: 3,
+    ...(options.threads ? { intraOpNumThreads: options.threads, interOpNumThreads: 1 } : {}),
+    ...(options.prepacking === false ? { extra: { session: { disable_prepacking: '1' } } } : {}),
+  }
+}
+
+function explain(error: unknown, options: SessionOptions, provider: ProviderName): unknown {
+  if (options.signal?.aborted || error instanceof AttncError) return error
+  const text = error instanceof Error ? error.message : String(error)
+  if (provider !== 'cpu' && /provider|library|CUDA|WebGPU/i.test(text))
+    return new AttncError(
+      'PROVIDER_FAILED',
+      'runtime',
+      `The provider "${provider}" can't run "${options.path}": ${text}`,
+      { cause: error, suggestions: ['Run "attnc doctor", or use --provider cpu.'] },
+    )
+  return new AttncError(
+    'SESSION_REFUSED',
+    'model',
+    `ONNX Runtime can't load "${options.path}": ${text}`,
+    { cause: error, suggestions: ['Run "attnc inspect" on the model to see what it is made of.'] },
+  )
+}
+
+/** From built files the thread is one of them; from sources it first learns to read TypeScript. */
+function startWorker(): Worker {
+  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./worker.js', import.meta.url))
+  const tsx = createRequire(import.meta.url).resolve('tsx/package.json')
+  const loader = new URL('./dist/esm/api/index.mjs', pathToFileURL(tsx)).href
+  const entry = new URL('./worker.ts', import.meta.url).href
+  const start = `import(${JSON.stringify(loader)}).then(({ register }) => {
+    register()
+    return import(${JSON.stringify(entry)})
+  })`
+  return new Worker(start, { eval: true })
+}
+
+type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
+
+/** Questions to the thread and their answers. */
+class Channel {
+  private readonly worker: Worker
+  private readonly waiting = new Map<
+    number,
+    { resolve: (reply: Reply) => void; reject: (error: unknown) => void }
+  >()
+  private lastId = 0
+  private failure: unknown
+  private readonly onAbort: () => void
+
+  constructor(private readonly signal: AbortSignal | undefined) {
+    this.worker = startWorker()
+    this.worker.on('message', (reply: Reply) => {
+      const asked = this.waiting.get(reply.id)
+      this.waiting.delete(reply.id)
+      if ('error' in reply) asked?.reject(new Error(reply.error))
+      else asked?.resolve(reply)
+    })
+    this.worker.on('error', (error) => this.fail(error))
+    this.worker.on('exit', (code) => this.fail(new Error(`the session's thread ended (${code})`)))
+    this.onAbort = () => {
+      this.fail(signal?.reason)
+      void this.worker.terminate()
+    }
+    signal?.addEventListener('abort', this.onAbort, { once: true })
+    this.worker.unref()
+  }
+
+  ask(request: WithoutId<Request>): Promise<Reply> {
+    if (this.failure) return Promise.reject(this.failure)
+    const id = ++this.lastId
+    this.worker.ref()
+    return new Promise<Reply>((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject })
+      this.worker.postMessage({ ...request, id })
+    }).finally(() => {
+      if (this.waiting.size === 0) this.worker.unref()
+    })
+  }
+
+  async end(): Promise<void> {
+    this.signal?.removeEventListener('abort', this.onAbort)
+    this.failure ??= new Error('the session is closed')
+    await this.worker.terminate()
+  }
+
+  private fail(error: unknown): void {
+    this.failure ??= error
+    for (const { reject } of this.waiting.values()) reject(this.failure)
+    this.waiting.clear()
+  }
+}
+
+class ThreadSession implements Session {
+  lastRunMs = 0
+
+  constructor(
+    private readonly channel: Channel,
+    readonly provider: ProviderName,
+    readonly inputs: readonly Port[],
+    readonly outputs: readonly Port[],
+  ) {}
+
+  async run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RuntimeTensor>> {
+    this.check(feeds)
+    let reply: Reply
+    try {
+      reply = await this.channel.ask({ kind: 'run', feeds, fetches })
+    } catch (cause) {
+      if (cause instanceof AttncError || (cause as Error | undefined)?.name === 'AbortError')
+        throw cause
+      const text = cause instanceof Error ? cause.message : String(cause)
+      throw new AttncError('RUN_FAILED', 'runtime', `ONNX Runtime stopped: ${text}`, { cause })
+    }
+    if (!('results' in reply)) throw new TypeError('the session gave no results')
+    this.lastRunMs = reply.runMs
+    return { ...reply.results }
+  }
+
+  async close(): Promise<void> {
+    await this.channel.end()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Missing, unknown or misshapen inputs, said by name. */
+  private check(feeds: Feeds): void {
+    const known = this.inputs.map(({ name }) => name)
+    const missing = known.filter((name) => !(name in feeds))
+    const unknown = Object.keys(feeds).filter((name) => !known.includes(name))
+    if (missing.length > 0 || unknown.length > 0)
+      throw new AttncError(
+        'INPUT_NAMES',
+        'usage',
+        `The data has ${list(Object.keys(feeds))}; the model's inputs are ${list(known)}.`,
+        { suggestions: ['Name the arrays as the model names its inputs.'] },
+      )
+    for (const port of this.inputs) {
+      const { dims, dataType } = feeds[port.name] as RuntimeTensor
+      const fits =
+        dims.length === port.dims.length &&
+        port.dims.every((dim, axis) => typeof dim !== 'number' || dim < 0 || dim === dims[axis])
+      if (fits && dataType === port.dataType) continue
+      throw new AttncError(
+        'INPUT_SHAPE',
+        'usage',
+        `Input "${port.name}" is ${dataType} [${dims}] in the data; the model takes ${port.dataType} [${port.dims}].`,
+        { suggestions: ['Reshape or convert the array, or give data made for this model.'] },
+      )
+    }
+  }
+}
+
+const list = (names: readonly string[]): string =>
+  names.length === 0 ? 'nothing' : names.map((name) => `"${name}"`).join(', ')
