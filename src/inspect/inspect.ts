@@ -1,0 +1,173 @@
+/**
+ * What a model is made of and what may be removed from it, in the format that `attnc inspect --json`
+ * prints (version 1). Sizes are in elements and bytes, FLOPs for one token of a forward pass.
+ */
+import type { Axis } from '../axes/axis.js'
+import type { Model } from '../graph/graph.js'
+import { type ModelDimension, readModel, type TransformerModel } from '../model/model.js'
+import { bitsPerElement } from '../onnx/data-type.js'
+import { elementCount } from '../onnx/tensor.js'
+import { probeVisibility } from './mask-probe.js'
+import { countParameters } from './parameters.js'
+
+export interface Inspection {
+  readonly format: 1
+  readonly opset: number
+  readonly parameters: number
+  readonly bytes: number
+  /** Multiply–adds of one token times two, without the products of scores and values. */
+  readonly flopsPerToken: number
+  /** Bytes that one token takes in the key-value cache; null without a cache. */
+  readonly cacheBytesPerToken: number | null
+  readonly layers: number
+  readonly hidden: number | readonly number[] | null
+  readonly vocabulary: number | null
+  readonly attention: readonly AttentionEntry[]
+  readonly feedForward: readonly FeedForwardEntry[]
+  readonly experts: { count: number; perToken: number; layers: readonly number[] } | null
+  readonly dimensions: readonly DimensionEntry[]
+  readonly unrecognised: readonly ReasonEntry[]
+}
+
+interface ReasonEntry {
+  readonly node: string
+  readonly reason: string
+}
+
+interface AttentionEntry {
+  readonly layer: number
+  readonly kind: 'self' | 'cross'
+  readonly causal: boolean
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+  readonly valueHeadSize: number
+  readonly window?: number
+  readonly prunable: boolean
+  readonly reasons: readonly ReasonEntry[]
+}
+
+interface FeedForwardEntry {
+  readonly layer: number
+  readonly width: number
+  readonly gated: boolean
+  readonly experts?: { readonly count: number; readonly perToken: number }
+  readonly prunable: boolean
+  readonly reasons: readonly ReasonEntry[]
+}
+
+interface DimensionEntry {
+  readonly id: string
+  readonly role: string
+  readonly size: number
+  readonly sliceable: boolean
+  readonly granularity: number
+  readonly parametersPerMember: number
+  readonly reasons: readonly ReasonEntry[]
+}
+
+export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspection> {
+  const view = readModel(model.graph)
+  const visibility = await probeVisibility(view, signal)
+  return {
+    format: 1,
+    opset: model.opsets.get('') ?? 0,
+    parameters: countParameters(view.analysis),
+    bytes: countBytes(model),
+    flopsPerToken: countFlops(view),
+    cacheBytesPerToken: cacheBytes(view),
+    layers: view.layers,
+    hidden: describeHidden(view.hidden),
+    vocabulary: view.vocabulary ?? null,
+    attention: view.attention.map((block) => {
+      const seen = visibility.get(block)
+      return {
+        layer: block.layer,
+        kind: block.kind,
+        causal: seen?.causal ?? false,
+        heads: block.heads,
+        keyValueHeads: block.keyValueHeads,
+        headSize: block.headSize,
+        valueHeadSize: block.valueHeadSize,
+        ...(seen?.window ? { window: seen.window } : {}),
+        ...prunability(block.dimension, 'has one head, which has to stay'),
+      }
+    }),
+    feedForward: view.feedForward.map((block) => ({
+      layer: block.layer,
+      width: block.width,
+      gated: block.gated,
+      ...(block.mixture ? { experts: block.mixture } : {}),
+      ...prunability(block.dimension, 'its width is not a dimension of any weight'),
+    })),
+    experts: describeExperts(view),
+    dimensions: view.dimensions.map((each) => ({
+      id: each.id,
+      role: each.role,
+      size: each.size,
+      sliceable: each.sliceable,
+      granularity: each.granularity,
+      parametersPerMember: each.parametersPerMember,
+      reasons: reasonsOf(each),
+    })),
+    unrecognised: view.analysis.unrecognised.map(({ node, reason }) => ({
+      node: node.label,
+      reason,
+    })),
+  }
+}
+
+const reasonsOf = (dimension: ModelDimension): ReasonEntry[] =>
+  dimension.reasons.map(({ node, text }) => ({ node, reason: text }))
+
+function prunability(
+  dimension: ModelDimension | undefined,
+  absent: string,
+): { prunable: boolean; reasons: ReasonEntry[] } {
+  if (!dimension) return { prunable: false, reasons: [{ node: '', reason: absent }] }
+  return { prunable: dimension.sliceable, reasons: reasonsOf(dimension) }
+}
+
+function describeHidden(hidden: readonly Axis[]): Inspection['hidden'] {
+  const sizes = hidden.flatMap((axis) => axis.size.value ?? [])
+  return sizes.length === 0 ? null : sizes.length === 1 ? (sizes[0] as number) : sizes
+}
+
+function describeExperts(view: TransformerModel): Inspection['experts'] {
+  const blocks = view.feedForward.filter((block) => block.mixture)
+  const mixture = blocks[0]?.mixture
+  if (!mixture) return null
+  return { ...mixture, layers: blocks.map(({ layer }) => layer) }
+}
+
+function countBytes(model: Model): number {
+  let total = 0
+  for (const value of model.graph.values.values()) total += value.constant?.byteLength ?? 0
+  return total
+}
+
+/** 2 × columns × rows of every product with a constant. */
+function countFlops(view: TransformerModel): number {
+  let total = 0
+  for (const { node } of view.analysis.contractions)
+    for (const value of node.inputs) {
+      const tensor = value?.constant
+      if (tensor && tensor.dims.length >= 2 && value && view.analysis.isConstant(value))
+        total +=
+          (2 * elementCount(tensor.dims) * 8) /
+          Math.max(8, bitsPerElement(tensor.dataType) >= 8 ? 8 : 4)
+    }
+  return total
+}
+
+function cacheBytes(view: TransformerModel): number | null {
+  let total = 0
+  for (const input of view.graph.inputs) {
+    const { dims, dataType } = input.type ?? {}
+    const [, heads, , size] = dims ?? []
+    if (dims?.length !== 4 || typeof heads !== 'number' || typeof size !== 'number') continue
+    if (!dataType || typeof dims[2] === 'number') continue
+    total += (heads * size * bitsPerElement(dataType)) / 8
+  }
+  return total === 0 ? null : total
+}
