@@ -1,0 +1,123 @@
+/**
+ * Perplexity of a language model: exp of the mean negative log-likelihood of every token of a window
+ * but the first, given those before it in the window. The likelihoods are taken inside the session,
+ * so that logits (vocabulary × tokens) never leave it.
+ */
+
+import type { Batch } from '../calibrate/dataset.js'
+import { AttncError } from '../errors.js'
+import { edit } from '../graph/edit.js'
+import { extractSubgraph } from '../graph/extract.js'
+import type { Model, Value } from '../graph/graph.js'
+import type { Log } from '../log.js'
+import { int64Tensor } from '../onnx/tensor.js'
+import { materialise } from '../runtime/materialise.js'
+import type { ProviderName } from '../runtime/provider.js'
+import { openSession } from '../runtime/session.js'
+import { tensorOf } from '../runtime/tensor.js'
+
+const TARGETS = 'attnc.targets'
+
+export interface PerplexityOptions {
+  readonly batches: readonly Batch[]
+  readonly provider?: ProviderName
+  readonly threads?: number | undefined
+  readonly log: Log
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface Perplexity {
+  readonly value: number
+  /** Tokens that were predicted. */
+  readonly tokens: number
+  readonly windows: number
+}
+
+export async function perplexity(model: Model, options: PerplexityOptions): Promise<Perplexity> {
+  const logits = findLogits(model)
+  const copy = extractSubgraph(model.graph, new Map(), [logits])
+  const output = addLikelihood(copy, copy.graph.values.get(logits.name) as Value)
+  const file = materialise(copy)
+  try {
+    await using session = await openSession({
+      path: file.path,
+      provider: options.provider ?? 'cpu',
+      threads: options.threads,
+      signal: options.signal,
+    })
+    const names = new Set(session.inputs.map(({ name }) => name))
+    let sum = 0
+    let tokens = 0
+    let windows = 0
+    for (const [index, batch] of options.batches.entries()) {
+      options.signal?.throwIfAborted()
+      const length = Math.max(...batch.ids.map((row) => row.length))
+      const next = batch.ids.flatMap((row) => Array.from({ length }, (_, i) => row[i + 1] ?? 0))
+      const targets = tensorOf('int64', [batch.ids.length, length], next)
+      const feeds = Object.fromEntries(
+        Object.entries({ ...batch.feeds, [TARGETS]: targets }).filter(([name]) => names.has(name)),
+      )
+      const results = await session.run(feeds)
+      const losses = results[output]?.data as Float32Array
+      for (const [row, ids] of batch.ids.entries())
+        for (let i = 0; i + 1 < ids.length; i++) {
+          sum += losses[row * length + i] as number
+          tokens++
+        }
+      windows += batch.ids.length
+      options.log.progress('evaluating', index + 1, options.batches.length)
+    }
+    return { value: Math.exp(sum / tokens), tokens, windows }
+  } finally {
+    file.dispose()
+  }
+}
+
+/** The output [batch, sequence, vocabulary]: the widest of three axes. */
+export function findLogits(model: Model): Value {
+  const candidates = model.graph.outputs.filter((output) => {
+    const { dataType, dims } = output.type ?? {}
+    return dims?.length === 3 && dataType?.startsWith('float')
+  })
+  const [first] = candidates
+  if (first) return first
+  throw new AttncError(
+    'NO_LOGITS',
+    'usage',
+    `Perplexity needs an output of [batch, sequence, vocabulary]; the model has ${model.graph.outputs
+      .map(({ name, type }) => `"${name}" [${type?.dims ?? '?'}]`)
+      .join(', ')}.`,
+    { suggestions: ['Choose another metric with --metric.'] },
+  )
+}
+
+/** −log softmax at the targets: logsumexp(logits) − logits[target]. */
+function addLikelihood(model: Model, logits: Value): string {
+  return edit(model.graph, 'attnc.loss', (change) => {
+    const targets = change.addInput(TARGETS, 'int64', ['batch', 'sequence'])
+    const last = change.constant(int64Tensor([1], [-1]))
+    const single =
+      logits.type?.dataType === 'float32'
+        ? logits
+        : change.add('Cast', [logits], { attributes: { to: { kind: 'int', value: 1n } } })
+    const chosen = change.add(
+      'GatherElements',
+      [single, change.add('Unsqueeze', [targets, last])],
+      {
+        attributes: { axis: { kind: 'int', value: -1n } },
+      },
+    )
+    const isNew = (model.opsets.get('') ?? 13) >= 18
+    const top = isNew
+      ? change.add('ReduceMax', [single, last])
+      : change.add('ReduceMax', [single], {
+          attributes: { axes: { kind: 'ints', value: [-1n] } },
+        })
+    const shifted = change.add('Exp', [change.add('Sub', [single, top])])
+    const total = change.add('Log', [change.add('ReduceSum', [shifted, last])])
+    const loss = change.add('Sub', [change.add('Add', [total, top]), chosen])
+    for (const output of [...model.graph.outputs]) change.hide(output)
+    change.expose(loss)
+    return loss.name
+  })
+}
