@@ -1,0 +1,54 @@
+/** Scores that judge units one by one; the least goes first. */
+import type { Statistics } from '../../src/calibrate/statistics.js'
+import type { PrunableBlock } from './block.js'
+import type { AmpOptions } from './decide.js'
+
+/**
+ * `paper`: a head by Σ‖x_n·W_n‖₁ — here bounded through Σ|x|·Σ|W| of its rows — and a neuron by mean |x|
+ * (amp.md §2.3, §2.4). `magnitude`: norm of the projection's rows. `random`: seeded.
+ */
+export function scoreUnits(
+  block: PrunableBlock,
+  statistics: Statistics | undefined,
+  options: AmpOptions,
+): number[] {
+  const sign = options.criterion === 'reversed' ? -1 : 1
+  const weight = block.projection?.read()
+  const columns = block.projection?.columns ?? 0
+  const random = generator(options.seed + block.layer * 2 + (block.kind === 'attention' ? 1 : 0))
+  return block.units.map(({ rows }) => {
+    if (options.criterion === 'random') return random()
+    let score = 0
+    for (const row of rows) {
+      const norm = weight ? rowNorm(weight, row, columns) : 1
+      const activity = statistics
+        ? (statistics.absolute[row] ?? 0) / Math.max(statistics.prompts, 1)
+        : 1
+      if (options.criterion === 'magnitude') score += norm ** 2
+      else if (block.kind === 'feedForward' && options.criterion === 'paper') score += activity
+      else if (statistics?.moments)
+        score +=
+          ((statistics.moments[row * statistics.size + row] ?? 0) / statistics.tokens) * norm ** 2
+      else score += activity * norm
+    }
+    return sign * score
+  })
+}
+
+function rowNorm(weight: Float64Array, row: number, columns: number): number {
+  let sum = 0
+  for (let c = row * columns; c < (row + 1) * columns; c++) sum += (weight[c] as number) ** 2
+  return Math.sqrt(sum)
+}
+
+/** Numbers in [0, 1) from a seed (mulberry32). */
+export function generator(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = state
+    t = Math.imul(t ^ (t >>> 15), t | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+}
