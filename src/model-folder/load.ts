@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { importModel } from '../graph/import.js'
 import { ExternalFiles } from '../onnx/external-data.js'
@@ -74,7 +75,11 @@ async function digestFiles(
       })
       for await (const chunk of stream) hash.update(chunk as Buffer)
     } catch (error) {
-      throw signal?.aborted ? error : unreadable(path, error)
+      throw signal?.aborted
+        ? new AttncError('INTERRUPTED', 'interrupted', `Reading "${path}" was interrupted.`, {
+            cause: error,
+          })
+        : unreadable(path, error)
     }
   }
   return hash.digest('hex')

@@ -20,6 +20,9 @@ export class StreamWriter implements AsyncDisposable {
   private written = 0
   private unflushed = 0
   private pending: Promise<unknown> = Promise.resolve()
+  private syncing: Promise<void> | undefined
+  /** A failure of the disk is told once, to whoever asks first: it is kept for the end. */
+  private syncFailure: unknown
 
   private constructor(
     private readonly handle: FileHandle,
@@ -67,11 +70,13 @@ export class StreamWriter implements AsyncDisposable {
   async finish(): Promise<void> {
     await this.flush()
     await this.pending
+    await this.syncing
+    if (this.syncFailure) throw this.syncFailure
     await this.handle.sync()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.pending.catch(() => undefined)
+    await Promise.allSettled([this.pending, this.syncing])
     await this.handle.close()
   }
 
@@ -100,15 +105,27 @@ export class StreamWriter implements AsyncDisposable {
     this.used = 0
     this.written += used
     this.unflushed += used
-    const isDue = this.unflushed >= flushBytes
-    if (isDue) this.unflushed = 0
-    this.pending = this.writeOut(full.subarray(0, used), written, isDue)
+    this.pending = this.writeOut(full.subarray(0, used), written)
     // Whoever waits next gets the error; until then it must not count as unhandled.
     this.pending.catch(() => undefined)
+    if (this.unflushed >= flushBytes && !this.syncing) {
+      this.unflushed = 0
+      this.syncing = this.sync()
+    }
     this.watch.onBytes?.(used)
   }
 
-  private async writeOut(bytes: Uint8Array, position: number, isDue: boolean): Promise<void> {
+  private async sync(): Promise<void> {
+    try {
+      await this.handle.datasync()
+    } catch (error) {
+      this.syncFailure = error
+    } finally {
+      this.syncing = undefined
+    }
+  }
+
+  private async writeOut(bytes: Uint8Array, position: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
       const { bytesWritten } = await this.handle.write(
         bytes,
@@ -118,6 +135,5 @@ export class StreamWriter implements AsyncDisposable {
       )
       done += bytesWritten
     }
-    if (isDue) await this.handle.datasync()
   }
 }

@@ -32,7 +32,13 @@ export function tensorFromBytes(
   dims: readonly number[],
   bytes: Uint8Array,
 ): Tensor {
-  return { dataType, dims, byteLength: bytes.byteLength, bytes: () => bytes }
+  return {
+    dataType,
+    dims,
+    byteLength: bytes.byteLength,
+    bytes: () => bytes,
+    read: (from, target) => target.set(bytes.subarray(from, from + target.length)),
+  }
 }
 
 /** A tensor made when it is read, for instance at the moment it is written to a file. */
@@ -89,7 +95,8 @@ export function gatherAxis(tensor: Tensor, axis: number, keep: readonly number[]
     return lazyTensor(tensor.dataType, dims, () => gatherBits(tensor, { outer, size, inner, keep }))
   const gather = new Gather(tensor, outer, size, (inner * bits) / 8, Uint32Array.from(keep))
   const made = lazyTensor(tensor.dataType, dims, () => gather.bytes())
-  return { ...made, read: (from, target) => gather.read(from, target) }
+  // Reading a computed tensor by range would compute all of it for every range.
+  return tensor.read ? { ...made, read: (from, target) => gather.read(from, target) } : made
 }
 
 /** Source bytes that are read at once. */
@@ -119,18 +126,21 @@ class Gather {
   }
 
   bytes(): Uint8Array {
-    const target = new Uint8Array(this.outer * this.rowOut)
-    this.read(0, target)
+    const { source, outer, rowOut } = this
+    const target = new Uint8Array(outer * rowOut)
+    const whole = source.read ? undefined : source.bytes()
+    this.read(0, target, whole && tensorFromBytes(source.dataType, source.dims, whole))
     return target
   }
 
-  read(from: number, target: Uint8Array): void {
+  read(from: number, target: Uint8Array, source = this.source): void {
     if (target.length === 0) return
-    if (this.rowOut / this.runs.length >= longRunBytes) this.readRuns(from, target)
-    else this.readRows(from, target)
+    if (this.rowOut / this.runs.length >= longRunBytes) this.readRuns(source, from, target)
+    else if (this.rowIn <= blockBytes) this.readRows(source, from, target)
+    else this.readSpans(source, from, target)
   }
 
-  private readRuns(from: number, target: Uint8Array): void {
+  private readRuns(source: Tensor, from: number, target: Uint8Array): void {
     let row = Math.floor(from / this.rowOut)
     let position = row * this.rowOut // of the run in the result
     for (; position < from + target.length; row++)
@@ -140,13 +150,42 @@ class Gather {
         const end = Math.min(position + length, from + target.length)
         if (first < end) {
           const at = row * this.rowIn + start * this.stride + (first - position)
-          readTensor(this.source, at, target.subarray(first - from, end - from))
+          readTensor(source, at, target.subarray(first - from, end - from))
         }
         position += length
       }
   }
 
-  private readRows(from: number, target: Uint8Array): void {
+  /** Rows that are larger than a block: as many kept elements at once as lie within one. */
+  private readSpans(source: Tensor, from: number, target: Uint8Array): void {
+    const { keep, stride, rowIn, rowOut } = this
+    const block = new Uint8Array(Math.max(blockBytes, stride))
+    const end = from + target.length
+    for (let position = from; position < end; ) {
+      const row = Math.floor(position / rowOut)
+      const first = Math.floor((position - row * rowOut) / stride)
+      const start = keep[first] as number
+      let last = first
+      while (
+        last + 1 < keep.length &&
+        (keep[last + 1] as number) > (keep[last] as number) &&
+        ((keep[last + 1] as number) + 1 - start) * stride <= block.length &&
+        row * rowOut + (last + 1) * stride < end
+      )
+        last++
+      const span = block.subarray(0, ((keep[last] as number) + 1 - start) * stride)
+      readTensor(source, row * rowIn + start * stride, span)
+      for (let index = first; index <= last; index++) {
+        const at = row * rowOut + index * stride - from
+        const bytes = span.subarray(((keep[index] as number) - start) * stride)
+        const skipped = Math.max(0, -at)
+        target.set(bytes.subarray(skipped, Math.min(stride, target.length - at)), at + skipped)
+      }
+      position = row * rowOut + (last + 1) * stride
+    }
+  }
+
+  private readRows(source: Tensor, from: number, target: Uint8Array): void {
     const { rowIn, rowOut } = this
     const end = from + target.length
     const firstRow = Math.floor(from / rowOut)
@@ -156,15 +195,15 @@ class Gather {
     const edge = new Uint8Array(rowOut)
     for (let row = firstRow; row < lastRow; row += rowsAtOnce) {
       const rows = Math.min(rowsAtOnce, lastRow - row)
-      readTensor(this.source, row * rowIn, block.subarray(0, rows * rowIn))
+      readTensor(source, row * rowIn, block.subarray(0, rows * rowIn))
       for (let r = 0; r < rows; r++) {
-        const source = block.subarray(r * rowIn, (r + 1) * rowIn)
+        const rowBytes = block.subarray(r * rowIn, (r + 1) * rowIn)
         const at = (row + r) * rowOut - from
         if (at >= 0 && at + rowOut <= target.length)
-          this.gatherRow(source, target.subarray(at, at + rowOut))
+          this.gatherRow(rowBytes, target.subarray(at, at + rowOut))
         else {
           // The wanted range starts or ends inside this row.
-          this.gatherRow(source, edge)
+          this.gatherRow(rowBytes, edge)
           const cut = edge.subarray(Math.max(0, -at), Math.min(rowOut, target.length - at))
           target.set(cut, Math.max(0, at))
         }

@@ -15,7 +15,13 @@ import {
 import { FileBytes, stampFile } from '../../src/onnx/file-bytes.js'
 import type { TensorMessage } from '../../src/onnx/messages.js'
 import { sparseTensorFromMessage } from '../../src/onnx/sparse-tensor.js'
-import { elementCount, gatherAxis, readTensor, tensorFromBytes } from '../../src/onnx/tensor.js'
+import {
+  elementCount,
+  gatherAxis,
+  lazyTensor,
+  readTensor,
+  tensorFromBytes,
+} from '../../src/onnx/tensor.js'
 import { tensorFromMessage } from '../../src/onnx/tensor-message.js'
 import { tensorMessage } from './messages.js'
 
@@ -120,6 +126,30 @@ describe('gatherAxis', () => {
     expect([...new Float32Array(both.bytes().buffer)]).toEqual(
       [299, 3, 4, 5].map((row) => row * 4096 + 7),
     )
+  })
+
+  test('takes scattered rows of a table larger than a block, in ranges of any size', () => {
+    const dims = [9000, 150]
+    const values = Float32Array.from({ length: 9000 * 150 }, (_, index) => index)
+    const tensor = tensorFromBytes('float32', dims, new Uint8Array(values.buffer))
+    const keep = [8999, ...Array.from({ length: 2900 }, (_, index) => index * 3), 5]
+    const rows = gatherAxis(tensor, 0, keep)
+    const expected = keep.flatMap((row) => Array.from({ length: 150 }, (_, i) => row * 150 + i))
+    expect(Buffer.compare(rows.bytes(), new Uint8Array(Float32Array.from(expected).buffer))).toBe(0)
+    const pieces = new Uint8Array(rows.byteLength)
+    for (let from = 0; from < pieces.length; from += 100_001)
+      readTensor(rows, from, pieces.subarray(from, from + 100_001))
+    expect(Buffer.compare(pieces, rows.bytes())).toBe(0)
+  })
+
+  test('computes a tensor that is made on reading once for all ranges', () => {
+    let made = 0
+    const lazy = lazyTensor('float32', [4096, 512], () => {
+      made++
+      return new Uint8Array(4096 * 512 * 4)
+    })
+    gatherAxis(gatherAxis(lazy, 1, [0, 2]), 0, [1, 5]).bytes()
+    expect(made).toBe(1)
   })
 
   test('refuses an index that is not there', () => {
