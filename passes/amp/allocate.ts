@@ -1,48 +1,61 @@
 /**
- * Sharing the budget between blocks. Each block has a curve of error against parameters removed; the
+ * Sharing the budget between choices. Each has a curve of error against parameters removed; the
  * cheapest stretch of any lower convex hull is taken next, until the parameters asked for are gone.
  */
-import type { PrunableBlock } from './block.js'
+import type { Choice } from './block.js'
 
 export interface Curve {
-  readonly block: PrunableBlock
+  readonly choice: Choice
   /** Error after dropping 1, 2, … units. */
   readonly errors: readonly number[]
 }
 
 interface Stretch {
-  readonly curve: Curve
+  readonly choice: Choice
   readonly from: number
   readonly to: number
   readonly slope: number
 }
 
-/** How many units each block loses so that at least `budget` parameters go. */
-export function allocate(curves: readonly Curve[], budget: number): Map<PrunableBlock, number> {
-  const counts = new Map<PrunableBlock, number>(curves.map(({ block }) => [block, 0]))
+/** How many units each choice loses so that `budget` parameters go, within half a unit. */
+export function allocate(curves: readonly Curve[], budget: number): Map<Choice, number> {
+  let counts = new Map<Choice, number>()
+  let asked = budget
+  // Heads and value members of one block share parameters: ask for more until enough are gone.
+  for (let round = 0; round < 8; round++) {
+    counts = allocateSeparately(curves, asked)
+    const missing = budget - removedParameters(counts)
+    if (missing <= 0 || Math.abs(missing) < 1e-4 * budget) break
+    asked += missing
+  }
+  return counts
+}
+
+function allocateSeparately(curves: readonly Curve[], budget: number): Map<Choice, number> {
+  const counts = new Map<Choice, number>(curves.map(({ choice }) => [choice, 0]))
   const stretches = curves.flatMap(hull).sort((a, b) => a.slope - b.slope)
   let left = budget
-  for (const { curve, from, to } of stretches) {
-    if (left <= 0) break
-    const each = unitParameters(curve.block)
-    const wanted = Math.min(to - from, Math.ceil(left / each))
+  for (const { choice, from, to } of stretches) {
+    // A stretch that was not taken whole ends its curve.
+    if (counts.get(choice) !== from) continue
+    const each = choice.parametersPerUnit
+    const wanted = Math.min(to - from, Math.max(0, Math.ceil(left / each)))
     // A unit larger than what is left would overshoot: take it only if that is nearer.
     const taken = wanted * each - left > each / 2 ? wanted - 1 : wanted
-    counts.set(curve.block, from + taken)
+    counts.set(choice, from + taken)
     left -= taken * each
   }
   return counts
 }
 
-/** The same share of every block. */
-export function allocateUniform(
-  blocks: readonly PrunableBlock[],
-  ratio: number,
-): Map<PrunableBlock, number> {
+/** The same share of every choice but value members, which stay. */
+export function allocateUniform(choices: readonly Choice[], ratio: number): Map<Choice, number> {
   return new Map(
-    blocks.map((block) => [
-      block,
-      Math.min(roundHalfEven(ratio * block.units.length), block.units.length - 1),
+    choices.map((choice) => [
+      choice,
+      choice.frame
+        ? 0
+        : Math.min(roundHalfEven(ratio * choice.units.length), choice.units.length - 1),
     ]),
   )
 }
@@ -55,11 +68,20 @@ export function roundHalfEven(value: number): number {
   return floor % 2 === 0 ? floor : floor + 1
 }
 
-export const unitParameters = ({ dimension, units }: PrunableBlock): number =>
-  (dimension.parametersPerMember * dimension.size) / units.length
+/** Parameters that go, what heads and value members of a block share counted once. */
+export function removedParameters(counts: ReadonlyMap<Choice, number>): number {
+  let sum = 0
+  for (const [choice, count] of counts) {
+    const lost = count * choice.parametersPerUnit
+    const heads = choice.frame && choice.block.choices.find((each) => !each.frame)
+    const share = heads ? (counts.get(heads) ?? 0) / heads.units.length : 0
+    sum += lost * (1 - share)
+  }
+  return sum
+}
 
-function hull(curve: Curve): Stretch[] {
-  const points = [{ x: 0, y: 0 }, ...curve.errors.map((y, index) => ({ x: index + 1, y }))]
+function hull({ choice, errors }: Curve): Stretch[] {
+  const points = [{ x: 0, y: 0 }, ...errors.map((y, index) => ({ x: index + 1, y }))]
   const lower: { x: number; y: number }[] = []
   for (const point of points) {
     for (let a = lower.at(-2), b = lower.at(-1); a && b; a = lower.at(-2), b = lower.at(-1)) {
@@ -68,10 +90,9 @@ function hull(curve: Curve): Stretch[] {
     }
     lower.push(point)
   }
-  const each = unitParameters(curve.block)
   return lower.slice(1).map((point, index) => {
     const before = lower[index] as { x: number; y: number }
-    const slope = (point.y - before.y) / ((point.x - before.x) * each)
-    return { curve, from: before.x, to: point.x, slope }
+    const run = (point.x - before.x) * choice.parametersPerUnit
+    return { choice, from: before.x, to: point.x, slope: (point.y - before.y) / run }
   })
 }

@@ -1,20 +1,24 @@
 /** What AMP may drop: units of one dimension that end in one output projection. */
 import type { Contraction } from '../../src/axes/analysis.js'
 import { Removal } from '../../src/axes/removal.js'
+import { type Block, findBlocks } from '../../src/model/block.js'
 import type { ModelDimension, TransformerModel } from '../../src/model/model.js'
-import { type Projection, readProjection } from './projection.js'
+import { findValueFrame, type ValueFrame } from '../../src/model/value-frame.js'
 
-export interface PrunableBlock {
-  /** Key of its statistics: `attention.3`, `feedForward.3`. */
-  readonly key: string
-  readonly kind: 'attention' | 'feedForward'
-  readonly layer: number
+/** One dimension of a block, and the units of it that may go. */
+export interface Choice {
+  readonly block: PrunableBlock
   readonly dimension: ModelDimension
-  readonly contraction: Contraction
-  /** undefined where the weight is not a plain matrix: then nothing is re-fitted. */
-  readonly projection: Projection | undefined
-  /** Units that may go: members of the dimension, aligned runs where it has a granularity. */
+  /** Members of the dimension, aligned runs where it has a granularity. */
   readonly units: readonly Unit[]
+  readonly parametersPerUnit: number
+  /** Set for members of value heads, which are first turned into a basis of their own. */
+  readonly frame: ValueFrame | undefined
+}
+
+export interface PrunableBlock extends Block {
+  /** Heads or neurons first, members of value heads after them. */
+  readonly choices: readonly Choice[]
 }
 
 export interface Unit {
@@ -23,60 +27,41 @@ export interface Unit {
   readonly rows: readonly number[]
 }
 
-/** Attention by key-value head (query group where there is one), feed-forward by neuron. */
-export function findBlocks(view: TransformerModel): PrunableBlock[] {
-  const blocks: PrunableBlock[] = []
+/** Attention by key-value head (query group where there is one) and value member, feed-forward by neuron. */
+export function findPrunable(view: TransformerModel): PrunableBlock[] {
+  // A dimension that several layers share is cut once, by the first.
   const taken = new Set<ModelDimension>()
-  const add = (
-    key: string,
-    kind: PrunableBlock['kind'],
-    layer: number,
-    dimension: ModelDimension | undefined,
-    contraction: Contraction | undefined,
-  ): void => {
-    // A dimension that several layers share is cut once, by the first.
-    if (!dimension?.sliceable || !contraction || taken.has(dimension)) return
-    taken.add(dimension)
-    blocks.push({
-      key,
-      kind,
-      layer,
-      dimension,
-      contraction,
-      projection: readProjection(contraction),
-      units: unitsOf(dimension, contraction),
-    })
-  }
-  for (const [index, block] of view.attention.entries())
-    add(`attention.${index}`, 'attention', block.layer, block.dimension, block.outputProjection)
-  for (const [index, block] of view.feedForward.entries())
-    if (!block.mixture)
-      add(
-        `feedForward.${index}`,
-        'feedForward',
-        block.layer,
-        block.dimension,
-        block.outputProjection,
-      )
-  return blocks
+  return findBlocks(view).flatMap((block) => {
+    const choices: Choice[] = []
+    const prunable: PrunableBlock = { ...block, choices }
+    const add = (dimension: ModelDimension | undefined, frame: ValueFrame | undefined): void => {
+      if (!dimension?.sliceable || taken.has(dimension)) return
+      taken.add(dimension)
+      const units = unitsOf(dimension, block.contraction)
+      const parametersPerUnit = (dimension.parametersPerMember * dimension.size) / units.length
+      choices.push({ block: prunable, dimension, units, parametersPerUnit, frame })
+    }
+    add(block.dimension, undefined)
+    const attention = view.attention.find(
+      (each) => block.kind === 'attention' && each.outputProjection === block.contraction,
+    )
+    const frame = attention && findValueFrame(view, attention)
+    if (frame) add(frame.dimension, frame)
+    return choices.length > 0 ? [prunable] : []
+  })
 }
 
 function unitsOf(dimension: ModelDimension, contraction: Contraction): Unit[] {
   const { size, granularity, axis } = dimension
   const what = contraction.operands[0]?.what
+  const inputs = Array.from({ length: what?.size.value ?? 0 }, (_, i) => i)
+  const members = Array.from({ length: size }, (_, i) => i)
   const units: Unit[] = []
   for (let start = 0; start < size; start += granularity) {
-    const members = Array.from({ length: Math.min(granularity, size - start) }, (_, i) => start + i)
-    const removal = new Removal(
-      new Map([
-        [axis, Array.from({ length: size }, (_, i) => i).filter((i) => !members.includes(i))],
-      ]),
-    )
-    const kept = new Set(what && removal.kept(what))
-    const rows = Array.from({ length: what?.size.value ?? 0 }, (_, i) => i).filter(
-      (i) => !kept.has(i),
-    )
-    units.push({ members, rows })
+    const own = members.slice(start, start + granularity)
+    const rest = [...members.slice(0, start), ...members.slice(start + granularity)]
+    const kept = new Set(what && new Removal(new Map([[axis, rest]])).kept(what))
+    units.push({ members: own, rows: inputs.filter((row) => !kept.has(row)) })
   }
   return units
 }

@@ -1,7 +1,7 @@
 /** Scores that judge units one by one; the least goes first. */
 import type { Statistics } from '../../src/calibrate/statistics.js'
-import type { PrunableBlock } from './block.js'
-import type { AmpOptions } from './decide.js'
+import type { PrunableBlock, Unit } from './block.js'
+import type { AmpOptions } from './options.js'
 
 /**
  * `paper`: a head by Σ‖x_n·W_n‖₁ — here bounded through Σ|x|·Σ|W| of its rows — and a neuron by mean |x|
@@ -9,6 +9,7 @@ import type { AmpOptions } from './decide.js'
  */
 export function scoreUnits(
   block: PrunableBlock,
+  units: readonly Unit[],
   statistics: Statistics | undefined,
   options: AmpOptions,
 ): number[] {
@@ -16,7 +17,7 @@ export function scoreUnits(
   const weight = block.projection?.read()
   const columns = block.projection?.columns ?? 0
   const random = generator(options.seed + block.layer * 2 + (block.kind === 'attention' ? 1 : 0))
-  return block.units.map(({ rows }) => {
+  return units.map(({ rows }) => {
     if (options.criterion === 'random') return random()
     let score = 0
     for (const row of rows) {

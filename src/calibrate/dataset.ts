@@ -5,8 +5,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { AttncError } from '../errors.js'
+import { type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Port } from '../runtime/session.js'
-import { type RuntimeTensor, tensorOf, zeros } from '../runtime/tensor.js'
 import type { Tokenizer } from './tokenizer.js'
 
 export interface Batch {

@@ -3,17 +3,18 @@
  * Σ xᵀx (second moments), Σ |x| per prompt, and per-head sizes of what is written to the stream.
  * Tokens that are padding count nothing. Sums are carried in double precision outside.
  */
-import type { AxisAnalysis } from '../axes/analysis.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Value } from '../graph/graph.js'
+import type { DataType } from '../onnx/data-type.js'
+import type { RuntimeTensor } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
-import type { RuntimeTensor } from '../runtime/tensor.js'
 
 /** A value [..., n] to be watched. */
 export interface Watch {
   readonly key: string
   readonly value: Value
   readonly size: number
+  readonly dataType: DataType
   /** Whether its leading axes are the batch and sequence of the token mask. */
   readonly isMasked: boolean
   readonly moments: boolean
@@ -44,7 +45,6 @@ export interface Instrument {
 /** Adds the reductions to a graph and exposes them. `stride`: moments of every so many tokens. */
 export function instrument(
   edit: GraphEdit,
-  analysis: AxisAnalysis,
   watches: readonly Watch[],
   stride: number,
 ): Instrument[] {
@@ -54,8 +54,7 @@ export function instrument(
   const column = mask && edit.add('Unsqueeze', [mask, edit.constant(int64Tensor([1], [-1]))])
   return watches.map((watch) => {
     const { value, size } = watch
-    const type = analysis.shapes.dataType(value)
-    const single = type === 'float32' ? value : edit.add('Cast', [value], castToFloat)
+    const single = watch.dataType === 'float32' ? value : edit.add('Cast', [value], castToFloat)
     const masked = watch.isMasked && column ? edit.add('Mul', [single, column]) : single
     const rows = edit.add('Reshape', [masked, edit.constant(int64Tensor([2], [-1, size]))])
     // Σ|x| per prompt: tokens are the middle axis.

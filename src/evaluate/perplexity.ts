@@ -10,11 +10,11 @@ import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import type { Log } from '../log.js'
+import { tensorOf } from '../onnx/numbers.js'
 import { int64Tensor } from '../onnx/tensor.js'
 import { materialise } from '../runtime/materialise.js'
 import type { ProviderName } from '../runtime/provider.js'
 import { openSession } from '../runtime/session.js'
-import { tensorOf } from '../runtime/tensor.js'
 
 const TARGETS = 'attnc.targets'
 

@@ -7,9 +7,9 @@ import { extractSubgraph } from '../graph/extract.js'
 import type { TensorType, Value } from '../graph/graph.js'
 import { intAttribute } from '../graph/graph.js'
 import type { LayeredAttention, TransformerModel } from '../model/model.js'
+import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { materialise } from '../runtime/materialise.js'
 import { openSession } from '../runtime/session.js'
-import { numbersOf, type RuntimeTensor, tensorOf } from '../runtime/tensor.js'
 import { inferShapes } from '../shape/infer.js'
 
 export interface Visibility {

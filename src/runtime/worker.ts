@@ -5,7 +5,7 @@
 import { parentPort } from 'node:worker_threads'
 import type { InferenceSession } from 'onnxruntime-node'
 import type { DataType } from '../onnx/data-type.js'
-import type { RuntimeTensor, TypedArray } from './tensor.js'
+import type { RuntimeTensor, TypedArray } from '../onnx/numbers.js'
 
 export type Request =
   | { readonly id: number; readonly kind: 'open'; readonly path: string; readonly options: object }

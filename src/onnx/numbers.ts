@@ -1,6 +1,6 @@
 /** Tensors that go in and out of a session, and their exchange with constants of a graph. */
-import type { DataType } from '../onnx/data-type.js'
-import { elementCount, type Tensor, tensorFromBytes } from '../onnx/tensor.js'
+import type { DataType } from './data-type.js'
+import { elementCount, type Tensor, tensorFromBytes } from './tensor.js'
 
 export type TypedArray =
   | Float32Array

@@ -1,0 +1,34 @@
+/** What a caller may choose, and what happens when it doesn't (docs/benchmarks.md says why). */
+
+export type Criterion = 'output' | 'activation' | 'paper' | 'magnitude' | 'random' | 'reversed'
+
+export interface AmpOptions {
+  /** Share of the parameters of prunable blocks to remove, 0 to 1. */
+  readonly ratio: number
+  readonly criterion: Criterion
+  readonly allocation: 'global' | 'uniform'
+  readonly recover: 'none' | 'ridge'
+  /** λ as a share of the mean diagonal of the moments. */
+  readonly ridge: number
+  /** Feed-forward widths that stay are multiples of this. */
+  readonly roundTo: number
+  /** Blocks of these layers stay whole. */
+  readonly protect: readonly number[]
+  readonly scope: 'all' | 'heads' | 'feedForward'
+  /** Whether value heads may lose members, after a change of basis. */
+  readonly values: boolean
+  readonly seed: number
+}
+
+export const ampDefaults: AmpOptions = {
+  ratio: 0.2,
+  criterion: 'output',
+  allocation: 'global',
+  recover: 'ridge',
+  ridge: 0.01,
+  roundTo: 1,
+  protect: [],
+  scope: 'all',
+  values: true,
+  seed: 0,
+}

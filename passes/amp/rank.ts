@@ -1,0 +1,79 @@
+/** In what order the units of a choice go, and what each step costs, from calibration alone. */
+import type { Calibration } from '../../src/calibrate/calibrate.js'
+import type { Statistics } from '../../src/calibrate/statistics.js'
+import type { Log } from '../../src/log.js'
+import type { Choice, PrunableBlock } from './block.js'
+import { Elimination, type Ranking } from './elimination.js'
+import type { AmpOptions } from './options.js'
+import { scoreUnits } from './score.js'
+import { findValueBasis, turnMoments, turnRows } from './value-basis.js'
+
+/** Curves go this far: nothing keeps less than a tenth when the budget is shared. */
+const deepest = 0.9
+
+export function rankChoices(
+  blocks: readonly PrunableBlock[],
+  calibration: Calibration,
+  options: AmpOptions,
+  log: Log,
+): Map<Choice, Ranking> {
+  const rankings = new Map<Choice, Ranking>()
+  for (const [index, block] of blocks.entries()) {
+    const statistics = calibration.get(block.key)
+    for (const choice of block.choices) {
+      const ranking = rankChoice(choice, statistics, options)
+      if (ranking) rankings.set(choice, ranking)
+    }
+    log.progress('ranking', index + 1, blocks.length)
+  }
+  return rankings
+}
+
+function rankChoice(
+  choice: Choice,
+  statistics: Statistics | undefined,
+  options: AmpOptions,
+): Ranking | undefined {
+  const { block, units, frame } = choice
+  const share = options.allocation === 'uniform' ? options.ratio : deepest
+  const most = Math.min(units.length - 1, Math.ceil(units.length * share))
+  const { projection } = block
+  if (options.criterion === 'output' && statistics?.moments && projection) {
+    const weight = projection.read()
+    const moments = frame ? statistics.moments.slice() : statistics.moments
+    if (frame) {
+      const { basis, inverse } = findValueBasis(frame, moments, weight, projection.columns)
+      turnMoments(moments, frame, basis)
+      turnWithInverse(weight, projection.columns, frame, inverse)
+    }
+    const { columns } = projection
+    const { tokens } = statistics
+    return new Elimination({ moments, tokens, weight, columns, ridge: options.ridge }).drop(
+      units.map(({ rows }) => rows),
+      most,
+    )
+  }
+  // One score a unit says nothing about members of a basis that was not found.
+  if (frame) return undefined
+  const scores = scoreUnits(block, units, statistics, options)
+  const order = [...scores.keys()]
+    .sort((a, b) => (scores[a] as number) - (scores[b] as number) || a - b)
+    .slice(0, most)
+  let sum = 0
+  const errors = order.map((unit) => {
+    sum += scores[unit] as number
+    return sum
+  })
+  return { order, errors }
+}
+
+/** A projection that reads turned values: T⁻¹·W. */
+export function turnWithInverse(
+  weight: Float64Array,
+  columns: number,
+  frame: NonNullable<Choice['frame']>,
+  inverse: Float64Array,
+): void {
+  const { size } = frame
+  turnRows(weight, columns, frame, (h, to, from) => inverse[(h * size + to) * size + from] as number)
+}

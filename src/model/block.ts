@@ -1,0 +1,111 @@
+/**
+ * Blocks as the residual stream sees them: a value made inside, a projection that writes it back, the
+ * place where it joins the stream. What calibration watches and what a re-fit changes.
+ */
+import type { Contraction } from '../axes/analysis.js'
+import { leavesOf } from '../axes/axis.js'
+import type { Node, Value } from '../graph/graph.js'
+import { joinOf } from './feed-forward.js'
+import type { ModelDimension, TransformerModel } from './model.js'
+import { type Projection, readProjection } from './projection.js'
+
+export interface Block {
+  /** `attention.3`, `feedForward.3`: position in the order of execution. The name in plans. */
+  readonly key: string
+  readonly kind: 'attention' | 'feedForward'
+  readonly layer: number
+  readonly dimension: ModelDimension | undefined
+  readonly contraction: Contraction
+  /** undefined where the weight is not a plain matrix of its own. */
+  readonly projection: Projection | undefined
+  /** What the projection reads: [..., n]. */
+  readonly input: Value
+  readonly width: number
+  /** What the projection writes, before any bias: [..., D]. */
+  readonly output: Value
+  /** The stream after the block, [..., D]; undefined where its rows are not those of `input`. */
+  readonly stream: Value | undefined
+  /** Whether the leading axes of `input` are batch and sequence of the token input. */
+  readonly isTokenwise: boolean
+}
+
+/** Attention and feed-forward blocks with an output projection, in order of execution. */
+export function findBlocks(view: TransformerModel): Block[] {
+  const blocks: Block[] = []
+  const add = (
+    key: string,
+    kind: Block['kind'],
+    layer: number,
+    dimension: ModelDimension | undefined,
+    contraction: Contraction | undefined,
+    joinAt: (output: Value) => Node | undefined,
+  ): void => {
+    const operand = contraction?.operands[0]
+    const input = operand && contraction.node.inputs[operand.input]
+    const output = contraction?.node.outputs[0]
+    const width = operand?.what.size.value
+    if (!contraction || !input || !output || !width) return
+    if (view.analysis.axes(input)?.at(-1) !== operand.what && !endsWith(view, input, width)) return
+    const join = joinAt(output)
+    blocks.push({
+      key,
+      kind,
+      layer,
+      dimension,
+      contraction,
+      projection: readProjection(contraction),
+      input,
+      width,
+      output,
+      stream: join?.outputs.find((each) => each && isSameRows(view, each, input)),
+      isTokenwise: isTokenwise(view, input),
+    })
+  }
+  for (const [index, each] of view.attention.entries())
+    add(
+      `attention.${index}`,
+      'attention',
+      each.layer,
+      each.dimension,
+      each.outputProjection,
+      (output) => joinOf(view.analysis, output, each.context),
+    )
+  for (const [index, each] of view.feedForward.entries())
+    if (!each.mixture)
+      add(
+        `feedForward.${index}`,
+        'feedForward',
+        each.layer,
+        each.dimension,
+        each.outputProjection,
+        () => each.join,
+      )
+  const order = new Map([...view.graph.nodes()].map((node, index) => [node, index]))
+  return blocks.sort(
+    (a, b) => (order.get(a.contraction.node) ?? 0) - (order.get(b.contraction.node) ?? 0),
+  )
+}
+
+const endsWith = (view: TransformerModel, value: Value, width: number): boolean =>
+  view.analysis.axes(value)?.at(-1)?.size.value === width
+
+/** Whether two values differ in their last axis only. */
+function isSameRows(view: TransformerModel, one: Value, other: Value): boolean {
+  const [a, b] = [view.analysis.axes(one), view.analysis.axes(other)]
+  if (!a || !b || a.length !== b.length) return false
+  return a.slice(0, -1).every((axis, index) => axis.size.equals(b[index]?.size ?? axis.size))
+}
+
+/** Whether a value's leading axes are those of the integer input of tokens. */
+function isTokenwise(view: TransformerModel, value: Value): boolean {
+  const axes = view.analysis.axes(value)
+  const tokens = view.graph.inputs.find(
+    (input) => input.type?.dims?.length === 2 && input.type.dataType?.startsWith('int'),
+  )
+  const expected = tokens && view.analysis.axes(tokens)
+  if (axes?.length !== 3 || !expected) return false
+  return [0, 1].every((axis) => {
+    const [own, other] = [axes[axis], expected[axis]]
+    return own && other && leavesOf(own)[0] === leavesOf(other)[0]
+  })
+}

@@ -1,0 +1,75 @@
+/** The weight of an output projection as numbers, [inputs, outputs], and back in its own layout. */
+import type { Contraction } from '../axes/analysis.js'
+import type { Axis } from '../axes/axis.js'
+import type { Value } from '../graph/graph.js'
+import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
+import type { Tensor } from '../onnx/tensor.js'
+
+export interface Projection {
+  readonly weight: Value
+  /** Axis of the constant that is contracted. */
+  readonly axis: 0 | 1
+  /** The contracted axis, as the activations have it. */
+  readonly inputs: Axis
+  readonly rows: number
+  readonly columns: number
+  /** [rows, columns], row-major. */
+  read(): Float64Array
+}
+
+/** The projection's constant, where it is a plain floating matrix read by this product alone. */
+export function readProjection(contraction: Contraction): Projection | undefined {
+  for (const { input, axis, what } of contraction.operands) {
+    const read = contraction.node.inputs[input]
+    const flipped = read && transposedConstant(read)
+    const weight = flipped ?? read
+    const tensor = weight?.constant
+    if (!weight || tensor?.dims.length !== 2 || weight.uses.size !== 1) continue
+    if (!['float32', 'float16', 'float64'].includes(tensor.dataType)) continue
+    const own = flipped ? 1 - axis : axis
+    const [first = 0, second = 0] = tensor.dims
+    const [rows, columns] = own === 0 ? [first, second] : [second, first]
+    return {
+      weight,
+      axis: own === 0 ? 0 : 1,
+      inputs: what,
+      rows,
+      columns,
+      read: () => asRows(tensor, own, rows, columns),
+    }
+  }
+  return undefined
+}
+
+/** A stored matrix behind a Transpose that only this product reads. */
+function transposedConstant(value: Value): Value | undefined {
+  const { producer } = value
+  const [source] = producer?.inputs ?? []
+  if (producer?.op !== 'Transpose' || value.uses.size !== 1 || !source?.constant) return undefined
+  return source.constant.dims.length === 2 ? source : undefined
+}
+
+function asRows(tensor: Tensor, axis: number, rows: number, columns: number): Float64Array {
+  const read = fromConstant(tensor)
+  const numbers = read ? Float64Array.from(numbersOf(read)) : new Float64Array(rows * columns)
+  return axis === 0 ? numbers : transposed(numbers, columns, rows)
+}
+
+function transposed(
+  from: Float64Array | Float32Array,
+  rows: number,
+  columns: number,
+): Float64Array {
+  const to = new Float64Array(from.length)
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j] as number
+  return to
+}
+
+/** A whole matrix [rows, columns] as a constant in the projection's own layout and type. */
+export function toWeight(projection: Projection, matrix: Float64Array | Float32Array): Tensor {
+  const { rows, columns, axis } = projection
+  const type = projection.weight.constant?.dataType ?? 'float32'
+  const numbers = axis === 0 ? matrix : transposed(matrix, rows, columns)
+  return toConstant(tensorOf(type, axis === 0 ? [rows, columns] : [columns, rows], numbers))
+}

@@ -1,0 +1,108 @@
+/**
+ * Carries out a plan on a graph: the re-fitted projections first, then the members that go, cut out or
+ * masked. Nothing is decided here, so the same plan gives the same graph every time.
+ */
+
+import { maskMembers } from '../axes/mask.js'
+import { Removal } from '../axes/removal.js'
+import { sliceMembers } from '../axes/slice.js'
+import { AttncError } from '../errors.js'
+import { edit, type GraphEdit } from '../graph/edit.js'
+import type { Graph } from '../graph/graph.js'
+import { readModel, type TransformerModel } from '../model/model.js'
+import { type Projection, readProjection, toWeight } from '../model/projection.js'
+import { findValueFrame, turnSources } from '../model/value-frame.js'
+import { keepOf, type Plan } from './plan.js'
+
+/** A re-fitted output projection: kept inputs × outputs, row-major. */
+export interface RefittedProjection {
+  /** `attention.3` or `feedForward.3`: blocks in the order of execution. */
+  readonly block: string
+  readonly rows: number
+  readonly columns: number
+  readonly weight: Float32Array
+  /** The basis in which values are written first: T of every key-value head, [heads, size, size]. */
+  readonly basis?: {
+    readonly heads: number
+    readonly size: number
+    readonly numbers: Float32Array
+  }
+}
+
+export interface ApplyOptions {
+  readonly as?: 'slice' | 'mask'
+  readonly projections?: readonly RefittedProjection[]
+  /** A view of the graph as it is now, if the caller has one. */
+  readonly view?: TransformerModel
+}
+
+/** Errors: those of `keepOf`, PROJECTION_SHAPE. The graph is unchanged when it throws. */
+export function applyPlan(graph: Graph, plan: Plan, options: ApplyOptions = {}): void {
+  const view = options.view ?? readModel(graph)
+  const keep = keepOf(view, plan)
+  const removal = new Removal(keep)
+  edit(graph, 'attnc.prune', (change) => {
+    for (const refitted of options.projections ?? []) {
+      const { projection, kept } = placeOf(view, refitted, removal)
+      if (refitted.basis) turnValues(change, view, refitted)
+      change.setConstant(projection.weight, scatter(projection, refitted, kept))
+    }
+    if (options.as === 'mask') maskMembers(change, view.analysis, keep)
+    else sliceMembers(change, view.analysis, keep)
+  })
+}
+
+/** Blocks by the name that plans use. */
+export function outputProjections(view: TransformerModel): Map<string, Projection> {
+  const found = new Map<string, Projection>()
+  const add = (key: string, block: TransformerModel['attention'][number]['outputProjection']) => {
+    const projection = block && readProjection(block)
+    if (projection) found.set(key, projection)
+  }
+  for (const [index, block] of view.attention.entries())
+    add(`attention.${index}`, block.outputProjection)
+  for (const [index, block] of view.feedForward.entries())
+    add(`feedForward.${index}`, block.outputProjection)
+  return found
+}
+
+function turnValues(change: GraphEdit, view: TransformerModel, refitted: RefittedProjection): void {
+  const block = view.attention.find((_, index) => `attention.${index}` === refitted.block)
+  const frame = block && findValueFrame(view, block)
+  const { heads, size, numbers } = refitted.basis ?? { heads: 0, size: 0, numbers: [] }
+  if (!frame || frame.heads !== heads || frame.size !== size)
+    throw shapeError(
+      refitted,
+      frame
+        ? `the model has ${frame.heads} heads of ${frame.size} values`
+        : 'the basis of its values is not free',
+    )
+  turnSources(change, frame, Float64Array.from(numbers))
+}
+
+function placeOf(view: TransformerModel, refitted: RefittedProjection, removal: Removal) {
+  const projection = outputProjections(view).get(refitted.block)
+  if (!projection) throw shapeError(refitted, 'the model has no such projection')
+  const kept =
+    removal.kept(projection.inputs) ?? Array.from({ length: projection.rows }, (_, i) => i)
+  if (kept.length !== refitted.rows || projection.columns !== refitted.columns)
+    throw shapeError(refitted, `the model needs ${kept.length} × ${projection.columns}`)
+  return { projection, kept }
+}
+
+/** All rows of the projection; those that go are zero. */
+function scatter(projection: Projection, refitted: RefittedProjection, kept: readonly number[]) {
+  const { columns, rows } = projection
+  const full = new Float32Array(rows * columns)
+  for (const [from, to] of kept.entries())
+    full.set(refitted.weight.subarray(from * columns, (from + 1) * columns), to * columns)
+  return toWeight(projection, full)
+}
+
+const shapeError = (refitted: RefittedProjection, text: string): AttncError =>
+  new AttncError(
+    'PROJECTION_SHAPE',
+    'usage',
+    `The plan re-fits "${refitted.block}" with ${refitted.rows} × ${refitted.columns} numbers; ${text}.`,
+    { suggestions: ['Use the plan with the model that it was made for.'] },
+  )
