@@ -4,15 +4,14 @@
  * squared output, relative to the stream it disturbs, and re-fits the projections in closed form.
  */
 import type { Calibration } from '../../src/calibrate/calibrate.js'
-import type { Batch } from '../../src/calibrate/dataset.js'
+import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
-import type { Log } from '../../src/log.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { toWeight } from '../../src/model/projection.js'
 import type { RefittedProjection } from '../../src/plan/apply.js'
 import type { PlanSlice } from '../../src/plan/plan.js'
-import type { ProviderName } from '../../src/runtime/provider.js'
+import type { RunOptions } from '../../src/runtime/batches.js'
 import { allocate, allocateUniform, removedParameters } from './allocate.js'
 import { type Choice, findPrunable, type PrunableBlock } from './block.js'
 import type { Ranking } from './elimination.js'
@@ -21,16 +20,12 @@ import { rankChoices } from './rank.js'
 import { refitBlock } from './refit.js'
 import { type Observation, refitInOrder } from './sequential.js'
 
-export interface AmpInput {
+export interface AmpInput extends RunOptions {
   readonly model: Model
   readonly view: TransformerModel
   readonly calibration: Calibration
   /** With data, every block is re-fitted on the model as pruned before it. */
   readonly batches?: readonly Batch[] | undefined
-  readonly provider?: ProviderName
-  readonly threads?: number | undefined
-  readonly log: Log
-  readonly signal?: AbortSignal | undefined
 }
 
 export interface Decision {
@@ -98,10 +93,7 @@ function countUnits(
     options.allocation === 'uniform'
       ? allocateUniform([...rankings.keys()], options.ratio)
       : allocate(
-          [...rankings].map(([choice, { errors }]) => ({
-            choice,
-            errors: (globalThis as any).TR ? errors.map((e) => (globalThis as any).TR(e, choice)) : errors,
-          })),
+          [...rankings].map(([choice, { errors }]) => ({ choice, errors })),
           budget,
         )
   for (const [choice, count] of counts)

@@ -118,7 +118,8 @@ export class Elimination {
     const { n, d, w, inverse, norms } = this
     const places = unit.map((row) => this.placeOf[row] as number)
     const [first = 0] = places
-    if (places.length === 1) return (norms[first] as number) / (inverse[first * n + first] as number)
+    if (places.length === 1)
+      return (norms[first] as number) / (inverse[first * n + first] as number)
     // With L Lᵀ = (H⁻¹)ᵤᵤ the cost is ‖L⁻¹ Wᵤ‖².
     const m = places.length
     const block = new Float64Array(m * m)

@@ -75,5 +75,10 @@ export function turnWithInverse(
   inverse: Float64Array,
 ): void {
   const { size } = frame
-  turnRows(weight, columns, frame, (h, to, from) => inverse[(h * size + to) * size + from] as number)
+  turnRows(
+    weight,
+    columns,
+    frame,
+    (h, to, from) => inverse[(h * size + to) * size + from] as number,
+  )
 }

@@ -89,7 +89,13 @@ export function refitBlock(
       columns,
       weight: own,
       ...(frame && turned
-        ? { basis: { heads: frame.heads, size: frame.size, numbers: Float32Array.from(turned.basis) } }
+        ? {
+            basis: {
+              heads: frame.heads,
+              size: frame.size,
+              numbers: Float32Array.from(turned.basis),
+            },
+          }
         : {}),
     },
   }

@@ -1,5 +1,7 @@
 /** Scores that judge units one by one; the least goes first. */
+
 import type { Statistics } from '../../src/calibrate/statistics.js'
+import { generator } from '../../src/data/generator.js'
 import type { PrunableBlock, Unit } from './block.js'
 import type { AmpOptions } from './options.js'
 
@@ -40,16 +42,4 @@ function rowNorm(weight: Float64Array, row: number, columns: number): number {
   let sum = 0
   for (let c = row * columns; c < (row + 1) * columns; c++) sum += (weight[c] as number) ** 2
   return Math.sqrt(sum)
-}
-
-/** Numbers in [0, 1) from a seed (mulberry32). */
-export function generator(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
 }

@@ -4,18 +4,14 @@
  * done before it and by its own losses. The streams between blocks are kept, so every block costs three
  * passes over its own part of the graph.
  */
-import type { Batch } from '../../src/calibrate/dataset.js'
-import { TOKEN_MASK } from '../../src/calibrate/statistics.js'
+import type { Batch } from '../../src/data/batch.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, TensorType, Value } from '../../src/graph/graph.js'
-import type { Log } from '../../src/log.js'
 import type { Block } from '../../src/model/block.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { float32Tensor, int64Tensor, type Tensor } from '../../src/onnx/tensor.js'
-import { materialise } from '../../src/runtime/materialise.js'
-import type { ProviderName } from '../../src/runtime/provider.js'
-import { openSession, type Session } from '../../src/runtime/session.js'
+import { type RunOptions, runBatches, TOKEN_MASK } from '../../src/runtime/batches.js'
 
 const DENSE = 'attnc.denseStream'
 
@@ -28,12 +24,8 @@ export interface Observation {
   readonly tokens: number
 }
 
-export interface SequentialOptions {
+export interface SequentialOptions extends RunOptions {
   readonly batches: readonly Batch[]
-  readonly provider?: ProviderName
-  readonly threads?: number | undefined
-  readonly log: Log
-  readonly signal?: AbortSignal | undefined
 }
 
 /** The new weight of a block's projection; undefined leaves it as it is. */
@@ -145,11 +137,7 @@ class Walk {
     const { graph } = this.working
     const input = graph.values.get(block.input.name) as Value
     const stream = block.stream && (graph.values.get(block.stream.name) as Value)
-    const part = extractSubgraph(
-      graph,
-      this.cuts(this.working),
-      stream ? [input, stream] : [input],
-    )
+    const part = extractSubgraph(graph, this.cuts(this.working), stream ? [input, stream] : [input])
     const names = edit(part.graph, 'attnc.observe', (change) => {
       const value = part.graph.values.get(input.name) as Value
       const own = stream && part.graph.values.get(stream.name)
@@ -167,7 +155,7 @@ class Walk {
         missing ??= new Float64Array(found.length)
         addTo(missing, found)
       }
-      tokens += (results[names.tokens]?.data as Float32Array)[0] as number
+      tokens += Number(results[names.tokens]?.data[0])
     })
     return { moments, missing, tokens }
   }
@@ -178,34 +166,12 @@ class Walk {
     after: readonly RuntimeTensor[] | undefined,
     take: (results: Record<string, RuntimeTensor>) => void,
   ): Promise<void> {
-    const { options } = this
-    const file = materialise(part)
-    let session: Session | undefined
-    try {
-      session = await openSession({
-        path: file.path,
-        provider: options.provider ?? 'cpu',
-        threads: options.threads,
-        signal: options.signal,
-      })
-      const names = new Set(session.inputs.map(({ name }) => name))
-      for (const [index, batch] of options.batches.entries()) {
-        options.signal?.throwIfAborted()
-        const all: Record<string, RuntimeTensor | undefined> = {
-          ...batch.feeds,
-          [TOKEN_MASK]: batch.tokenMask,
-          [DENSE]: after?.[index],
-        }
-        for (const [value, tensors] of streams) all[value.name] = tensors[index]
-        const feeds = Object.fromEntries(
-          Object.entries(all).filter(([name, tensor]) => tensor && names.has(name)),
-        ) as Record<string, RuntimeTensor>
-        take(await session.run(feeds))
-      }
-    } finally {
-      await session?.close()
-      file.dispose()
-    }
+    const fed = (index: number): Record<string, RuntimeTensor | undefined> => ({
+      [DENSE]: after?.[index],
+      ...Object.fromEntries([...streams].map(([value, tensors]) => [value.name, tensors[index]])),
+    })
+    const { batches } = this.options
+    await runBatches(part, batches, this.options, undefined, take, (_, index) => fed(index))
   }
 }
 
@@ -244,9 +210,7 @@ function addObservation(
     const squares = change.add('ReduceSum', [change.add('Mul', [wide, wide]), last])
     const floor = change.constant(float32Tensor([], [1e-12]))
     const norm = change.add('Sqrt', [change.add('Max', [squares, floor])])
-    scale = scale
-      ? change.add('Div', [scale, norm])
-      : change.add('Reciprocal', [norm])
+    scale = scale ? change.add('Div', [scale, norm]) : change.add('Reciprocal', [norm])
   }
   const rows = flat(scale ? change.add('Mul', [single, scale]) : single, block.width)
   const across = change.add('Transpose', [rows], swapped)

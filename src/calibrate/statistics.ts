@@ -8,6 +8,7 @@ import type { Value } from '../graph/graph.js'
 import type { DataType } from '../onnx/data-type.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
+import { TOKEN_MASK } from '../runtime/batches.js'
 
 /** A value [..., n] to be watched. */
 export interface Watch {
@@ -34,8 +35,6 @@ export interface Statistics {
   /** Σ over prompts of the mean |x| over a prompt's tokens (amp.md §2.4). */
   readonly absolute: Float64Array
 }
-
-export const TOKEN_MASK = 'attnc.tokenMask'
 
 export interface Instrument {
   readonly watch: Watch

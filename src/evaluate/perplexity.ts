@@ -4,26 +4,19 @@
  * so that logits (vocabulary × tokens) never leave it.
  */
 
-import type { Batch } from '../calibrate/dataset.js'
+import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
-import type { Log } from '../log.js'
-import { tensorOf } from '../onnx/numbers.js'
+import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { int64Tensor } from '../onnx/tensor.js'
-import { materialise } from '../runtime/materialise.js'
-import type { ProviderName } from '../runtime/provider.js'
-import { openSession } from '../runtime/session.js'
+import { type RunOptions, runBatches } from '../runtime/batches.js'
 
 const TARGETS = 'attnc.targets'
 
-export interface PerplexityOptions {
+export interface PerplexityOptions extends RunOptions {
   readonly batches: readonly Batch[]
-  readonly provider?: ProviderName
-  readonly threads?: number | undefined
-  readonly log: Log
-  readonly signal?: AbortSignal | undefined
 }
 
 export interface Perplexity {
@@ -37,40 +30,32 @@ export async function perplexity(model: Model, options: PerplexityOptions): Prom
   const logits = findLogits(model)
   const copy = extractSubgraph(model.graph, new Map(), [logits])
   const output = addLikelihood(copy, copy.graph.values.get(logits.name) as Value)
-  const file = materialise(copy)
-  try {
-    await using session = await openSession({
-      path: file.path,
-      provider: options.provider ?? 'cpu',
-      threads: options.threads,
-      signal: options.signal,
-    })
-    const names = new Set(session.inputs.map(({ name }) => name))
-    let sum = 0
-    let tokens = 0
-    let windows = 0
-    for (const [index, batch] of options.batches.entries()) {
-      options.signal?.throwIfAborted()
-      const length = Math.max(...batch.ids.map((row) => row.length))
-      const next = batch.ids.flatMap((row) => Array.from({ length }, (_, i) => row[i + 1] ?? 0))
-      const targets = tensorOf('int64', [batch.ids.length, length], next)
-      const feeds = Object.fromEntries(
-        Object.entries({ ...batch.feeds, [TARGETS]: targets }).filter(([name]) => names.has(name)),
-      )
-      const results = await session.run(feeds)
+  let sum = 0
+  let tokens = 0
+  let windows = 0
+  const targets = ({ ids }: Batch): RuntimeTensor => {
+    const length = Math.max(...ids.map((row) => row.length))
+    const next = ids.flatMap((row) => Array.from({ length }, (_, i) => row[i + 1] ?? 0))
+    return tensorOf('int64', [ids.length, length], next)
+  }
+  await runBatches(
+    copy,
+    options.batches,
+    options,
+    'evaluating',
+    (results, { ids }) => {
       const losses = results[output]?.data as Float32Array
-      for (const [row, ids] of batch.ids.entries())
-        for (let i = 0; i + 1 < ids.length; i++) {
+      const length = Math.max(...ids.map((row) => row.length))
+      for (const [row, own] of ids.entries())
+        for (let i = 0; i + 1 < own.length; i++) {
           sum += losses[row * length + i] as number
           tokens++
         }
-      windows += batch.ids.length
-      options.log.progress('evaluating', index + 1, options.batches.length)
-    }
-    return { value: Math.exp(sum / tokens), tokens, windows }
-  } finally {
-    file.dispose()
-  }
+      windows += ids.length
+    },
+    (batch) => ({ [TARGETS]: targets(batch) }),
+  )
+  return { value: Math.exp(sum / tokens), tokens, windows }
 }
 
 /** The output [batch, sequence, vocabulary]: the widest of three axes. */

@@ -140,14 +140,14 @@ function describeExperts(view: TransformerModel): Inspection['experts'] {
   return { ...mixture, layers: blocks.map(({ layer }) => layer) }
 }
 
-function countBytes(model: Model): number {
+export function countBytes(model: Model): number {
   let total = 0
   for (const value of model.graph.values.values()) total += value.constant?.byteLength ?? 0
   return total
 }
 
 /** 2 × columns × rows of every product with a constant. */
-function countFlops(view: TransformerModel): number {
+export function countFlops(view: TransformerModel): number {
   let total = 0
   for (const { node } of view.analysis.contractions)
     for (const value of node.inputs) {

@@ -4,14 +4,14 @@
  * operator between the two is linear and keeps the members together; read from the axes.
  */
 import { type Axis, leavesOf } from '../axes/axis.js'
-import { isFusedAttention } from '../axes/rules/attention.js'
 import { Removal } from '../axes/removal.js'
+import { isFusedAttention } from '../axes/rules/attention.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
-import { readProjection } from './projection.js'
 import type { LayeredAttention, ModelDimension, TransformerModel } from './model.js'
+import { readProjection } from './projection.js'
 
 export interface ValueFrame {
   readonly dimension: ModelDimension
@@ -33,8 +33,10 @@ interface Source {
 }
 
 const linear = new Set(
-  ('MatMul Gemm Add Reshape Transpose Split Slice Concat Identity Cast Squeeze Unsqueeze Expand ' +
-    'Tile Gather Flatten Einsum Dropout').split(' '),
+  (
+    'MatMul Gemm Add Reshape Transpose Split Slice Concat Identity Cast Squeeze Unsqueeze Expand ' +
+    'Tile Gather Flatten Einsum Dropout'
+  ).split(' '),
 )
 
 /** The basis of a block's values, or undefined where it is not free. */

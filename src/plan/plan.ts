@@ -17,6 +17,10 @@ export interface PlanSlice {
 export interface Plan {
   readonly format: 1
   readonly slices: readonly PlanSlice[]
+  /** Re-fitted weights beside the plan, and the digest they have to have. */
+  readonly projections?: { readonly file: string; readonly sha256: string }
+  /** Who made the plan, from what, and how; read by people only. */
+  readonly made?: Readonly<Record<string, unknown>>
 }
 
 /** Checks a parsed plan. Error: PLAN_FORMAT. */
@@ -36,6 +40,12 @@ export function parsePlan(value: unknown, what: string): Plan {
     if (!Array.isArray(slice.remove) || !slice.remove.every((n: unknown) => Number.isInteger(n)))
       throw fail(`slice ${index} ("${slice.dimension}") has no list of whole numbers "remove"`)
   }
+  const stated = plan.projections
+  if (
+    stated !== undefined &&
+    (typeof stated?.file !== 'string' || typeof stated.sha256 !== 'string')
+  )
+    throw fail('"projections" has to have "file" and "sha256"')
   return plan as Plan
 }
 

@@ -1,21 +1,9 @@
-/**
- * Calibration and evaluation data as batches of feeds. Text becomes windows of tokens; arrays are
- * fed as they are. Inputs that the data doesn't have (mask, positions, empty caches) are made from
- * their declared types, as hosts do.
- */
+/** Text as batches of tokens: windows of a stream, or one sentence a row. */
 import { readFileSync } from 'node:fs'
 import { AttncError } from '../errors.js'
-import { type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
-import type { Feeds, Port } from '../runtime/session.js'
+import type { Port } from '../runtime/session.js'
+import { type Batch, makeTokenBatch } from './batch.js'
 import type { Tokenizer } from './tokenizer.js'
-
-export interface Batch {
-  readonly feeds: Feeds
-  /** 1 for a real token, 0 for padding: [batch, sequence]; undefined where data isn't tokens. */
-  readonly tokenMask: RuntimeTensor | undefined
-  /** Ids as fed, row by row, for losses; empty where data isn't tokens. */
-  readonly ids: readonly (readonly number[])[]
-}
 
 export type TextMode = 'stream' | 'paragraphs' | 'sentences'
 
@@ -60,7 +48,7 @@ export function readText(path: string, options: TextOptions): Batch[] {
     )
   const batches: Batch[] = []
   for (let at = 0; at < rows.length; at += options.batchSize)
-    batches.push(makeBatch(rows.slice(at, at + options.batchSize), options.inputs))
+    batches.push(makeTokenBatch(rows.slice(at, at + options.batchSize), options.inputs))
   return batches
 }
 
@@ -99,47 +87,4 @@ function sentenceRows(text: string, options: TextOptions): number[][] {
     .slice(0, options.samples)
     .map((sentence) => options.tokenizer.encode(sentence, true).slice(0, options.sequenceLength))
     .toSorted((a, b) => a.length - b.length)
-}
-
-/** Rows of ids, padded at the right to the longest. */
-export function makeBatch(rows: readonly (readonly number[])[], inputs: readonly Port[]): Batch {
-  const length = Math.max(...rows.map((row) => row.length))
-  const dims = [rows.length, length]
-  const flat = rows.flatMap((row) => [...row, ...Array<number>(length - row.length).fill(0)])
-  const mask = rows.flatMap((row) => Array.from({ length }, (_, i) => (i < row.length ? 1 : 0)))
-  const positions = rows.flatMap(() => Array.from({ length }, (_, i) => i))
-  const feeds: Record<string, RuntimeTensor> = {}
-  for (const port of inputs) {
-    const fill = /mask/i.test(port.name)
-      ? mask
-      : /position/i.test(port.name)
-        ? positions
-        : /token_type|segment/i.test(port.name)
-          ? flat.map(() => 0)
-          : flat
-    feeds[port.name] = fillPort(port, dims, fill)
-  }
-  return { feeds, tokenMask: tensorOf('float32', dims, mask), ids: rows }
-}
-
-function fillPort(port: Port, dims: readonly number[], values: readonly number[]): RuntimeTensor {
-  if (port.dims.length === 2) return tensorOf(port.dataType, dims, values)
-  if (port.dims.length === 4 && port.dataType.startsWith('float'))
-    return zeros(
-      port.dataType,
-      port.dims.map((dim, axis) =>
-        axis === 0 ? (dims[0] as number) : typeof dim === 'number' ? dim : 0,
-      ),
-    )
-  if (port.dims.length <= 1 && port.dataType === 'bool')
-    return zeros(
-      'bool',
-      port.dims.map(() => 1),
-    )
-  throw new AttncError(
-    'INPUT_UNKNOWN',
-    'usage',
-    `Input "${port.name}" (${port.dataType} [${port.dims}]) can't be made from text.`,
-    { suggestions: ['Give the data as arrays: an .npz with one array for each input.'] },
-  )
 }

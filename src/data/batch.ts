@@ -1,0 +1,189 @@
+/** One run's worth of data: feeds by input name, and what belongs to the samples beside them. */
+import { AttncError } from '../errors.js'
+import { type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
+import type { Feeds, Port } from '../runtime/session.js'
+
+export interface Batch {
+  readonly feeds: Feeds
+  /** 1 for a real token, 0 for padding: [batch, sequence]; undefined where data isn't tokens. */
+  readonly tokenMask: RuntimeTensor | undefined
+  /** Ids as fed, row by row without padding; empty where data isn't tokens. */
+  readonly ids: readonly (readonly number[])[]
+  /** Arrays that are no inputs (labels, candidates …), the same samples. */
+  readonly extras?: Readonly<Record<string, RuntimeTensor>>
+}
+
+/** Rows of ids, padded at the right to the longest; other inputs are made as hosts make them. */
+export function makeTokenBatch(
+  rows: readonly (readonly number[])[],
+  inputs: readonly Port[],
+): Batch {
+  const fixed = inputs.find((port) => port.dims.length === 2 && typeof port.dims[1] === 'number')
+  const longest = rows.reduce((top, row) => Math.max(top, row.length), 0)
+  const length = fixed ? (fixed.dims[1] as number) : longest
+  const dims = [rows.length, length]
+  const pad = (row: readonly number[], fill: (id: number, i: number) => number): number[] =>
+    Array.from({ length }, (_, i) => (i < row.length ? fill(row[i] as number, i) : 0))
+  const mask = rows.flatMap((row) => pad(row, () => 1))
+  const fills = {
+    ids: rows.flatMap((row) => pad(row, (id) => id)),
+    mask,
+    positions: rows.flatMap(() => Array.from({ length }, (_, i) => i)),
+    segments: mask.map(() => 0),
+  }
+  const feeds: Record<string, RuntimeTensor> = {}
+  for (const port of inputs) feeds[port.name] = fillPort(port, dims, fills)
+  return { feeds, tokenMask: tensorOf('float32', dims, mask), ids: rows }
+}
+
+interface Fills {
+  readonly ids: readonly number[]
+  readonly mask: readonly number[]
+  readonly positions: readonly number[]
+  readonly segments: readonly number[]
+}
+
+/** Hosts agree on what these inputs are called; everything else of two axes is ids. */
+function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTensor {
+  const { name, dataType } = port
+  if (port.dims.length === 2) {
+    const values = /mask/i.test(name)
+      ? fills.mask
+      : /position/i.test(name)
+        ? fills.positions
+        : /token_type|segment/i.test(name)
+          ? fills.segments
+          : fills.ids
+    return tensorOf(dataType, dims, values)
+  }
+  // A cache that is still empty: [batch, heads, past, head size].
+  if (port.dims.length === 4 && dataType.startsWith('float'))
+    return zeros(
+      dataType,
+      port.dims.map((dim, axis) =>
+        axis === 0 ? (dims[0] as number) : typeof dim === 'number' ? dim : 0,
+      ),
+    )
+  if (port.dims.length <= 1 && dataType === 'bool')
+    return zeros(
+      'bool',
+      port.dims.map(() => 1),
+    )
+  throw new AttncError(
+    'INPUT_UNKNOWN',
+    'usage',
+    `Input "${name}" (${dataType} [${port.dims}]) can't be made from text.`,
+    { suggestions: ['Give the data as arrays: an .npz with one array for each input.'] },
+  )
+}
+
+/** Batches from whole arrays: the first axis is samples. Errors: INPUT_MISSING, INPUT_SHAPE. */
+export function sliceArrays(
+  arrays: Readonly<Record<string, RuntimeTensor>>,
+  inputs: readonly Port[],
+  options: {
+    readonly what: string
+    readonly batchSize: number
+    readonly samples?: number | undefined
+  },
+): Batch[] {
+  const found = Object.entries(arrays)
+    .map(([name, { dims }]) => `"${name}" [${dims}]`)
+    .join(', ')
+  const given = inputs.filter(({ name }) => arrays[name])
+  // Mask, positions and an empty cache can be made from ids; nothing else can.
+  const isMadeFromIds = given.some(
+    ({ dims, dataType }) => dims.length === 2 && dataType.startsWith('int'),
+  )
+  for (const port of inputs) {
+    const array = arrays[port.name]
+    if (!array && isMadeFromIds && isAuxiliary(port)) continue
+    if (!array)
+      throw new AttncError(
+        'INPUT_MISSING',
+        'usage',
+        `"${options.what}" has no array "${port.name}" (${port.dataType} [${port.dims}]), which the model takes; it has ${found || 'none'}.`,
+        { suggestions: ['Name the arrays as the inputs that "attnc inspect" prints.'] },
+      )
+    checkShape(options.what, port, array)
+  }
+  const first = arrays[given[0]?.name ?? '']
+  const stated = given[0]?.dims[0]
+  const size = typeof stated === 'number' ? stated : options.batchSize
+  const count = Math.min(first?.dims[0] ?? 0, options.samples ?? Number.POSITIVE_INFINITY)
+  if (count === 0)
+    throw new AttncError('DATA_EMPTY', 'usage', `"${options.what}" holds no samples.`, {
+      suggestions: ['Give arrays whose first axis is at least 1.'],
+    })
+  const names = new Set(inputs.map(({ name }) => name))
+  const batches: Batch[] = []
+  for (let at = 0; at < count; at += size) {
+    const to = Math.min(at + size, count)
+    // A model of fixed batch size leaves the last, smaller batch out.
+    if (typeof stated === 'number' && to - at < size && batches.length > 0) break
+    const feeds: Record<string, RuntimeTensor> = {}
+    for (const { name, dataType } of given)
+      feeds[name] = castTo(rowsOf(arrays[name] as RuntimeTensor, at, to), dataType)
+    const missing = inputs.filter(({ name }) => !arrays[name])
+    if (missing.length > 0)
+      Object.assign(feeds, makeTokenBatch(tokensOf(feeds, given).ids, missing).feeds)
+    const extras = Object.fromEntries(
+      Object.entries(arrays)
+        .filter(([name, { dims }]) => !names.has(name) && dims[0] === first?.dims[0])
+        .map(([name, array]) => [name, rowsOf(array, at, to)]),
+    )
+    batches.push({ feeds, extras, ...tokensOf(feeds, inputs) })
+  }
+  return batches
+}
+
+const isAuxiliary = ({ name, dims }: Port): boolean =>
+  /mask|position|token_type|segment/i.test(name) || dims.length === 4 || dims.length <= 1
+
+function checkShape(what: string, port: Port, array: RuntimeTensor): void {
+  const isRank = array.dims.length === port.dims.length || port.dims.length === 0
+  const wrong = port.dims.findIndex(
+    (dim, axis) => axis > 0 && typeof dim === 'number' && dim !== array.dims[axis],
+  )
+  if (isRank && wrong < 0) return
+  throw new AttncError(
+    'INPUT_SHAPE',
+    'usage',
+    `Array "${port.name}" of "${what}" is [${array.dims}]; the model takes [${port.dims}].`,
+    { suggestions: ['Reshape the array, or give data made for this model.'] },
+  )
+}
+
+/** The mask and the ids, where an input is [batch, sequence] of whole numbers. */
+function tokensOf(feeds: Feeds, inputs: readonly Port[]): Pick<Batch, 'tokenMask' | 'ids'> {
+  const flat = inputs.filter((port) => port.dims.length === 2 && port.dataType.startsWith('int'))
+  const ids = flat.find(({ name }) => !/mask|position|token_type|segment/i.test(name))
+  const mask = flat.find(({ name }) => /mask/i.test(name))
+  const tokens = ids && feeds[ids.name]
+  if (!tokens) return { tokenMask: undefined, ids: [] }
+  const [rows = 0, length = 0] = tokens.dims
+  const kept = mask && feeds[mask.name]
+  const isKept = Array.from({ length: rows * length }, (_, i) => (kept ? Number(kept.data[i]) : 1))
+  return {
+    tokenMask: tensorOf('float32', tokens.dims, isKept),
+    ids: Array.from({ length: rows }, (_, row) =>
+      Array.from({ length }, (_, i) => row * length + i)
+        .filter((at) => isKept[at])
+        .map((at) => Number(tokens.data[at])),
+    ),
+  }
+}
+
+export function rowsOf(tensor: RuntimeTensor, from: number, to: number): RuntimeTensor {
+  const each = tensor.data.length / (tensor.dims[0] || 1)
+  return {
+    dataType: tensor.dataType,
+    dims: [to - from, ...tensor.dims.slice(1)],
+    data: tensor.data.slice(from * each, to * each) as RuntimeTensor['data'],
+  }
+}
+
+function castTo(tensor: RuntimeTensor, dataType: Port['dataType']): RuntimeTensor {
+  if (tensor.dataType === dataType) return tensor
+  return tensorOf(dataType, tensor.dims, Array.from(tensor.data as ArrayLike<number>, Number))
+}

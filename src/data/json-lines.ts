@@ -1,0 +1,76 @@
+/** .jsonl: a sample a line, either {"text": …} or arrays by input name. */
+import { readFileSync } from 'node:fs'
+import { AttncError } from '../errors.js'
+import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
+import type { Port } from '../runtime/session.js'
+import { type Batch, makeTokenBatch, sliceArrays } from './batch.js'
+import type { Tokenizer } from './tokenizer.js'
+
+export interface JsonLinesOptions {
+  readonly inputs: readonly Port[]
+  readonly tokenizer: () => Tokenizer
+  readonly sequenceLength: number
+  readonly batchSize: number
+  readonly samples?: number | undefined
+}
+
+type Line = Readonly<Record<string, unknown>>
+
+/** Errors: JSON_LINE, INPUT_MISSING, INPUT_SHAPE. */
+export function readJsonLines(path: string, options: JsonLinesOptions): Batch[] {
+  const lines = parse(path).slice(0, options.samples)
+  const texts = lines.flatMap((line) => (typeof line['text'] === 'string' ? [line['text']] : []))
+  if (texts.length === lines.length) {
+    const tokenizer = options.tokenizer()
+    const rows = texts
+      .map((text) => tokenizer.encode(text, true).slice(0, options.sequenceLength))
+      .filter((row) => row.length > 0)
+    const batches: Batch[] = []
+    for (let at = 0; at < rows.length; at += options.batchSize)
+      batches.push(makeTokenBatch(rows.slice(at, at + options.batchSize), options.inputs))
+    return batches
+  }
+  // Samples of different lengths go one by one.
+  return lines.flatMap((line, index) => {
+    const arrays = Object.fromEntries(
+      Object.entries(line).map(([name, value]) => [name, toTensor(value, path, index, name)]),
+    )
+    return sliceArrays(arrays, options.inputs, { what: `${path}:${index + 1}`, batchSize: 1 })
+  })
+}
+
+function parse(path: string): Line[] {
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .flatMap((text, index) => {
+      if (text.trim() === '') return []
+      try {
+        const line: unknown = JSON.parse(text)
+        if (typeof line === 'object' && line !== null) return [line as Line]
+      } catch {
+        // Said below.
+      }
+      throw new AttncError(
+        'JSON_LINE',
+        'usage',
+        `Line ${index + 1} of "${path}" is no JSON object: ${text.slice(0, 60)}`,
+      )
+    })
+}
+
+/** A nested list as one sample of a batch. */
+function toTensor(value: unknown, path: string, index: number, name: string): RuntimeTensor {
+  const dims: number[] = []
+  for (let each = value; Array.isArray(each); each = each[0]) dims.push(each.length)
+  const numbers = (Array.isArray(value) ? value.flat(Number.POSITIVE_INFINITY) : [value]).map(
+    Number,
+  )
+  const isWhole = dims.reduce((product, dim) => product * dim, 1) === numbers.length
+  if (!isWhole || numbers.some(Number.isNaN))
+    throw new AttncError(
+      'JSON_LINE',
+      'usage',
+      `"${name}" in line ${index + 1} of "${path}" is no rectangular list of numbers.`,
+    )
+  return tensorOf('float64', [1, ...dims], numbers)
+}

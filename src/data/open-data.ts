@@ -1,0 +1,103 @@
+/** Data by its path: what the file is decides how it is read. */
+import { existsSync, statSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { AttncError } from '../errors.js'
+import type { Model } from '../graph/graph.js'
+import type { Port } from '../runtime/session.js'
+import { type Batch, sliceArrays } from './batch.js'
+import { readJsonLines } from './json-lines.js'
+import { readArrays } from './npz.js'
+import { randomBatches } from './random.js'
+import { readTestDataSet } from './test-data-set.js'
+import { readText, type TextMode } from './text.js'
+import { loadTokenizer } from './tokenizer.js'
+
+export interface DataOptions {
+  readonly model: Model
+  /** Where `tokenizer.json` is. */
+  readonly folder: string
+  readonly vocabulary?: number | undefined
+  /** Tokens of a window; a fixed length of the model wins. Default 512. */
+  readonly sequenceLength?: number | undefined
+  /** Default 8. */
+  readonly batchSize?: number | undefined
+  /** Samples (windows, sentences, rows) at most. */
+  readonly samples?: number | undefined
+  /** Tokens of a stream at most. */
+  readonly tokens?: number | undefined
+  readonly textMode?: TextMode | undefined
+  /** Id before every paragraph, with `textMode` paragraphs. */
+  readonly startToken?: number | undefined
+  readonly seed?: number | undefined
+}
+
+/** What a session would say of the graph's inputs; those with a default are left out. */
+export function portsOf(model: Model): Port[] {
+  return model.graph.inputs
+    .filter((value) => !value.constant)
+    .map(({ name, type }) => ({
+      name,
+      dataType: type?.dataType ?? 'float32',
+      dims: (type?.dims ?? []).map((dim) => (typeof dim === 'number' ? dim : String(dim ?? ''))),
+    }))
+}
+
+/**
+ * Batches of `path`: .txt and .md by the folder's tokenizer, .jsonl, .npz, .npy, a test data set, or
+ * `random` for seeded inputs. Errors: DATA_MISSING, DATA_FORMAT and those of each reader.
+ */
+export function openData(path: string, options: DataOptions): Batch[] {
+  const inputs = portsOf(options.model)
+  const fixedLength = inputs.find(({ dims }) => dims.length === 2)?.dims[1]
+  const sequenceLength =
+    typeof fixedLength === 'number' ? fixedLength : (options.sequenceLength ?? 512)
+  const fixedBatch = inputs[0]?.dims[0]
+  const batchSize = typeof fixedBatch === 'number' ? fixedBatch : (options.batchSize ?? 8)
+  const { samples, vocabulary, folder } = options
+  if (path === 'random')
+    return randomBatches({
+      inputs,
+      sequenceLength: Math.min(sequenceLength, 128),
+      batchSize,
+      samples: samples ?? 32,
+      vocabulary,
+      seed: options.seed ?? 0,
+    })
+  if (!existsSync(path))
+    throw new AttncError('DATA_MISSING', 'usage', `There is no data at "${path}".`, {
+      suggestions: ['Give a .txt, .jsonl, .npz or .npy file, or a test_data_set folder.'],
+    })
+  if (statSync(path).isDirectory()) {
+    const set = existsSync(join(path, 'input_0.pb')) ? path : join(path, 'test_data_set_0')
+    return readTestDataSet(set, inputs)
+  }
+  switch (extname(path).toLowerCase()) {
+    case '.txt':
+    case '.md':
+      return readText(path, {
+        ...options,
+        inputs,
+        sequenceLength,
+        batchSize,
+        mode: options.textMode ?? 'stream',
+        tokenizer: loadTokenizer(folder),
+      })
+    case '.jsonl':
+      return readJsonLines(path, {
+        inputs,
+        sequenceLength,
+        batchSize,
+        samples,
+        tokenizer: () => loadTokenizer(folder),
+      })
+    case '.npz':
+    case '.npy':
+      return sliceArrays(readArrays(path), inputs, { what: path, batchSize, samples })
+    default:
+      throw new AttncError(
+        'DATA_FORMAT',
+        'usage',
+        `"${path}" is of a kind that is not read; .txt, .md, .jsonl, .npz, .npy and test_data_set folders are.`,
+      )
+  }
+}

@@ -1,0 +1,59 @@
+/** Seeded inputs of the declared types, for when there is no data: only when asked for. */
+import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
+import { elementCount } from '../onnx/tensor.js'
+import type { Port } from '../runtime/session.js'
+import { type Batch, makeTokenBatch } from './batch.js'
+import { generator } from './generator.js'
+
+export interface RandomOptions {
+  readonly inputs: readonly Port[]
+  readonly sequenceLength: number
+  readonly batchSize: number
+  readonly samples: number
+  readonly vocabulary?: number | undefined
+  readonly seed: number
+}
+
+/** Tokens where the inputs are tokens, normal numbers elsewhere. */
+export function randomBatches(options: RandomOptions): Batch[] {
+  const { inputs, batchSize, samples, sequenceLength, vocabulary = 2 } = options
+  const next = generator(options.seed)
+  const isTokens = inputs.every(
+    ({ dims, dataType }) =>
+      (dims.length === 2 && dataType.startsWith('int')) ||
+      (dims.length === 4 && dims.some((dim) => typeof dim !== 'number')) ||
+      dataType === 'bool',
+  )
+  const fixed = inputs[0]?.dims[0]
+  const rows = typeof fixed === 'number' ? fixed : batchSize
+  const batches: Batch[] = []
+  for (let at = 0; at < samples; at += rows) {
+    if (isTokens) {
+      const ids = Array.from({ length: rows }, () =>
+        Array.from({ length: sequenceLength }, () => Math.floor(next() * vocabulary)),
+      )
+      batches.push(makeTokenBatch(ids, inputs))
+      continue
+    }
+    const feeds: Record<string, RuntimeTensor> = {}
+    for (const port of inputs) {
+      const dims = port.dims.map((dim, axis) =>
+        typeof dim === 'number' ? dim : axis === 0 ? rows : sequenceLength,
+      )
+      const isFloat = port.dataType.startsWith('float') || port.dataType === 'bfloat16'
+      feeds[port.name] = tensorOf(
+        port.dataType,
+        dims,
+        Array.from({ length: elementCount(dims) }, () =>
+          isFloat ? normal(next) : Math.floor(next() * 2),
+        ),
+      )
+    }
+    batches.push({ feeds, tokenMask: undefined, ids: [] })
+  }
+  return batches
+}
+
+/** Box–Muller. */
+const normal = (next: () => number): number =>
+  Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())

@@ -1,0 +1,45 @@
+/** ONNX's own test data: `test_data_set_0/input_0.pb`, one tensor a file, in the order of the inputs. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { AttncError } from '../errors.js'
+import { decodeTensor } from '../onnx/codec.js'
+import { fromConstant, type RuntimeTensor } from '../onnx/numbers.js'
+import { tensorFromMessage } from '../onnx/tensor-message.js'
+import type { Port } from '../runtime/session.js'
+import { type Batch, sliceArrays } from './batch.js'
+
+/** Errors: TEST_DATA_INCOMPLETE, INPUT_SHAPE. */
+export function readTestDataSet(folder: string, inputs: readonly Port[]): Batch[] {
+  const arrays = readTensors(folder, 'input', inputs.length)
+  const named = Object.fromEntries(
+    inputs.map(({ name }, index) => [name, arrays[index] as RuntimeTensor]),
+  )
+  const rows = named[inputs[0]?.name ?? '']?.dims[0] ?? 1
+  return sliceArrays(named, inputs, { what: folder, batchSize: Math.max(rows, 1) })
+}
+
+/** What the model should say, in the order of its outputs; empty where nothing is stored. */
+export const readExpected = (folder: string, outputs: number): RuntimeTensor[] =>
+  existsSync(join(folder, 'output_0.pb')) ? readTensors(folder, 'output', outputs) : []
+
+function readTensors(folder: string, kind: 'input' | 'output', count: number): RuntimeTensor[] {
+  return Array.from({ length: count }, (_, index) => {
+    const path = join(folder, `${kind}_${index}.pb`)
+    if (!existsSync(path))
+      throw new AttncError(
+        'TEST_DATA_INCOMPLETE',
+        'usage',
+        `"${folder}" has no ${kind}_${index}.pb; the model has ${count} ${kind}s.`,
+      )
+    const tensor = fromConstant(
+      tensorFromMessage(decodeTensor(readFileSync(path), path), undefined),
+    )
+    if (!tensor)
+      throw new AttncError(
+        'TEST_DATA_TYPE',
+        'usage',
+        `"${path}" has a type that sessions don't take.`,
+      )
+    return tensor
+  })
+}

@@ -1,0 +1,115 @@
+/**
+ * Two models of embeddings compared: mean cosine between what they say of the same row, and how many of
+ * a row's nearest others they agree on. An output [batch, sequence, D] is averaged over real tokens
+ * inside the session; [batch, D] is taken as it is.
+ */
+import type { Batch } from '../data/batch.js'
+import { AttncError } from '../errors.js'
+import { edit, type GraphEdit } from '../graph/edit.js'
+import { extractSubgraph } from '../graph/extract.js'
+import type { Model, Value } from '../graph/graph.js'
+import { int64Tensor } from '../onnx/tensor.js'
+import { type RunOptions, runBatches, TOKEN_MASK } from '../runtime/batches.js'
+
+export interface Embeddings {
+  readonly rows: number
+  readonly size: number
+  /** [rows, size], each of length 1. */
+  readonly numbers: Float32Array
+}
+
+/** Errors: NO_EMBEDDING. */
+export async function embed(
+  model: Model,
+  batches: readonly Batch[],
+  options: RunOptions,
+): Promise<Embeddings> {
+  const output = model.graph.outputs.find((each) => {
+    const { dataType, dims } = each.type ?? {}
+    return dataType?.startsWith('float') && (dims?.length === 3 || dims?.length === 2)
+  })
+  if (!output)
+    throw new AttncError(
+      'NO_EMBEDDING',
+      'usage',
+      'Embeddings are compared on an output [batch, D] or [batch, sequence, D]; the model has none.',
+    )
+  const copy = extractSubgraph(model.graph, new Map(), [output])
+  const own = copy.graph.values.get(output.name) as Value
+  const name =
+    output.type?.dims?.length === 3
+      ? edit(copy.graph, 'attnc.embed', (change) => meanOverTokens(change, own))
+      : own.name
+  const parts: Float32Array[] = []
+  let size = 0
+  await runBatches(copy, batches, options, 'embedding', (results) => {
+    const { data, dims } = results[name] ?? { data: new Float32Array(), dims: [] }
+    size = dims.at(-1) ?? 0
+    parts.push(Float32Array.from(data as Float32Array))
+  })
+  const numbers = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    numbers.set(part, at)
+    at += part.length
+  }
+  const rows = size > 0 ? numbers.length / size : 0
+  for (let row = 0; row < rows; row++) normalise(numbers.subarray(row * size, (row + 1) * size))
+  return { rows, size, numbers }
+}
+
+function meanOverTokens(change: GraphEdit, output: Value): string {
+  const mask = change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
+  const column = change.add('Unsqueeze', [mask, change.constant(int64Tensor([1], [-1]))])
+  const toFloat = { attributes: { to: { kind: 'int', value: 1n } } } as const
+  const masked = change.add('Mul', [change.add('Cast', [output], toFloat), column])
+  const middle = change.constant(int64Tensor([1], [1]))
+  const flat = { attributes: { keepdims: { kind: 'int', value: 0n } } } as const
+  const sum = change.add('ReduceSum', [masked, middle], flat)
+  const count = change.add('ReduceSum', [column, middle], flat)
+  const mean = change.add('Div', [sum, count])
+  for (const each of [...change.graph.outputs]) change.hide(each)
+  change.expose(mean)
+  return mean.name
+}
+
+function normalise(row: Float32Array): void {
+  let sum = 0
+  for (const each of row) sum += each * each
+  const scale = sum > 0 ? 1 / Math.sqrt(sum) : 0
+  for (let i = 0; i < row.length; i++) row[i] = (row[i] as number) * scale
+}
+
+export interface Likeness {
+  /** Mean over rows of the cosine between the two models. */
+  readonly cosine: number
+  /** Mean share of the `k` nearest other rows that both models have. */
+  readonly overlap: number
+}
+
+export function compareEmbeddings(one: Embeddings, other: Embeddings, k: number): Likeness {
+  let cosine = 0
+  let shared = 0
+  for (let row = 0; row < one.rows; row++) {
+    cosine += dot(one, row, other, row)
+    const near = nearest(one, row, k)
+    for (const each of nearest(other, row, k)) if (near.has(each)) shared++
+  }
+  return { cosine: cosine / one.rows, overlap: shared / (one.rows * Math.min(k, one.rows - 1)) }
+}
+
+function dot(a: Embeddings, rowA: number, b: Embeddings, rowB: number): number {
+  let sum = 0
+  for (let i = 0; i < a.size; i++)
+    sum += (a.numbers[rowA * a.size + i] as number) * (b.numbers[rowB * b.size + i] as number)
+  return sum
+}
+
+function nearest(all: Embeddings, row: number, k: number): Set<number> {
+  const found = Array.from({ length: all.rows }, (_, other) => ({
+    other,
+    likeness: other === row ? Number.NEGATIVE_INFINITY : dot(all, row, all, other),
+  }))
+  found.sort((a, b) => b.likeness - a.likeness || a.other - b.other)
+  return new Set(found.slice(0, Math.min(k, all.rows - 1)).map(({ other }) => other))
+}

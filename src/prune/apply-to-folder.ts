@@ -1,0 +1,116 @@
+/**
+ * A plan carried out on a model, or on all models of its folder, checked, and written as a folder that
+ * the same host loads.
+ */
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Batch } from '../data/batch.js'
+import { portsOf } from '../data/open-data.js'
+import { randomBatches } from '../data/random.js'
+import { AttncError } from '../errors.js'
+import { readModel, type TransformerModel } from '../model/model.js'
+import { type LoadedModel, loadFrom } from '../model-folder/load.js'
+import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
+import { applyPlan } from '../plan/apply.js'
+import { planFiles, type StoredPlan } from '../plan/plan-file.js'
+import type { RunOptions } from '../runtime/batches.js'
+import { version } from '../version.js'
+import { checkSlice, type NumericCheck } from './check.js'
+import { editConfig, layerSizes } from './config-edit.js'
+import { type ReportRow, reportRows, type Totals, totalsOf } from './report.js'
+
+export interface FolderOptions extends RunOptions {
+  readonly source: LoadedModel
+  readonly stored: StoredPlan
+  /** undefined: nothing is written. */
+  readonly output: string | undefined
+  readonly force?: boolean | undefined
+  readonly as?: 'slice' | 'mask' | undefined
+  /** Inputs for the numeric check; random ones are made where there are none. */
+  readonly batches?: readonly Batch[] | undefined
+  /** The proof, where it was made before; numbers are not compared again then. */
+  readonly check?: NumericCheck | undefined
+  /** Only this file, though its folder has more. */
+  readonly single: boolean
+}
+
+export interface FolderResult {
+  readonly before: Totals
+  readonly after: Totals
+  readonly rows: readonly ReportRow[]
+  readonly check: NumericCheck | undefined
+  readonly written: SavedFolder | undefined
+}
+
+/** Whether a path names one model file and not its folder. */
+export const isSingle = (path: string): boolean => !statSync(resolve(path)).isDirectory()
+
+/** Errors: those of plans, of the check and of writing; nothing is left behind. */
+export async function applyToFolder(options: FolderOptions): Promise<FolderResult> {
+  const { source, stored, as = 'slice', log } = options
+  const { location } = source
+  const view = readModel(source.model.graph)
+  const before = totalsOf(source.model, view)
+  const sizesBefore = layerSizes(view)
+  const rows = reportRows(view, stored.plan)
+  applyPlan(source.model.graph, stored.plan, { as, projections: stored.projections, view })
+  const viewAfter = readModel(source.model.graph)
+  const after = totalsOf(source.model, viewAfter)
+  const check = options.check ?? (as === 'slice' ? await proveSlice(options) : undefined)
+  const digest = await loadFrom(location, source.file).digest(options.signal)
+  const models = { [source.file]: source.model }
+  if (!options.single)
+    for (const file of location.models) {
+      if (file === source.file) continue
+      const other = loadFrom(location, file)
+      try {
+        applyPlan(other.model.graph, stored.plan, { as, projections: stored.projections })
+        models[file] = other.model
+      } catch (error) {
+        if (!(error instanceof AttncError)) throw error
+        log.warn('MODEL_LEFT_OUT', `"${file}" is not in the output: ${error.message}`)
+      }
+    }
+  for (const model of Object.values(models)) {
+    model.metadata.set('attnc.version', version)
+    model.metadata.set('attnc.input', digest)
+    model.metadata.set('attnc.plan', JSON.stringify({ format: 1, slices: stored.plan.slices }))
+  }
+  const sizesAfter = layerSizes(viewAfter)
+  const written =
+    options.output === undefined
+      ? undefined
+      : await saveModelFolder({
+          models,
+          from: location,
+          to: options.output,
+          force: options.force,
+          configEdit: (_, config) =>
+            as === 'slice' ? editConfig(config, sizesBefore, sizesAfter) : config,
+          files: planFiles(stored.plan, stored.projections),
+          signal: options.signal,
+          onProgress: (done, total) => log.progress('writing', done, total),
+        })
+  return { before, after, rows, check, written }
+}
+
+/** The sliced model against a fresh copy, masked. */
+async function proveSlice(options: FolderOptions): Promise<NumericCheck> {
+  const { source, stored } = options
+  const masked = loadFrom(source.location, source.file).model
+  const view = readModel(masked.graph)
+  const batches = options.batches?.length ? options.batches.slice(0, 1) : checkInputs(masked, view)
+  applyPlan(masked.graph, stored.plan, { as: 'mask', projections: stored.projections, view })
+  return checkSlice(source.model, masked, batches, options)
+}
+
+function checkInputs(model: LoadedModel['model'], view: TransformerModel): Batch[] {
+  return randomBatches({
+    inputs: portsOf(model),
+    sequenceLength: 16,
+    batchSize: 2,
+    samples: 2,
+    vocabulary: view.vocabulary,
+    seed: 0,
+  })
+}

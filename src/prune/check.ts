@@ -1,0 +1,80 @@
+/**
+ * The proof that a rewrite did what its plan says: the sliced model against the dense model whose
+ * members are masked and whose projections are the same, on the same inputs.
+ */
+import type { Batch } from '../data/batch.js'
+import { AttncError } from '../errors.js'
+import type { Model } from '../graph/graph.js'
+import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
+import { type RunOptions, runBatches } from '../runtime/batches.js'
+
+export interface NumericCheck {
+  /** Largest difference of any output, relative to that output's largest number. */
+  readonly largest: number
+  readonly bound: number
+}
+
+/** A slice changes the order of sums only; half precision and quantised sums round more. */
+export const sliceBound = (model: Model): number =>
+  [...model.graph.values.values()].some(
+    ({ constant }) =>
+      constant && !['float32', 'float64', 'int64', 'bool'].includes(constant.dataType),
+  )
+    ? 2e-2
+    : 1e-3
+
+/** Errors: NUMERIC_CHECK where the difference is above the bound, NOT_A_NUMBER. */
+export async function checkSlice(
+  sliced: Model,
+  masked: Model,
+  batches: readonly Batch[],
+  options: RunOptions,
+): Promise<NumericCheck> {
+  const bound = sliceBound(masked)
+  const one = await outputsOf(sliced, batches, options)
+  const other = await outputsOf(masked, batches, options)
+  let largest = 0
+  for (const [index, results] of one.entries())
+    for (const [name, tensor] of Object.entries(results)) {
+      const reference = other[index]?.[name]
+      // Caches lose members: they are checked through what is computed from them.
+      if (!reference || reference.dims.join() !== tensor.dims.join()) continue
+      largest = Math.max(largest, relativeDifference(name, tensor, reference))
+    }
+  if (largest <= bound) return { largest, bound }
+  throw new AttncError(
+    'NUMERIC_CHECK',
+    'numeric',
+    `The pruned model differs from the masked one by ${largest.toExponential(1)} of its largest output; ${bound} is allowed.`,
+    { suggestions: ['Nothing was written. Please report the model: this is a fault of attnc.'] },
+  )
+}
+
+async function outputsOf(
+  model: Model,
+  batches: readonly Batch[],
+  options: RunOptions,
+): Promise<Record<string, RuntimeTensor>[]> {
+  const found: Record<string, RuntimeTensor>[] = []
+  await runBatches(model, batches, options, undefined, (results) => found.push(results))
+  return found
+}
+
+function relativeDifference(name: string, one: RuntimeTensor, other: RuntimeTensor): number {
+  const [a, b] = [numbersOf(one), numbersOf(other)]
+  let difference = 0
+  let scale = 1e-6
+  for (let i = 0; i < a.length; i++) {
+    const [x, y] = [a[i] as number, b[i] as number]
+    if (x === y || (Number.isNaN(x) && Number.isNaN(y))) continue
+    if (Number.isNaN(x) || Number.isNaN(y))
+      throw new AttncError(
+        'NOT_A_NUMBER',
+        'numeric',
+        `Output "${name}" of the ${Number.isNaN(x) ? 'pruned' : 'dense'} model is NaN at element ${i}.`,
+      )
+    difference = Math.max(difference, Math.abs(x - y))
+    if (Number.isFinite(y)) scale = Math.max(scale, Math.abs(y))
+  }
+  return difference / scale
+}

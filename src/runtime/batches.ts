@@ -1,0 +1,51 @@
+/** A model in memory run over batches: written to a temporary file, opened, fed, cleaned up. */
+import type { Model } from '../graph/graph.js'
+import type { Log } from '../log.js'
+import type { RuntimeTensor } from '../onnx/numbers.js'
+import { materialise } from './materialise.js'
+import type { ProviderName } from './provider.js'
+import { openSession } from './session.js'
+
+export interface RunOptions {
+  readonly provider?: ProviderName | undefined
+  readonly threads?: number | undefined
+  readonly log: Log
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Feeds by input name; `tokenMask` goes to `attnc.tokenMask` where the graph has that input. */
+export interface Feedable {
+  readonly feeds: Readonly<Record<string, RuntimeTensor>>
+  readonly tokenMask?: RuntimeTensor | undefined
+}
+
+/** Input that tells real tokens from padding, in graphs that attnc extended. */
+export const TOKEN_MASK = 'attnc.tokenMask'
+
+/** Calls `take` with the results of each batch; `extra` adds feeds of one batch. */
+export async function runBatches<Batch extends Feedable>(
+  model: Model,
+  batches: readonly Batch[],
+  options: RunOptions,
+  step: string | undefined,
+  take: (results: Record<string, RuntimeTensor>, batch: Batch, index: number) => void,
+  extra: (batch: Batch, index: number) => Record<string, RuntimeTensor | undefined> = () => ({}),
+): Promise<void> {
+  const { provider = 'cpu', threads, signal, log } = options
+  const file = materialise(model)
+  try {
+    await using session = await openSession({ path: file.path, provider, threads, signal })
+    const names = new Set(session.inputs.map(({ name }) => name))
+    for (const [index, batch] of batches.entries()) {
+      signal?.throwIfAborted()
+      const all = { ...batch.feeds, [TOKEN_MASK]: batch.tokenMask, ...extra(batch, index) }
+      const feeds = Object.fromEntries(
+        Object.entries(all).filter(([name, tensor]) => tensor && names.has(name)),
+      ) as Record<string, RuntimeTensor>
+      take(await session.run(feeds), batch, index)
+      if (step) log.progress(step, index + 1, batches.length)
+    }
+  } finally {
+    file.dispose()
+  }
+}
