@@ -1,0 +1,98 @@
+/**
+ * What all commands share: the log on the terminal, Ctrl-C as an AbortSignal, errors with their exit
+ * code, and `--json`, which prints one object and nothing else on stdout.
+ */
+import { Command, type Errors, Flags } from '@oclif/core'
+import { AttncError, exitCodes } from '../errors.js'
+import { openTerminal, type Terminal } from './progress.js'
+
+export interface ErrorReport {
+  readonly error: {
+    readonly code: string
+    readonly message: string
+    readonly suggestions: readonly string[]
+  }
+}
+
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true
+
+  static override baseFlags = {
+    threads: Flags.integer({
+      min: 1,
+      description: 'threads that ONNX Runtime may use; as many as there are cores by default',
+      helpGroup: 'GLOBAL',
+    }),
+    quiet: Flags.boolean({ description: 'only results and errors', helpGroup: 'GLOBAL' }),
+  }
+
+  private readonly controller = new AbortController()
+  private terminal: Terminal | undefined
+
+  /** Aborted by Ctrl-C and by the end of the terminal. */
+  protected get signal(): AbortSignal {
+    return this.controller.signal
+  }
+
+  protected get output(): Terminal {
+    this.terminal ??= openTerminal({
+      isSilent: this.jsonEnabled() || this.argv.includes('--quiet'),
+      warn: (code, message) => this.warn(`${message} (${code})`),
+    })
+    return this.terminal
+  }
+
+  override async init(): Promise<void> {
+    await super.init()
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, this.interrupt)
+  }
+
+  private readonly interrupt = (): void => {
+    // A second Ctrl-C doesn't wait for the clean-up.
+    if (this.signal.aborted) process.exit(exitCodes.interrupted)
+    this.controller.abort(
+      new AttncError('INTERRUPTED', 'interrupted', 'Interrupted; nothing was written.'),
+    )
+  }
+
+  override log(message?: string, ...rest: unknown[]): void {
+    this.terminal?.stop()
+    super.log(message, ...rest)
+  }
+
+  override async catch(error: Error): Promise<void> {
+    this.terminal?.stop()
+    const known = this.signal.aborted ? (this.signal.reason as Error) : error
+    process.exitCode = exitCodeOf(known)
+    if (this.jsonEnabled()) this.logJson(this.toErrorJson(known))
+    else throw known instanceof AttncError ? withoutStack(known) : known
+  }
+
+  override async finally(error: Error | undefined): Promise<void> {
+    this.terminal?.stop()
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, this.interrupt)
+    await super.finally(error)
+  }
+
+  override toErrorJson(error: unknown): ErrorReport {
+    const { code, message, suggestions } = error as Partial<AttncError>
+    return {
+      error: {
+        code: code ?? (exitCodeOf(error) === exitCodes.usage ? 'USAGE' : 'UNEXPECTED'),
+        message: message ?? String(error),
+        suggestions: suggestions ?? [],
+      },
+    }
+  }
+}
+
+function exitCodeOf(error: unknown): number {
+  const { oclif } = error as Partial<Errors.CLIError>
+  return oclif?.exit ?? exitCodes.unexpected
+}
+
+/** What a user did wrong is said without a stack. */
+function withoutStack(error: AttncError): AttncError {
+  error.stack = ''
+  return error
+}
