@@ -4,7 +4,9 @@
  */
 import type { DataType } from '../onnx/data-type.js'
 import type { Tensor } from '../onnx/tensor.js'
+import { assertLawful } from './check.js'
 import { type Attribute, type Graph, Node, type TensorType, type Use, Value } from './graph.js'
+import { graphsInside, isUse, link, nodesInside, unlink } from './links.js'
 
 export interface NodeSpec {
   readonly op: string
@@ -21,11 +23,27 @@ export interface NodeSpec {
 
 export class GraphEdit {
   private readonly journal: (() => void)[] = []
+  /** Lists and orders of the graph as they were: put back whole, so that undoing is exact. */
+  private readonly before: {
+    readonly inputs: readonly Value[]
+    readonly outputs: readonly Value[]
+    readonly values: readonly Value[]
+    readonly nodes: readonly Node[]
+  }
+  /** Names of inner graphs; gathered when the first new name is needed. */
+  private innerNames: Set<string> | undefined
 
   constructor(
     readonly graph: Graph,
     readonly label: string,
-  ) {}
+  ) {
+    this.before = {
+      inputs: [...graph.inputs],
+      outputs: [...graph.outputs],
+      values: [...graph.values.values()],
+      nodes: [...graph.nodes()],
+    }
+  }
 
   /** Adds a node of one output and returns that output. */
   add(
@@ -56,19 +74,15 @@ export class GraphEdit {
     node.origin = this.label
     for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
       node.attributes.set(key, attribute)
-    spec.inputs.forEach((value, index) => {
-      node.inputs.push(value)
-      value?.uses.add({ node, index })
-    })
+    node.inputs.push(...spec.inputs)
     for (const value of outputs) {
       if (value) value.producer = node
       node.outputs.push(value)
     }
     this.placeBefore(node, spec.before)
-    this.journal.push(() => {
-      this.unlink(node)
-      for (const value of node.outputs) if (value) graph.values.delete(value.name)
-    })
+    link(node)
+    this.innerNames = undefined
+    this.journal.push(() => unlink(node))
     return node
   }
 
@@ -77,7 +91,6 @@ export class GraphEdit {
     const value = this.newValue(name)
     value.constant = tensor
     value.type = { dataType: tensor.dataType, dims: tensor.dims }
-    this.journal.push(() => this.graph.values.delete(value.name))
     return value
   }
 
@@ -86,10 +99,6 @@ export class GraphEdit {
     const value = this.newValue(name)
     value.type = { dataType, dims }
     this.graph.inputs.push(value)
-    this.journal.push(() => {
-      this.graph.inputs.splice(this.graph.inputs.indexOf(value), 1)
-      this.graph.values.delete(value.name)
-    })
     return value
   }
 
@@ -113,19 +122,28 @@ export class GraphEdit {
 
   /** Sets an attribute, or removes it when `attribute` is undefined. */
   setAttribute(node: Node, name: string, attribute: Attribute | undefined): void {
-    const before = node.attributes.get(name)
+    const before = [...node.attributes]
+    for (const inner of nodesInside(node)) unlink(inner)
     if (attribute) node.attributes.set(name, attribute)
     else node.attributes.delete(name)
+    for (const inner of nodesInside(node)) link(inner)
+    this.innerNames = undefined
     this.journal.push(() => {
-      if (before) node.attributes.set(name, before)
-      else node.attributes.delete(name)
+      for (const inner of nodesInside(node)) unlink(inner)
+      node.attributes.clear()
+      for (const [key, value] of before) node.attributes.set(key, value)
+      for (const inner of nodesInside(node)) link(inner)
     })
   }
 
   setInput(node: Node, index: number, value: Value | undefined): void {
     const before = node.inputs[index]
+    const { length } = node.inputs
     this.relink(node, index, value)
-    this.journal.push(() => this.relink(node, index, before))
+    this.journal.push(() => {
+      this.relink(node, index, before)
+      node.inputs.length = length
+    })
   }
 
   /** Every reader of `from` (those that `where` accepts) reads `to`; graph outputs keep their names. */
@@ -135,21 +153,13 @@ export class GraphEdit {
 
   /** Makes `value` a graph output, under its own name. */
   expose(value: Value): void {
-    if (value.isGraphOutput) return
-    this.graph.outputs.push(value)
-    this.journal.push(() => {
-      this.graph.outputs.splice(this.graph.outputs.indexOf(value), 1)
-    })
+    if (!value.isGraphOutput) this.graph.outputs.push(value)
   }
 
   /** Takes a graph output away (the value stays). */
   hide(value: Value): void {
     const at = this.graph.outputs.indexOf(value)
-    if (at < 0) return
-    this.graph.outputs.splice(at, 1)
-    this.journal.push(() => {
-      this.graph.outputs.splice(at, 0, value)
-    })
+    if (at >= 0) this.graph.outputs.splice(at, 1)
   }
 
   /** Removes a node. Its outputs must be unread: the error says by whom they are read. */
@@ -164,26 +174,27 @@ export class GraphEdit {
           }.`,
         )
     }
-    const order = [...this.graph.nodesById.values()]
-    const next = order[order.indexOf(node) + 1]
-    this.unlink(node)
+    this.graph.nodesById.delete(node.id)
     for (const value of node.outputs) if (value) this.graph.values.delete(value.name)
-    this.journal.push(() => {
-      for (const value of node.outputs) if (value) this.graph.values.set(value.name, value)
-      for (const [index, value] of node.inputs.entries()) value?.uses.add({ node, index })
-      this.placeBefore(node, next)
-    })
+    unlink(node)
+    this.journal.push(() => link(node))
   }
 
   /** Removes an initializer that nothing reads. */
   eraseConstant(value: Value): void {
     if (value.uses.size > 0 || value.isGraphOutput || value.producer) return
     this.graph.values.delete(value.name)
-    this.journal.push(() => this.graph.values.set(value.name, value))
   }
 
   rollBack(): void {
     while (this.journal.length > 0) this.journal.pop()?.()
+    const { graph, before } = this
+    graph.inputs.splice(0, graph.inputs.length, ...before.inputs)
+    graph.outputs.splice(0, graph.outputs.length, ...before.outputs)
+    graph.values.clear()
+    for (const value of before.values) graph.values.set(value.name, value)
+    graph.nodesById.clear()
+    for (const node of before.nodes) graph.nodesById.set(node.id, node)
   }
 
   private newValue(name: string): Value {
@@ -195,28 +206,22 @@ export class GraphEdit {
     return value
   }
 
-  /** A new outer name must not be shadowed by, or collide with, one of an inner graph. */
-  private isUsedInside(_name: string): boolean {
-    return false
+  /** A new outer name may not be one of an inner graph: scopes don't shadow each other. */
+  private isUsedInside(name: string): boolean {
+    this.innerNames ??= new Set(
+      [...this.graph.nodes()].flatMap((node) =>
+        [...graphsInside(node)].flatMap((inner) => [...inner.values.keys()]),
+      ),
+    )
+    return this.innerNames.has(name)
   }
 
   private relink(node: Node, index: number, value: Value | undefined): void {
     const before = node.inputs[index]
-    if (before)
-      for (const use of before.uses)
-        if (use.node === node && use.index === index) before.uses.delete(use)
+    if (before) for (const use of before.uses) if (isUse(use, node, index)) before.uses.delete(use)
     while (node.inputs.length <= index) node.inputs.push(undefined)
     node.inputs[index] = value
     value?.uses.add({ node, index })
-  }
-
-  private unlink(node: Node): void {
-    this.graph.nodesById.delete(node.id)
-    node.inputs.forEach((value, index) => {
-      if (!value) return
-      for (const use of value.uses)
-        if (use.node === node && use.index === index) value.uses.delete(use)
-    })
   }
 
   private placeBefore(node: Node, next: Node | undefined): void {
@@ -235,8 +240,8 @@ export class GraphEdit {
 }
 
 /**
- * Runs `change` on `graph`. If it throws, everything it did is undone and the error goes on.
- * Law-checking is the caller's choice (check.ts), as it costs a walk over the model.
+ * Runs `change` on `graph`. If it throws, or leaves a graph that breaks a law (check.ts), everything
+ * it did is undone and the error goes on.
  */
 export function edit<Result>(
   graph: Graph,
@@ -245,7 +250,9 @@ export function edit<Result>(
 ): Result {
   const transaction = new GraphEdit(graph, label)
   try {
-    return change(transaction)
+    const result = change(transaction)
+    assertLawful(graph.model, `The edit "${label}"`)
+    return result
   } catch (error) {
     transaction.rollBack()
     throw error

@@ -2,7 +2,8 @@
  * A part of a model as a model of its own: the nodes that certain values need, cut off where values
  * are to be fed. Constants are shared, not copied; the original is not touched.
  */
-import { type Graph, innerGraphs, Model, Node, type TensorType, Value } from './graph.js'
+import { type Attribute, Graph, Model, Node, type TensorType, Value } from './graph.js'
+import { nodesInside } from './links.js'
 
 /**
  * The nodes that make `outputs`. Values in `cuts` become inputs of the type given; inputs of the
@@ -53,13 +54,13 @@ function copyNode(
     node.overload,
   )
   copy.message = node.message
-  for (const [name, attribute] of node.attributes) copy.attributes.set(name, attribute)
+  for (const [name, attribute] of node.attributes)
+    copy.attributes.set(name, copyAttribute(attribute, graph, copyOf))
   for (const [index, value] of node.inputs.entries()) {
     const input = value && copyOf(value)
     copy.inputs.push(input)
     input?.uses.add({ node: copy, index })
   }
-  for (const value of captured(node)) copyOf(value)
   for (const value of node.outputs) {
     const isCut = value !== undefined && cuts.has(value)
     const output = value && !isCut ? copyOf(value) : undefined
@@ -90,11 +91,39 @@ function neededNodes(
   return needed
 }
 
-/** Values of the graph around a node that its inner graphs read. */
+/** Graphs inside a node are copied too: what they read from around them is in another graph now. */
+function copyAttribute(
+  attribute: Attribute,
+  outer: Graph,
+  copyOf: (value: Value) => Value,
+): Attribute {
+  const copyGraph = (inner: Graph): Graph => copyInner(inner, outer, copyOf)
+  if (attribute.kind === 'graph') return { kind: 'graph', value: copyGraph(attribute.value) }
+  if (attribute.kind === 'graphs') return { kind: 'graphs', value: attribute.value.map(copyGraph) }
+  return attribute
+}
+
+function copyInner(inner: Graph, outer: Graph, copyOfOuter: (value: Value) => Value): Graph {
+  const graph = new Graph(inner.name, outer.model, outer)
+  graph.message = inner.message
+  const copies = new Map<Value, Value>()
+  for (const value of inner.values.values()) {
+    const copy = new Value(value.name, graph)
+    copy.type = value.type
+    copy.message = value.message
+    copy.constant = value.constant
+    copies.set(value, copy)
+    graph.values.set(copy.name, copy)
+  }
+  const copyOf = (value: Value): Value => copies.get(value) ?? copyOfOuter(value)
+  graph.inputs.push(...inner.inputs.map(copyOf))
+  for (const node of inner.nodes()) copyNode(node, graph, new Map(), copyOf)
+  graph.outputs.push(...inner.outputs.map(copyOf))
+  return graph
+}
+
+/** Values of the graph around a node that its inner graphs read, at any depth. */
 export function* captured(node: Node): IterableIterator<Value> {
-  for (const inner of innerGraphs(node))
-    for (const each of inner.nodes()) {
-      for (const value of each.inputs) if (value && value.graph === node.graph) yield value
-      for (const value of captured(each)) if (value.graph === node.graph) yield value
-    }
+  for (const each of nodesInside(node))
+    for (const value of each.inputs) if (value && value.graph === node.graph) yield value
 }

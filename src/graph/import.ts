@@ -20,6 +20,7 @@ import type { Tensor } from '../onnx/tensor.js'
 import { tensorFromMessage } from '../onnx/tensor-message.js'
 import { Graph, innerGraphs, type LocalFunction, Model, Node, Value } from './graph.js'
 import { constantOf, importAttribute } from './import-attribute.js'
+import { nodesInside } from './links.js'
 import { sortNodes } from './sort-nodes.js'
 import { importType } from './type-message.js'
 
@@ -48,6 +49,7 @@ export function importModel(message: ModelMessage, where?: string | ImportOption
   new GraphImporter(model.graph, files).fill(message.graph ?? {})
   for (const each of message.functions ?? [])
     model.functions.push(importFunction(each, model, files))
+  checkFunctions(model)
   return model
 }
 
@@ -113,6 +115,37 @@ function importFunction(
     message,
   }
 }
+
+/** Functions are told apart by domain, name and overload, and none calls itself. */
+function checkFunctions(model: Model): void {
+  const { functions } = model
+  const calls = (each: LocalFunction): LocalFunction[] =>
+    [...each.body.nodes()].flatMap((node) =>
+      [node, ...nodesInside(node)].flatMap((inner) => model.findFunction(inner) ?? []),
+    )
+  const open = new Set<LocalFunction>()
+  const done = new Set<LocalFunction>()
+  const visit = (each: LocalFunction): void => {
+    if (done.has(each)) return
+    if (open.has(each)) throw functionError('CYCLIC_FUNCTION', each, 'calls itself')
+    open.add(each)
+    for (const called of calls(each)) visit(called)
+    open.delete(each)
+    done.add(each)
+  }
+  for (const each of functions) {
+    const same = (other: LocalFunction): boolean =>
+      other.domain === each.domain && other.name === each.name && other.overload === each.overload
+    if (functions.find(same) !== each)
+      throw functionError('DUPLICATE_DEFINITION', each, 'is defined twice')
+    visit(each)
+  }
+}
+
+const functionError = (code: string, each: LocalFunction, what: string): AttncError =>
+  new AttncError(code, 'model', `Function "${each.domain}.${each.name}" ${what}.`, {
+    suggestions: ['Export the model again.'],
+  })
 
 class GraphImporter {
   constructor(
@@ -231,8 +264,17 @@ class GraphImporter {
       node.inputs.push(value)
       value?.uses.add({ node, index })
     }
-    for (const each of message.attribute ?? [])
-      node.attributes.set(each.name ?? '', this.attribute(each))
+    for (const each of message.attribute ?? []) {
+      const name = each.name ?? ''
+      if (node.attributes.has(name))
+        throw new AttncError(
+          'DUPLICATE_DEFINITION',
+          'model',
+          `Node "${node.label}" (${node.op}) has the attribute "${name}" twice.`,
+          { suggestions: ['Export the model again.'] },
+        )
+      node.attributes.set(name, this.attribute(each))
+    }
     const output = node.outputs[0]
     const constant = node.op === 'Constant' && node.domain === '' ? constantOf(node) : undefined
     if (output && constant) {

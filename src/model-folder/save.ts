@@ -8,6 +8,7 @@
 import { createReadStream, statSync } from 'node:fs'
 import { mkdir, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { assertLawful } from '../graph/check.js'
 import { exportModel } from '../graph/export.js'
 import { type Graph, innerGraphs, type Model } from '../graph/graph.js'
 import { encodeModel } from '../onnx/codec.js'
@@ -59,6 +60,7 @@ const externalFromBytes = 1024
 /** Writes `models` to the folder `to`. Throws named errors and leaves nothing behind when it fails. */
 export async function saveModelFolder(options: SaveOptions): Promise<SavedFolder> {
   const { to, signal } = options
+  for (const [file, model] of Object.entries(options.models)) assertLawful(model, `"${file}"`)
   const from = typeof options.from === 'string' ? openModelFolder(options.from) : options.from
   const plans = Object.entries(options.models).map(([file, model]) => planModel(file, model))
   const sidecars = (from?.sidecars ?? []).filter((name) => !options.files?.[name])
