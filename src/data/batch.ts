@@ -2,6 +2,7 @@
 import { AttncError } from '../errors.js'
 import { type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Port } from '../runtime/session.js'
+import { type TokenRole, tokenRole } from './token-input.js'
 
 export interface Batch {
   readonly feeds: Feeds
@@ -25,7 +26,7 @@ export function makeTokenBatch(
   const pad = (row: readonly number[], fill: (id: number, i: number) => number): number[] =>
     Array.from({ length }, (_, i) => (i < row.length ? fill(row[i] as number, i) : 0))
   const mask = rows.flatMap((row) => pad(row, () => 1))
-  const fills = {
+  const fills: Fills = {
     ids: rows.flatMap((row) => pad(row, (id) => id)),
     mask,
     positions: rows.flatMap(() => Array.from({ length }, (_, i) => i)),
@@ -36,26 +37,11 @@ export function makeTokenBatch(
   return { feeds, tokenMask: tensorOf('float32', dims, mask), ids: rows }
 }
 
-interface Fills {
-  readonly ids: readonly number[]
-  readonly mask: readonly number[]
-  readonly positions: readonly number[]
-  readonly segments: readonly number[]
-}
+type Fills = Readonly<Record<TokenRole, readonly number[]>>
 
-/** Hosts agree on what these inputs are called; everything else of two axes is ids. */
 function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTensor {
   const { name, dataType } = port
-  if (port.dims.length === 2) {
-    const values = /mask/i.test(name)
-      ? fills.mask
-      : /position/i.test(name)
-        ? fills.positions
-        : /token_type|segment/i.test(name)
-          ? fills.segments
-          : fills.ids
-    return tensorOf(dataType, dims, values)
-  }
+  if (port.dims.length === 2) return tensorOf(dataType, dims, fills[tokenRole(name)])
   // A cache that is still empty: [batch, heads, past, head size].
   if (port.dims.length === 4 && dataType.startsWith('float'))
     return zeros(
@@ -138,7 +124,7 @@ export function sliceArrays(
 }
 
 const isAuxiliary = ({ name, dims }: Port): boolean =>
-  /mask|position|token_type|segment/i.test(name) || dims.length === 4 || dims.length <= 1
+  tokenRole(name) !== 'ids' || dims.length === 4 || dims.length <= 1
 
 function checkShape(what: string, port: Port, array: RuntimeTensor): void {
   const isRank = array.dims.length === port.dims.length || port.dims.length === 0
@@ -157,8 +143,8 @@ function checkShape(what: string, port: Port, array: RuntimeTensor): void {
 /** The mask and the ids, where an input is [batch, sequence] of whole numbers. */
 function tokensOf(feeds: Feeds, inputs: readonly Port[]): Pick<Batch, 'tokenMask' | 'ids'> {
   const flat = inputs.filter((port) => port.dims.length === 2 && port.dataType.startsWith('int'))
-  const ids = flat.find(({ name }) => !/mask|position|token_type|segment/i.test(name))
-  const mask = flat.find(({ name }) => /mask/i.test(name))
+  const ids = flat.find(({ name }) => tokenRole(name) === 'ids')
+  const mask = flat.find(({ name }) => tokenRole(name) === 'mask')
   const tokens = ids && feeds[ids.name]
   if (!tokens) return { tokenMask: undefined, ids: [] }
   const [rows = 0, length = 0] = tokens.dims

@@ -33,6 +33,14 @@ export interface Session extends AsyncDisposable {
   /** Milliseconds that the last run took inside ONNX Runtime. */
   readonly lastRunMs: number
   run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RuntimeTensor>>
+  /**
+   * A run of which some outputs, by name, become inputs of the next one without leaving the thread.
+   * Feeding such an input starts it afresh.
+   */
+  step(
+    feeds: Feeds,
+    carry: Readonly<Record<string, string>>,
+  ): Promise<Record<string, RuntimeTensor>>
   close(): Promise<void>
 }
 
@@ -151,6 +159,7 @@ class Channel {
 
 class ThreadSession implements Session {
   lastRunMs = 0
+  private carried: readonly string[] = []
 
   constructor(
     private readonly channel: Channel,
@@ -159,11 +168,29 @@ class ThreadSession implements Session {
     readonly outputs: readonly Port[],
   ) {}
 
-  async run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RuntimeTensor>> {
+  run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RuntimeTensor>> {
+    this.carried = []
+    return this.ask(feeds, fetches, undefined)
+  }
+
+  async step(
+    feeds: Feeds,
+    carry: Readonly<Record<string, string>>,
+  ): Promise<Record<string, RuntimeTensor>> {
+    const results = await this.ask(feeds, undefined, carry)
+    this.carried = Object.values(carry)
+    return results
+  }
+
+  private async ask(
+    feeds: Feeds,
+    fetches: readonly string[] | undefined,
+    carry: Readonly<Record<string, string>> | undefined,
+  ): Promise<Record<string, RuntimeTensor>> {
     this.check(feeds)
     let reply: Reply
     try {
-      reply = await this.channel.ask({ kind: 'run', feeds, fetches })
+      reply = await this.channel.ask({ kind: 'run', feeds, fetches, carry })
     } catch (cause) {
       if (cause instanceof AttncError || (cause as Error | undefined)?.name === 'AbortError')
         throw cause
@@ -186,7 +213,7 @@ class ThreadSession implements Session {
   /** Missing, unknown or misshapen inputs, said by name. */
   private check(feeds: Feeds): void {
     const known = this.inputs.map(({ name }) => name)
-    const missing = known.filter((name) => !(name in feeds))
+    const missing = known.filter((name) => !(name in feeds) && !this.carried.includes(name))
     const unknown = Object.keys(feeds).filter((name) => !known.includes(name))
     if (missing.length > 0 || unknown.length > 0)
       throw new AttncError(
@@ -196,7 +223,9 @@ class ThreadSession implements Session {
         { suggestions: ['Name the arrays as the model names its inputs.'] },
       )
     for (const port of this.inputs) {
-      const { dims, dataType } = feeds[port.name] as RuntimeTensor
+      const fed = feeds[port.name]
+      if (!fed) continue
+      const { dims, dataType } = fed
       const fits =
         dims.length === port.dims.length &&
         port.dims.every((dim, axis) => typeof dim !== 'number' || dim < 0 || dim === dims[axis])

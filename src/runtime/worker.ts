@@ -3,7 +3,7 @@
  * not the one with the progress bar and Ctrl-C. One message in, one message out.
  */
 import { parentPort } from 'node:worker_threads'
-import type { InferenceSession } from 'onnxruntime-node'
+import type { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { DataType } from '../onnx/data-type.js'
 import type { RuntimeTensor, TypedArray } from '../onnx/numbers.js'
 
@@ -14,6 +14,8 @@ export type Request =
       readonly kind: 'run'
       readonly feeds: Readonly<Record<string, RuntimeTensor>>
       readonly fetches: readonly string[] | undefined
+      /** Outputs that stay in this thread and are the inputs of that name in the next run. */
+      readonly carry: Readonly<Record<string, string>> | undefined
     }
   | { readonly id: number; readonly kind: 'close' }
 
@@ -36,6 +38,7 @@ export type Reply =
 
 const runtime = await import('onnxruntime-node')
 let session: InferenceSession | undefined
+let carried: Record<string, Tensor> = {}
 
 const ports = (metadata: readonly InferenceSession.ValueMetadata[]): Port[] =>
   metadata.map((each) => ({
@@ -56,18 +59,23 @@ async function answer(request: Request): Promise<Reply> {
     return { id }
   }
   if (!session) throw new Error('the session is not open')
-  const feeds = Object.fromEntries(
+  const given = Object.fromEntries(
     Object.entries(request.feeds).map(([name, { dataType, data, dims }]) => [
       name,
       new runtime.Tensor(dataType as 'float32', data as Float32Array, [...dims]),
     ]),
   )
+  const feeds = request.carry ? { ...carried, ...given } : given
   const started = performance.now()
   const results = request.fetches
     ? await session.run(feeds, [...request.fetches])
     : await session.run(feeds)
   const runMs = performance.now() - started
-  const exchanged = Object.entries(results).map(([name, each]): [string, RuntimeTensor] => [
+  carried = {}
+  const kept = request.carry ?? {}
+  for (const [output, input] of Object.entries(kept)) carried[input] = results[output] as Tensor
+  const leaving = Object.entries(results).filter(([name]) => !kept[name])
+  const exchanged = leaving.map(([name, each]): [string, RuntimeTensor] => [
     name,
     { dataType: each.type as DataType, dims: [...each.dims], data: each.data as TypedArray },
   ])
