@@ -1,0 +1,173 @@
+/**
+ * A language model that is fed a few tokens at a time and says the scores of what comes next. With a
+ * cache only the new tokens run, and the cache never leaves the session's thread; without one
+ * everything said so far runs again.
+ */
+import { AttncError } from '../errors.js'
+import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
+import { elementCount } from '../onnx/tensor.js'
+import type { ProviderName } from '../runtime/provider.js'
+import { openSession, type Port, type Session, type SessionOptions } from '../runtime/session.js'
+import type { Counter, LanguagePorts } from './language-ports.js'
+
+export interface DecoderOptions extends Omit<SessionOptions, 'provider'> {
+  readonly ports: LanguagePorts
+  readonly provider?: ProviderName | undefined
+  /** Off: a cache that the model has stays empty. Default on. */
+  readonly cache?: boolean | undefined
+}
+
+/** Errors: ENCODER_DECODER_CACHE and those of `openSession`. */
+export async function openDecoder(options: DecoderOptions): Promise<Decoder> {
+  const { ports, provider = 'cpu' } = options
+  if (ports.encoderIds && ports.states.length > 0)
+    throw new AttncError(
+      'ENCODER_DECODER_CACHE',
+      'usage',
+      'The model has an encoder and a cache in one graph, and that is not supported.',
+      { suggestions: ['Give the export without a cache: it runs the decoder again each time.'] },
+    )
+  const session = await openSession({ ...options, provider })
+  return new Decoder(session, ports, options.cache !== false && ports.states.length > 0)
+}
+
+export class Decoder implements AsyncDisposable {
+  private said: number[] = []
+  private encoded: readonly number[] = []
+
+  constructor(
+    private readonly session: Session,
+    private readonly ports: LanguagePorts,
+    readonly usesCache: boolean,
+  ) {}
+
+  get hasEncoder(): boolean {
+    return this.ports.encoderIds !== undefined
+  }
+
+  /** Milliseconds that the last step took inside ONNX Runtime. */
+  get lastRunMs(): number {
+    return this.session.lastRunMs
+  }
+
+  /** Tokens that fit, where the graph fixes them. */
+  get limit(): number | undefined {
+    const stated = this.ports.ids.dims[1]
+    return typeof stated === 'number' ? stated : undefined
+  }
+
+  /** Forgets what was said; `encoded` is what an encoder reads from now on. */
+  restart(encoded: readonly number[] = []): void {
+    this.said = []
+    this.encoded = encoded
+  }
+
+  /** Says `ids` after what was said before; the scores of the token that comes next. Error: NOT_A_NUMBER. */
+  async next(ids: readonly number[]): Promise<Float32Array | Float64Array> {
+    const { ports, session } = this
+    const past = this.usesCache ? this.said.length : 0
+    this.said.push(...ids)
+    const fed = this.usesCache ? ids : this.said
+    const feeds = feedsOf(ports, fed, past, this.encoded)
+    const results = this.usesCache
+      ? await session.step(feeds, ports.carry)
+      : await session.run(feeds, [ports.logits.name])
+    const scores = scoresAt(results[ports.logits.name] as RuntimeTensor, fed.length - 1)
+    if (scores.some(Number.isNaN))
+      throw new AttncError(
+        'NOT_A_NUMBER',
+        'numeric',
+        `Output "${ports.logits.name}" is NaN after ${this.said.length} tokens.`,
+        { suggestions: ['Run "attnc verify" on the model.'] },
+      )
+    return scores
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session.close()
+  }
+}
+
+/** Scores [batch, sequence, vocabulary] of the first row at `index`, or at the only place there is. */
+function scoresAt(tensor: RuntimeTensor, index: number): Float32Array | Float64Array {
+  const [, length = 1, size = 0] = tensor.dims
+  const at = Math.min(index, length - 1) * size
+  const data = tensor.data.slice(at, at + size) as RuntimeTensor['data']
+  return numbersOf({ dataType: tensor.dataType, dims: [size], data })
+}
+
+/** One run: `ids` after `past` tokens that are in the cache. */
+function feedsOf(
+  ports: LanguagePorts,
+  ids: readonly number[],
+  past: number,
+  encoded: readonly number[],
+): Record<string, RuntimeTensor> {
+  const feeds: Record<string, RuntimeTensor> = {}
+  const total = past + ids.length
+  const count = (to: number, from = 0): number[] =>
+    Array.from({ length: to - from }, (_, i) => from + i)
+  const fill = (port: Port, values: readonly number[]): void => {
+    feeds[port.name] = fillRow(port, values)
+  }
+  fill(ports.ids, ids)
+  if (ports.encoderIds) fill(ports.encoderIds, encoded)
+  for (const port of ports.masks)
+    fill(
+      port,
+      count(maskLength(ports, port, ids, past, encoded)).map(() => 1),
+    )
+  for (const port of ports.positions) fill(port, count(total, past))
+  for (const port of ports.segments)
+    fill(
+      port,
+      ids.map(() => 0),
+    )
+  const says: Readonly<Record<Counter, number>> = { past, total, last: total - 1 }
+  for (const { port, says: what } of ports.counters)
+    feeds[port.name] = tensorOf(port.dataType, sizes(port, 1), [says[what]])
+  for (const port of ports.switches)
+    feeds[port.name] = tensorOf('bool', sizes(port, 1), [past > 0 ? 1 : 0])
+  if (past === 0)
+    for (const port of ports.states)
+      feeds[port.name] = zeros(port.dataType, emptyState(ports, port))
+  return feeds
+}
+
+const sizes = ({ dims }: Port, unknown: number): number[] =>
+  dims.map((dim) => (typeof dim === 'number' ? dim : unknown))
+
+/** A row along the last axis, cut or padded with zeros to a fixed length, repeated over the others. */
+function fillRow(port: Port, values: readonly number[]): RuntimeTensor {
+  const last = port.dims.at(-1)
+  const length = typeof last === 'number' ? last : values.length
+  const dims = [...sizes(port, 1).slice(0, -1), length]
+  const repeats = elementCount(dims) / Math.max(length, 1)
+  const row = Array.from({ length }, (_, i) => values[i] ?? 0)
+  return tensorOf(port.dataType, dims, Array.from({ length: repeats }, () => row).flat())
+}
+
+/** A mask covers the encoder's tokens, the tokens of this run, or the cache as well. */
+function maskLength(
+  { ids: tokens, encoderIds, states }: LanguagePorts,
+  { dims, name }: Port,
+  ids: readonly number[],
+  past: number,
+  encoded: readonly number[],
+): number {
+  if (encoderIds) {
+    const isDecoders = dims[1] === encoderIds.dims[1] ? false : /decoder/i.test(name)
+    return isDecoders ? ids.length : encoded.length
+  }
+  const isOfThisRun = dims[1] !== '' && dims[1] === tokens.dims[1]
+  return isOfThisRun || states.length === 0 ? ids.length : past + ids.length
+}
+
+/** One row of batch, nothing of a past: unknown sizes but that of the batch are 0. */
+function emptyState({ ids }: LanguagePorts, { dims }: Port): number[] {
+  const [batch] = ids.dims
+  const named = dims.indexOf(batch ?? '')
+  const first = typeof batch === 'number' ? -1 : dims.findIndex((dim) => typeof dim !== 'number')
+  const at = typeof batch === 'string' && named >= 0 ? named : first
+  return dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === at ? 1 : 0))
+}
