@@ -64,6 +64,7 @@ export function tensorOf(
   if (dataType === 'uint64')
     return { dataType, dims, data: BigUint64Array.from(Array.from(values, whole)) }
   if (dataType === 'float16') return { dataType, dims, data: Uint16Array.from(values, toHalf) }
+  if (dataType === 'bfloat16') return { dataType, dims, data: Uint16Array.from(values, toBrain) }
   const Type = arrayTypeOf(dataType) ?? (Float32Array as unknown as ArrayType)
   return { dataType, dims, data: Type.from(Array.from(values)) }
 }
@@ -73,6 +74,7 @@ export function numbersOf(tensor: RuntimeTensor): Float64Array | Float32Array {
   const { data, dataType } = tensor
   if (data instanceof Float32Array || data instanceof Float64Array) return data
   if (dataType === 'float16') return Float32Array.from(data as Uint16Array, fromHalf)
+  if (dataType === 'bfloat16') return Float32Array.from(data as Uint16Array, fromBrain)
   return Float64Array.from(data as ArrayLike<number | bigint>, Number)
 }
 
@@ -113,4 +115,15 @@ export function toHalf(value: number): number {
   }
   const rounded = magnitude + 0xfff + ((magnitude >> 13) & 1)
   return sign | ((rounded - 0x38000000) >>> 13)
+}
+
+/** bfloat16 bits → number: the upper half of a float32. */
+export const fromBrain = (bits: number): number =>
+  new Float32Array(Uint32Array.of(bits << 16).buffer)[0] as number
+
+/** Number → bfloat16 bits, ties to even. */
+export function toBrain(value: number): number {
+  const bits = new Uint32Array(Float32Array.of(value).buffer)[0] as number
+  if (Number.isNaN(value)) return (bits >>> 16) | 0x40
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff
 }
