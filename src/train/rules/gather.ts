@@ -1,0 +1,101 @@
+/** Reading by index scatters the gradient back, adding where one place was read twice; writing gathers. */
+import { fromFront } from '../../axes/rule.js'
+import { AttncError } from '../../errors.js'
+import { intAttribute, stringAttribute, type Value } from '../../graph/graph.js'
+import type { GradientContext, GradientRule } from '../gradient-rule.js'
+
+const ADD = { reduction: 'add' } as const
+
+/** data [.., n, ..], indices: rows are added back along the axis, which is brought to the front. */
+const gather: GradientRule = {
+  backward(c) {
+    const [data, indices] = [c.input(0), c.input(1)]
+    const rank = c.rank(data)
+    const axis = fromFront(intAttribute(c.node, 'axis', 0), rank)
+    const depth = c.rank(indices)
+    const last = c.ints(-1)
+    const places = c.op('Unsqueeze', [indices, last])
+    const g = c.gradient(0) as Value
+    if (axis === 0) return [c.op('ScatterND', [c.zerosLike(data), places, g], ADD)]
+    const front = Array.from({ length: axis }, (_, each) => each)
+    const read = Array.from({ length: depth }, (_, each) => axis + each)
+    const behind = Array.from({ length: rank - axis - 1 }, (_, each) => axis + depth + each)
+    const turned = c.op('Transpose', [g], { perm: [...read, ...front, ...behind] })
+    const order = [axis, ...front, ...behind.map((each) => each - depth + 1)]
+    const zeros = c.op('Transpose', [c.zerosLike(data)], { perm: order })
+    const added = c.op('ScatterND', [zeros, places, turned], ADD)
+    return [c.op('Transpose', [added], { perm: order.map((_, each) => order.indexOf(each)) })]
+  },
+}
+
+const gatherElements: GradientRule = {
+  backward: (c) => [
+    c.op('ScatterElements', [c.zerosLike(c.input(0)), c.input(1), c.gradient(0)], {
+      ...ADD,
+      axis: intAttribute(c.node, 'axis', 0),
+    }),
+  ],
+}
+
+const gatherND: GradientRule = {
+  backward(c) {
+    if (intAttribute(c.node, 'batch_dims', 0) !== 0) throw unsupported(c, 'batch dimensions')
+    return [c.op('ScatterND', [c.zerosLike(c.input(0)), c.input(1), c.gradient(0)], ADD)]
+  },
+}
+
+/** What was overwritten gets nothing; what was written gets what lies at its place. */
+const scatter = (
+  write: (c: GradientContext, into: Value, updates: Value) => Value,
+  read: (c: GradientContext, from: Value) => Value,
+): GradientRule => ({
+  backward(c) {
+    const reduction = stringAttribute(c.node, 'reduction') ?? 'none'
+    if (reduction !== 'none' && reduction !== 'add') throw unsupported(c, `reduction ${reduction}`)
+    const g = c.gradient(0) as Value
+    const kept = (): Value => write(c, g, c.zerosLike(c.input(2)))
+    return [
+      c.needs(0) ? (reduction === 'add' ? g : kept()) : undefined,
+      undefined,
+      c.needs(2) ? read(c, g) : undefined,
+    ]
+  },
+})
+
+const unsupported = (c: GradientContext, what: string): AttncError =>
+  new AttncError(
+    'GRADIENT_RULE_MISSING',
+    'model',
+    `"${c.node.label}" (${c.node.op}) has ${what}; its gradient is not known.`,
+  )
+
+const scatterElements = scatter(
+  (c, into, updates) =>
+    c.op('ScatterElements', [into, c.input(1), updates], { axis: intAttribute(c.node, 'axis', 0) }),
+  (c, from) =>
+    c.op('GatherElements', [from, c.input(1)], { axis: intAttribute(c.node, 'axis', 0) }),
+)
+
+const scatterND = scatter(
+  (c, into, updates) => c.op('ScatterND', [into, c.input(1), updates]),
+  (c, from) => c.op('GatherND', [from, c.input(1)]),
+)
+
+/** Values go back to where they stood. */
+const topK: GradientRule = {
+  backward: (c) => [
+    c.op('ScatterElements', [c.zerosLike(c.input(0)), c.output(1), c.gradient(0)], {
+      axis: intAttribute(c.node, 'axis', -1),
+    }),
+  ],
+}
+
+export const gatherRules: Readonly<Record<string, GradientRule>> = {
+  Gather: gather,
+  GatherElements: gatherElements,
+  GatherND: gatherND,
+  ScatterElements: scatterElements,
+  Scatter: scatterElements,
+  ScatterND: scatterND,
+  TopK: topK,
+}
