@@ -2,7 +2,6 @@
  * One pass over the data that serves every statistic: the graph is extended on a copy, run batch by
  * batch, and only what was reduced comes back.
  */
-
 import type { Batch } from '../data/batch.js'
 import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
@@ -10,58 +9,131 @@ import type { Model, Value } from '../graph/graph.js'
 import { findBlocks } from '../model/block.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
+import { type CalibrationKey, type CalibrationState, digestBatches, finishState } from './state.js'
 import {
   accumulate,
-  emptyStatistics,
   instrument,
+  instrumentFeeds,
   type Statistics,
+  Sums,
   type Watch,
 } from './statistics.js'
 
 export interface CalibrationOptions extends RunOptions {
   readonly batches: readonly Batch[]
-  /** Second moments take every so many tokens; 1 takes all. */
-  readonly stride?: number
+  /** Second moments take every so many tokens; 1 takes all. Default 3 (docs/benchmarks.md). */
+  readonly stride?: number | undefined
   readonly moments: boolean
+}
+
+export interface MeasureOptions extends CalibrationOptions {
+  /** Digest of the model's files. */
+  readonly digest?: string | undefined
+  /** Batches of this part; all by default. */
+  readonly shard?: Shard | undefined
+  /** Goes on where this stopped. */
+  readonly state?: CalibrationState | undefined
+  /** Called after each batch; the state stays as it is until the promise is kept. */
+  readonly onBatch?: (state: CalibrationState) => Promise<void>
+}
+
+/** Part `index` of `count`, from 1. */
+export interface Shard {
+  readonly index: number
+  readonly count: number
 }
 
 /** Statistics of what every output projection reads, by `attention.3` and `feedForward.3`. */
 export type Calibration = ReadonlyMap<string, Statistics>
 
+/**
+ * Odd, so that windows of 2ⁿ tokens aren't always sampled at the same places.
+ */
+export const DEFAULT_STRIDE = 3
+
 /** What the output projections of all blocks read. */
 export function projectionInputs(view: TransformerModel, moments: boolean): Watch[] {
-  return findBlocks(view).map(({ key, input, width, isTokenwise, stream }) => ({
-    key,
-    value: input,
-    size: width,
-    dataType: view.analysis.shapes.dataType(input) ?? 'float32',
-    isMasked: isTokenwise,
-    moments,
-    stream,
-  }))
+  return findBlocks(view).map(({ key, input, width, isTokenwise, stream }) => {
+    const size = stream && view.analysis.axes(stream)?.at(-1)?.size.value
+    return {
+      key,
+      value: input,
+      size: width,
+      dataType: view.analysis.shapes.dataType(input) ?? 'float32',
+      isMasked: isTokenwise,
+      moments,
+      stream: stream && size ? { value: stream, size } : undefined,
+    }
+  })
 }
 
+/** Errors: CALIBRATION_NOT_FINITE and those of running. */
 export async function calibrate(model: Model, options: CalibrationOptions): Promise<Calibration> {
-  const { batches } = options
-  const source = readModel(model.graph)
-  const originals = projectionInputs(source, options.moments)
+  return finishState(await measure(model, options))
+}
+
+/** What a calibration with these options is a calibration of. */
+export const keyOf = (options: MeasureOptions): CalibrationKey => ({
+  model: options.digest,
+  data: digestBatches(options.batches),
+  batches: options.batches.length,
+  stride: options.stride ?? DEFAULT_STRIDE,
+  moments: options.moments,
+})
+
+/** The sums of the batches of a shard; parts may be put together by `mergeStates`. */
+export async function measure(model: Model, options: MeasureOptions): Promise<CalibrationState> {
+  const { batches, shard, provider = 'cpu' } = options
+  const watches = projectionInputs(readModel(model.graph), options.moments)
+  const state = options.state ?? {
+    key: keyOf(options),
+    done: new Set(),
+    providers: new Set(),
+    blocks: new Map(watches.map(({ key, size, moments }) => [key, Sums.empty(size, moments)])),
+  }
+  const { stride } = state.key
+  const indices = shardIndices(batches.length, shard).filter((index) => !state.done.has(index))
+  if (indices.length === 0) return state
+  const { copy, instruments } = addInstruments(model, watches, stride)
+  const wanted = indices.map((index) => batches[index] as Batch)
+  state.providers.add(provider)
+  await runBatches(
+    copy,
+    wanted,
+    options,
+    'calibrating',
+    (results, batch, at) => {
+      for (const each of instruments)
+        accumulate(state.blocks.get(each.watch.key) as Sums, each, results, batch, stride)
+      state.done.add(indices[at] as number)
+      return options.onBatch?.(state)
+    },
+    (batch) => instrumentFeeds(batch, stride),
+  )
+  return state
+}
+
+/** Batches i, i + n, i + 2n …: shards are of equal work even where data is sorted by length. */
+function shardIndices(count: number, shard: Shard = { index: 1, count: 1 }): number[] {
+  const all = Array.from({ length: count }, (_, index) => index)
+  return all.filter((index) => index % shard.count === shard.index - 1)
+}
+
+function addInstruments(model: Model, originals: readonly Watch[], stride: number) {
   const copy = extractSubgraph(model.graph, new Map(), [
-    ...new Set(originals.flatMap(({ value, stream }) => (stream ? [value, stream] : [value]))),
+    ...new Set(
+      originals.flatMap(({ value, stream }) => (stream ? [value, stream.value] : [value])),
+    ),
   ])
+  const own = (value: Value): Value => copy.graph.values.get(value.name) as Value
   const watches = originals.map((watch) => ({
     ...watch,
-    value: copy.graph.values.get(watch.value.name) as Value,
-    stream: watch.stream && copy.graph.values.get(watch.stream.name),
+    value: own(watch.value),
+    stream: watch.stream && { ...watch.stream, value: own(watch.stream.value) },
   }))
   const instruments = edit(copy.graph, 'attnc.calibrate', (change) => {
     for (const output of [...copy.graph.outputs]) change.hide(output)
-    return instrument(change, watches, options.stride ?? 1)
+    return instrument(change, watches, stride)
   })
-  const statistics = new Map(watches.map((watch) => [watch.key, emptyStatistics(watch)]))
-  await runBatches(copy, batches, options, 'calibrating', (results, batch) => {
-    const lengths = batch.ids.length > 0 ? batch.ids.map((row) => row.length) : [1]
-    for (const { watch, outputs } of instruments)
-      accumulate(statistics.get(watch.key) as Statistics, results, outputs, lengths)
-  })
-  return statistics
+  return { copy, instruments }
 }

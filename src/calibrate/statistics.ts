@@ -1,14 +1,20 @@
 /**
- * What calibration measures of the values that projections read, reduced inside the session:
- * Σ xᵀx (second moments), Σ |x| per prompt, and per-head sizes of what is written to the stream.
- * Tokens that are padding count nothing. Sums are carried in double precision outside.
+ * What calibration measures of the values that projections read, reduced inside the session: Σ xᵀx
+ * (second moments) and Σ |x| per prompt. Tokens that are padding count nothing: moments gather real
+ * tokens only. Of the symmetric moments the blocks on and above the diagonal are computed.
  */
+import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Value } from '../graph/graph.js'
+import { addReduce, addSplit } from '../graph/versioned-nodes.js'
 import type { DataType } from '../onnx/data-type.js'
-import type { RuntimeTensor } from '../onnx/numbers.js'
+import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
-import { TOKEN_MASK } from '../runtime/batches.js'
+import { type Feedable, TOKEN_MASK } from '../runtime/batches.js'
+import { EXACT_ADDITIONS, ExactSums } from './exact-sums.js'
+
+/** Rows of [batch · sequence, n] whose moments are taken: every k-th real token. */
+const SAMPLED = 'attnc.sampledTokens'
 
 /** A value [..., n] to be watched. */
 export interface Watch {
@@ -23,22 +29,92 @@ export interface Watch {
    * The residual stream where the projection's result arrives, [..., D]: moments then count each token
    * by 1/‖stream‖², so that errors are relative to what they disturb and a few huge tokens don't rule.
    */
-  readonly stream: Value | undefined
+  readonly stream: { readonly value: Value; readonly size: number } | undefined
 }
 
+/** Means and moments of one projection's input. */
 export interface Statistics {
   readonly size: number
-  tokens: number
-  prompts: number
+  /** Tokens (rows) whose moments were summed. */
+  readonly tokens: number
+  readonly prompts: number
   /** Row-major [n, n]; undefined where moments were not asked for. */
   readonly moments: Float64Array | undefined
   /** Σ over prompts of the mean |x| over a prompt's tokens (amp.md §2.4). */
   readonly absolute: Float64Array
 }
 
+/** Sums in the making. Adding batches and merging give the same in any order. */
+export class Sums {
+  prompts = 0
+  tokens = 0
+  additions = 0
+
+  constructor(
+    readonly size: number,
+    readonly absolute: ExactSums,
+    /** The upper triangle, row by row: n·(n + 1)/2. */
+    readonly moments: ExactSums | undefined,
+  ) {}
+
+  static empty(size: number, hasMoments: boolean): Sums {
+    const moments = hasMoments ? new ExactSums((size * (size + 1)) / 2) : undefined
+    return new Sums(size, new ExactSums(size), moments)
+  }
+
+  /** Counts of one batch, or of what is merged. Error: CALIBRATION_TOO_LONG. */
+  count(prompts: number, tokens: number, additions: number): void {
+    this.prompts += prompts
+    this.tokens += tokens
+    this.additions += additions
+    if (this.additions > EXACT_ADDITIONS)
+      throw new AttncError(
+        'CALIBRATION_TOO_LONG',
+        'usage',
+        `More than ${EXACT_ADDITIONS} prompts are more than sums can hold exactly.`,
+        { suggestions: ['Use less data, with --samples.'] },
+      )
+  }
+
+  merge(other: Sums): void {
+    this.count(other.prompts, other.tokens, other.additions)
+    this.absolute.merge(other.absolute)
+    if (other.moments) this.moments?.merge(other.moments)
+  }
+
+  finish(): Statistics {
+    const { size, prompts, tokens } = this
+    const moments = this.moments && unfold(this.moments, size)
+    return { size, prompts, tokens, moments, absolute: this.absolute.values() }
+  }
+}
+
+/** A symmetric matrix [n, n] from its upper triangle. */
+function unfold(triangle: ExactSums, n: number): Float64Array {
+  const matrix = new Float64Array(n * n)
+  for (let row = 0, at = 0; row < n; row++)
+    for (let column = row; column < n; column++, at++) {
+      const value = triangle.value(at)
+      matrix[row * n + column] = value
+      matrix[column * n + row] = value
+    }
+  return matrix
+}
+
+/** A block of the moments: rows `row`…, columns `column`… of [n, n]. */
+interface MomentsPart {
+  readonly row: number
+  readonly column: number
+  readonly output: string
+}
+
 export interface Instrument {
   readonly watch: Watch
-  readonly outputs: { readonly moments: Value | undefined; readonly absolute: Value }
+  /** Output with [rows, n] of a value that isn't masked. */
+  readonly shape: string | undefined
+  /** Output with Σ |x| of each prompt: [prompts, n]. */
+  readonly absolute: string
+  readonly moments: readonly MomentsPart[]
 }
 
 /** Adds the reductions to a graph and exposes them. `stride`: moments of every so many tokens. */
@@ -47,56 +123,52 @@ export function instrument(
   watches: readonly Watch[],
   stride: number,
 ): Instrument[] {
-  const mask = watches.some((watch) => watch.isMasked)
-    ? edit.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
+  const masked = watches.filter(({ isMasked }) => isMasked)
+  const mask =
+    masked.length > 0 ? edit.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence']) : undefined
+  // [batch, 1, sequence]: a product with it sums over the real tokens of each prompt.
+  const prompts = mask && reshape(edit, mask, [0, 1, -1])
+  const sampled = masked.some(({ moments }) => moments)
+    ? edit.addInput(SAMPLED, 'int64', ['sampled'])
     : undefined
-  const column = mask && edit.add('Unsqueeze', [mask, edit.constant(int64Tensor([1], [-1]))])
+  /** Every `stride`-th row of [..., size] as float32 [tokens, size]. */
+  const sample = (value: Value, size: number, isMasked: boolean): Value => {
+    const rows = reshape(edit, value, [-1, size])
+    if (isMasked && sampled)
+      return toFloat(edit, edit.add('Gather', [rows, sampled], { attributes: { axis: int(0) } }))
+    return toFloat(edit, stride > 1 ? everyNth(edit, rows, stride) : rows)
+  }
   return watches.map((watch) => {
-    const { value, size } = watch
-    const single = watch.dataType === 'float32' ? value : edit.add('Cast', [value], castToFloat)
-    const masked = watch.isMasked && column ? edit.add('Mul', [single, column]) : single
-    const rows = edit.add('Reshape', [masked, edit.constant(int64Tensor([2], [-1, size]))])
-    // Σ|x| per prompt: tokens are the middle axis.
-    const prompts = edit.add('Reshape', [
-      edit.add('Abs', [masked]),
-      edit.constant(int64Tensor([3], watch.isMasked ? [0, -1, size] : [1, -1, size])),
-    ])
-    const axis = edit.constant(int64Tensor([1], [1]))
-    const opset = edit.graph.model.opsets.get('') ?? 13
+    const { value, size, isMasked, stream } = watch
+    const sizes = edit.add('Abs', [toFloat(edit, value, watch.dataType)])
     const sums =
-      opset >= 13
-        ? edit.add('ReduceSum', [prompts, axis], {
-            attributes: { keepdims: { kind: 'int', value: 0n } },
-          })
-        : edit.add('ReduceSum', [prompts], {
-            attributes: {
-              keepdims: { kind: 'int', value: 0n },
-              axes: { kind: 'ints', value: [1n] },
-            },
-          })
+      isMasked && prompts
+        ? edit.add('MatMul', [prompts, sizes])
+        : addReduce(edit, 'ReduceSum', reshape(edit, sizes, [-1, size]), [0])
     edit.expose(sums)
-    if (!watch.moments) return { watch, outputs: { moments: undefined, absolute: sums } }
-    const weighted = watch.stream ? divideByNorm(edit, masked, watch.stream) : masked
-    const weightedRows = watch.stream
-      ? edit.add('Reshape', [weighted, edit.constant(int64Tensor([2], [-1, size]))])
+    const shape = isMasked ? undefined : edit.add('Shape', [reshape(edit, value, [-1, size])])
+    if (shape) edit.expose(shape)
+    const found = { watch, shape: shape?.name, absolute: sums.name }
+    if (!watch.moments) return { ...found, moments: [] }
+    const rows = sample(value, size, isMasked)
+    const weighted = stream
+      ? divideByNorm(edit, rows, sample(stream.value, stream.size, isMasked))
       : rows
-    const sampled = stride > 1 ? everyNth(edit, weightedRows, stride) : weightedRows
-    const across = edit.add('Transpose', [sampled], {
-      attributes: { perm: { kind: 'ints', value: [1n, 0n] } },
-    })
-    const moments = edit.add('MatMul', [across, sampled])
-    edit.expose(moments)
-    return { watch, outputs: { moments, absolute: sums } }
+    return { ...found, moments: addMoments(edit, weighted, size) }
   })
 }
 
-const castToFloat = { attributes: { to: { kind: 'int', value: 1n } } } as const
+const int = (value: number) => ({ kind: 'int', value: BigInt(value) }) as const
 
-/** x/√mean(stream²) along the last axis. */
+const reshape = (edit: GraphEdit, value: Value, dims: readonly number[]): Value =>
+  edit.add('Reshape', [value, edit.constant(int64Tensor([dims.length], dims))])
+
+const toFloat = (edit: GraphEdit, value: Value, dataType?: DataType): Value =>
+  dataType === 'float32' ? value : edit.add('Cast', [value], { attributes: { to: int(1) } })
+
+/** x/‖stream‖ along the last axis. */
 function divideByNorm(edit: GraphEdit, value: Value, stream: Value): Value {
-  const single = edit.add('Cast', [stream], castToFloat)
-  const last = edit.constant(int64Tensor([1], [-1]))
-  const squares = edit.add('ReduceSum', [edit.add('Mul', [single, single]), last])
+  const squares = addReduce(edit, 'ReduceSum', edit.add('Mul', [stream, stream]), [-1])
   const floor = edit.constant(float32Tensor([], [1e-12]))
   return edit.add('Div', [value, edit.add('Sqrt', [edit.add('Max', [squares, floor])])])
 }
@@ -106,35 +178,141 @@ function everyNth(edit: GraphEdit, rows: Value, stride: number): Value {
   return edit.add('Slice', [rows, one(0), one(Number.MAX_SAFE_INTEGER), one(0), one(stride)])
 }
 
-export const emptyStatistics = (watch: Watch): Statistics => ({
-  size: watch.size,
-  tokens: 0,
-  prompts: 0,
-  moments: watch.moments ? new Float64Array(watch.size * watch.size) : undefined,
-  absolute: new Float64Array(watch.size),
-})
+/** Columns of a part. Smaller parts save more of the half that symmetry makes needless, up to a point. */
+const PART = 256
 
-/** Adds one batch. `lengths`: real tokens of each prompt. */
+/** xᵀx of [tokens, n], the blocks on and above the diagonal. */
+function addMoments(edit: GraphEdit, rows: Value, size: number): MomentsPart[] {
+  const count = Math.max(1, Math.round(size / PART))
+  const starts = Array.from({ length: count }, (_, i) => Math.round((i * size) / count))
+  const widths = starts.map((start, i) => (starts[i + 1] ?? size) - start)
+  const parts = addSplit(edit, rows, 1, widths)
+  const across = parts.map((part) =>
+    edit.add('Transpose', [part], { attributes: { perm: { kind: 'ints', value: [1n, 0n] } } }),
+  )
+  return across.flatMap((left, i) =>
+    parts.slice(i).map((right, j) => {
+      const product = edit.add('MatMul', [left, right])
+      edit.expose(product)
+      return { row: starts[i] as number, column: starts[i + j] as number, output: product.name }
+    }),
+  )
+}
+
+/** What graphs with instruments are fed besides the batch. */
+export function instrumentFeeds(batch: Feedable, stride: number): Record<string, RuntimeTensor> {
+  const mask = tokenMaskOf(batch)
+  if (!mask) return {}
+  const real: number[] = []
+  for (const [at, kept] of (mask.data as Float32Array).entries()) if (kept) real.push(at)
+  const sampled = real.filter((_, index) => index % stride === 0)
+  return { [TOKEN_MASK]: mask, [SAMPLED]: tensorOf('int64', [sampled.length], sampled) }
+}
+
+/** Where data says nothing of padding, every token is real. */
+function tokenMaskOf({ tokenMask, feeds }: Feedable): RuntimeTensor | undefined {
+  if (tokenMask) return tokenMask
+  const ids = Object.values(feeds).find(
+    ({ dims, dataType }) => dims.length === 2 && dataType.startsWith('int'),
+  )
+  return ids && tensorOf('float32', ids.dims, new Float32Array(ids.data.length).fill(1))
+}
+
+type Results = Readonly<Record<string, RuntimeTensor>>
+
+/** Adds one batch to the sums of a watched value. Error: CALIBRATION_NOT_FINITE. */
 export function accumulate(
-  statistics: Statistics,
-  results: Readonly<Record<string, RuntimeTensor>>,
-  outputs: Instrument['outputs'],
-  lengths: readonly number[],
+  sums: Sums,
+  { watch, shape, absolute, moments }: Instrument,
+  results: Results,
+  batch: Feedable,
+  stride: number,
 ): void {
-  const absolute = results[outputs.absolute.name]?.data as Float32Array
-  const { size } = statistics
-  const prompts = absolute.length / size
-  for (let prompt = 0; prompt < prompts; prompt++) {
-    const tokens = lengths[prompt] ?? lengths.reduce((sum, each) => sum + each, 0)
-    for (let i = 0; i < size; i++)
-      statistics.absolute[i] =
-        (statistics.absolute[i] ?? 0) + (absolute[prompt * size + i] ?? 0) / tokens
+  const { tokens, sampled, repeats } = countTokens(
+    batch,
+    shape ? results[shape] : undefined,
+    stride,
+  )
+  const totals = results[absolute]?.data as Float32Array
+  const { size } = sums
+  // Where rows are no tokens, the samples of a batch are counted as that many equal prompts.
+  for (const [prompt, count] of tokens.entries())
+    for (let i = 0; i < size && count > 0; i++)
+      sums.absolute.add(i, finite((totals[prompt * size + i] as number) * (repeats / count), watch))
+  const prompts = tokens.filter((count) => count > 0).length
+  sums.count(prompts * repeats, sampled, prompts)
+  if (!sums.moments) return
+  for (const { row, column, output } of moments) {
+    const part = results[output] as RuntimeTensor
+    const [height = 0, width = 0] = part.dims
+    for (let i = 0; i < height; i++) {
+      const from = row === column ? i : 0
+      // Row r of the triangle begins at r·n − r·(r − 1)/2 and with column r.
+      const r = row + i
+      const start = r * size - (r * (r - 1)) / 2 - r + column
+      addRow(
+        sums.moments,
+        part.data as Float32Array,
+        i * width + from,
+        width - from,
+        start + from,
+        watch,
+      )
+    }
   }
-  statistics.prompts += prompts
-  statistics.tokens += lengths.reduce((sum, each) => sum + each, 0)
-  const moments = outputs.moments && (results[outputs.moments.name]?.data as Float32Array)
-  const total = statistics.moments
-  if (moments && total)
-    for (let i = 0; i < moments.length; i++)
-      total[i] = (total[i] as number) + (moments[i] as number)
+}
+
+function addRow(
+  to: ExactSums,
+  numbers: Float32Array,
+  from: number,
+  count: number,
+  at: number,
+  watch: Watch,
+): void {
+  for (let i = 0; i < count; i++) to.add(at + i, finite(numbers[from + i] as number, watch))
+}
+
+interface TokenCounts {
+  /** Rows of each prompt. */
+  readonly tokens: readonly number[]
+  readonly sampled: number
+  /** Samples that each prompt stands for. */
+  readonly repeats: number
+}
+
+function countTokens(
+  batch: Feedable,
+  shape: RuntimeTensor | undefined,
+  stride: number,
+): TokenCounts {
+  if (shape) {
+    const rows = Number(shape.data[0])
+    const samples = Object.values(batch.feeds)[0]?.dims[0] ?? 1
+    return { tokens: [rows], sampled: Math.ceil(rows / stride), repeats: samples }
+  }
+  const own = tokenMaskOf(batch)
+  const [count = 0, length = 0] = own?.dims ?? []
+  const mask = own?.data as Float32Array
+  const tokens = Array.from({ length: count }, (_, row) => {
+    let sum = 0
+    for (let i = row * length; i < (row + 1) * length; i++) sum += mask[i] as number
+    return sum
+  })
+  const total = tokens.reduce((sum, each) => sum + each, 0)
+  return { tokens, sampled: Math.ceil(total / stride), repeats: 1 }
+}
+
+function finite(value: number, watch: Watch): number {
+  if (Number.isFinite(value)) return value
+  throw new AttncError(
+    'CALIBRATION_NOT_FINITE',
+    'numeric',
+    `What the output projection of "${watch.key}" reads is ${value} for some of this data.`,
+    {
+      suggestions: [
+        'Look for NaN or infinite numbers in the data and the weights; half-precision models can overflow.',
+      ],
+    },
+  )
 }

@@ -1,11 +1,11 @@
 /** NumPy's .npy and .npz (NEP 1): arrays by name, read and written. */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { unzipSync, type Zippable, zipSync } from 'fflate'
 import { AttncError } from '../errors.js'
 import type { DataType } from '../onnx/data-type.js'
-import { arrayTypeOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
+import { arrayTypeOf, type RuntimeTensor } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
+import { withZip, type ZipSource, zipParts } from './zip.js'
 
 const types: Readonly<Record<string, DataType>> = {
   f2: 'float16',
@@ -22,29 +22,34 @@ const types: Readonly<Record<string, DataType>> = {
   b1: 'bool',
 }
 
-/** Arrays of a .npz by name; a .npy has one, named after the file. Errors: FILE_UNREADABLE, ARRAY_FORMAT. */
-export function readArrays(path: string): Record<string, RuntimeTensor> {
-  let bytes: Uint8Array
+/**
+ * Arrays of a .npz by name; a .npy has one, named after the file. `wanted` leaves out the others unread.
+ * Errors: FILE_UNREADABLE, ARRAY_FORMAT.
+ */
+export function readArrays(
+  path: string,
+  wanted: (name: string) => boolean = () => true,
+): Record<string, RuntimeTensor> {
   try {
-    bytes = readFileSync(path)
+    if (!path.endsWith('.npz'))
+      return { [basename(path, '.npy')]: parseNpy(readFileSync(path), path) }
+    return withZip(path, (entries) =>
+      Object.fromEntries(
+        entries
+          .filter(({ name }) => name.endsWith('.npy') && wanted(name.slice(0, -4)))
+          .map(({ name, read }) => [name.slice(0, -4), parseNpy(read(), `${path}/${name}`)]),
+      ),
+    )
   } catch (cause) {
-    throw new AttncError('FILE_UNREADABLE', 'usage', `"${path}" can't be read.`, { cause })
+    if (cause instanceof AttncError) throw cause
+    if ((cause as NodeJS.ErrnoException).syscall !== undefined)
+      throw new AttncError('FILE_UNREADABLE', 'usage', `"${path}" can't be read.`, { cause })
+    throw formatError(path, cause instanceof Error ? cause.message : String(cause), cause)
   }
-  if (!path.endsWith('.npz')) return { [basename(path, '.npy')]: parseNpy(bytes, path) }
-  let entries: Record<string, Uint8Array>
-  try {
-    entries = unzipSync(bytes)
-  } catch (cause) {
-    throw formatError(path, 'it is not a zip archive, or cut short', cause)
-  }
-  return Object.fromEntries(
-    Object.entries(entries)
-      .filter(([name]) => name.endsWith('.npy'))
-      .map(([name, data]) => [name.slice(0, -4), parseNpy(data, `${path}/${name}`)]),
-  )
 }
 
-function parseNpy(bytes: Uint8Array, what: string): RuntimeTensor {
+/** One array of a .npy. Error: ARRAY_FORMAT. */
+export function parseNpy(bytes: Uint8Array, what: string): RuntimeTensor {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (bytes.length < 12 || view.getUint32(0) !== 0x934e554d)
     throw formatError(what, 'it does not begin as a .npy does')
@@ -52,24 +57,37 @@ function parseNpy(bytes: Uint8Array, what: string): RuntimeTensor {
   const length = isFirst ? view.getUint16(8, true) : view.getUint32(8, true)
   const start = isFirst ? 10 : 12
   const header = new TextDecoder('latin1').decode(bytes.subarray(start, start + length))
-  const descr = /'descr':\s*'([<>|=])([a-zA-Z]\d+)'/.exec(header)
+  const descr = /'descr':\s*'([<>|=])([a-zA-Z]\d*)'/.exec(header)
   const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1]
-  const dataType = descr?.[2] === undefined ? undefined : types[descr[2]]
-  if (!dataType || descr?.[1] === '>' || shape === undefined)
-    throw formatError(what, `its header is ${header.trim()}; little-endian numbers are read`)
+  const code = descr?.[2] ?? ''
+  if (code.startsWith('O'))
+    throw formatError(what, 'it holds pickled Python objects, which are never loaded')
+  const dataType = types[code]
+  if (!dataType || shape === undefined)
+    throw formatError(
+      what,
+      `its header is ${header.trim().slice(0, 200)}; numbers of the types ${Object.keys(types).join(', ')} are read`,
+    )
   const dims = shape
     .split(',')
     .map((each) => each.trim())
     .filter((each) => each !== '')
     .map(Number)
   const Type = arrayTypeOf(dataType)
-  const count = elementCount(dims)
-  const size = count * Number(descr?.[2]?.slice(1))
-  const data = bytes.slice(start + length, start + length + size)
+  const width = Number(code.slice(1))
+  const size = elementCount(dims) * width
+  // A copy, so that the numbers begin where their type allows.
+  const data = new Uint8Array(bytes.subarray(start + length, start + length + size))
   if (!Type || data.length !== size)
     throw formatError(what, `it has ${data.length} bytes of numbers; [${dims}] needs ${size}`)
+  if (descr?.[1] === '>') swapBytes(data, width)
   const tensor = { dataType, dims, data: new Type(data.buffer) }
   return /'fortran_order':\s*True/.test(header) ? fromColumns(tensor) : tensor
+}
+
+/** Big-endian numbers made little-endian, in place. */
+function swapBytes(bytes: Uint8Array, width: number): void {
+  for (let at = 0; at < bytes.length; at += width) bytes.subarray(at, at + width).reverse()
 }
 
 /** Column-major numbers put in row-major order. */
@@ -97,26 +115,21 @@ const formatError = (what: string, text: string, cause?: unknown): AttncError =>
     suggestions: ['Write it with numpy.save or numpy.savez.'],
   })
 
-/** Float32 arrays as an .npz without compression or times: the same numbers give the same bytes. */
-export function writeArrays(arrays: Readonly<Record<string, RuntimeTensor>>): Uint8Array {
-  const files: Zippable = {}
-  for (const [name, tensor] of Object.entries(arrays)) files[`${name}.npy`] = toNpy(tensor)
-  return zipSync(files, { level: 0, mtime: new Date(1980, 0, 1) })
-}
+/** Arrays as an .npz without compression or times: the same numbers give the same bytes. */
+export const writeArrays = (arrays: Readonly<Record<string, RuntimeTensor>>): Uint8Array =>
+  Buffer.concat([...zipParts(Object.entries(arrays).map(([name, array]) => npyEntry(name, array)))])
 
-function toNpy({ dataType, dims, data }: RuntimeTensor): Uint8Array {
+/** An array as a file of an .npz; its numbers are passed on, not copied. */
+export function npyEntry(name: string, { dataType, dims, data }: RuntimeTensor): ZipSource {
   const code = Object.entries(types).find(([, type]) => type === dataType)?.[0] ?? 'f4'
   const shape = `(${dims.join(', ')}${dims.length === 1 ? ',' : ''})`
   const text = `{'descr': '<${code}', 'fortran_order': False, 'shape': ${shape}, }`
-  const header = text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11, ' ')
-  const bytes = new Uint8Array(10 + header.length + 1 + data.byteLength)
-  bytes.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0])
-  new DataView(bytes.buffer).setUint16(8, header.length + 1, true)
-  bytes.set(new TextEncoder().encode(`${header}\n`), 10)
-  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 11 + header.length)
-  return bytes
+  // The numbers begin at a multiple of 64 bytes of the file.
+  const header = `${text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11, ' ')}\n`
+  const head = Buffer.alloc(10 + header.length)
+  head.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0])
+  head.writeUInt16LE(header.length, 8)
+  head.write(header, 10, 'latin1')
+  const numbers = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  return { name: `${name}.npy`, parts: [head, numbers] }
 }
-
-/** Numbers as a float32 array of the shape given. */
-export const float32Array = (dims: readonly number[], numbers: ArrayLike<number>): RuntimeTensor =>
-  tensorOf('float32', dims, numbers)

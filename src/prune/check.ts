@@ -56,7 +56,9 @@ async function outputsOf(
   options: RunOptions,
 ): Promise<Record<string, RuntimeTensor>[]> {
   const found: Record<string, RuntimeTensor>[] = []
-  await runBatches(model, batches, options, undefined, (results) => found.push(results))
+  await runBatches(model, batches, options, undefined, (results) => {
+    found.push(results)
+  })
   return found
 }
 

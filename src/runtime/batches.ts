@@ -22,13 +22,20 @@ export interface Feedable {
 /** Input that tells real tokens from padding, in graphs that attnc extended. */
 export const TOKEN_MASK = 'attnc.tokenMask'
 
-/** Calls `take` with the results of each batch; `extra` adds feeds of one batch. */
+/**
+ * Calls `take` with the results of each batch, in order; `extra` adds feeds of one batch. The next batch
+ * runs while `take` works.
+ */
 export async function runBatches<Batch extends Feedable>(
   model: Model,
   batches: readonly Batch[],
   options: RunOptions,
   step: string | undefined,
-  take: (results: Record<string, RuntimeTensor>, batch: Batch, index: number) => void,
+  take: (
+    results: Record<string, RuntimeTensor>,
+    batch: Batch,
+    index: number,
+  ) => void | Promise<void>,
   extra: (batch: Batch, index: number) => Record<string, RuntimeTensor | undefined> = () => ({}),
 ): Promise<void> {
   const { provider = 'cpu', threads, signal, log } = options
@@ -36,13 +43,24 @@ export async function runBatches<Batch extends Feedable>(
   try {
     await using session = await openSession({ path: file.path, provider, threads, signal })
     const names = new Set(session.inputs.map(({ name }) => name))
-    for (const [index, batch] of batches.entries()) {
-      signal?.throwIfAborted()
+    const start = (index: number): Promise<Record<string, RuntimeTensor>> | undefined => {
+      const batch = batches[index]
+      if (!batch) return undefined
       const all = { ...batch.feeds, [TOKEN_MASK]: batch.tokenMask, ...extra(batch, index) }
       const feeds = Object.fromEntries(
         Object.entries(all).filter(([name, tensor]) => tensor && names.has(name)),
       ) as Record<string, RuntimeTensor>
-      take(await session.run(feeds), batch, index)
+      const running = session.run(feeds)
+      // Awaited below, unless `take` fails before.
+      running.catch(() => undefined)
+      return running
+    }
+    let running = start(0)
+    for (const [index, batch] of batches.entries()) {
+      signal?.throwIfAborted()
+      const results = (await running) as Record<string, RuntimeTensor>
+      running = start(index + 1)
+      await take(results, batch, index)
       if (step) log.progress(step, index + 1, batches.length)
     }
   } finally {

@@ -1,6 +1,7 @@
 /**
  * A model that runs: opened by path, in a thread of its own, on one provider. Wrong feeds are
- * refused by name before ONNX Runtime sees them; an abort ends the thread.
+ * refused by name before ONNX Runtime sees them. An abort rejects at once; the thread ends when ONNX
+ * Runtime comes back, since ending it inside would take the process with it.
  */
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
@@ -111,6 +112,9 @@ class Channel {
     { resolve: (reply: Reply) => void; reject: (error: unknown) => void }
   >()
   private lastId = 0
+  /** Questions that the thread still works on, answered or given up. */
+  private working = 0
+  private onIdle: (() => void) | undefined
   private failure: unknown
   private readonly onAbort: () => void
 
@@ -119,15 +123,16 @@ class Channel {
     this.worker.on('message', (reply: Reply) => {
       const asked = this.waiting.get(reply.id)
       this.waiting.delete(reply.id)
+      this.rest(this.working - 1)
       if ('error' in reply) asked?.reject(new Error(reply.error))
       else asked?.resolve(reply)
     })
     this.worker.on('error', (error) => this.fail(error))
-    this.worker.on('exit', (code) => this.fail(new Error(`the session's thread ended (${code})`)))
-    this.onAbort = () => {
-      this.fail(signal?.reason)
-      void this.worker.terminate()
-    }
+    this.worker.on('exit', (code) => {
+      this.rest(0)
+      this.fail(new Error(`the session's thread ended (${code})`))
+    })
+    this.onAbort = () => this.fail(signal?.reason)
     signal?.addEventListener('abort', this.onAbort, { once: true })
     this.worker.unref()
   }
@@ -135,19 +140,30 @@ class Channel {
   ask(request: WithoutId<Request>): Promise<Reply> {
     if (this.failure) return Promise.reject(this.failure)
     const id = ++this.lastId
+    this.working++
     this.worker.ref()
     return new Promise<Reply>((resolve, reject) => {
       this.waiting.set(id, { resolve, reject })
       this.worker.postMessage({ ...request, id })
-    }).finally(() => {
-      if (this.waiting.size === 0) this.worker.unref()
     })
   }
 
   async end(): Promise<void> {
     this.signal?.removeEventListener('abort', this.onAbort)
-    this.failure ??= new Error('the session is closed')
+    this.fail(new Error('the session is closed'))
+    // A thread that is ended inside of ONNX Runtime aborts the whole process.
+    if (this.working > 0)
+      await new Promise<void>((resolve) => {
+        this.onIdle = resolve
+      })
     await this.worker.terminate()
+  }
+
+  private rest(working: number): void {
+    this.working = working
+    if (working > 0) return
+    this.worker.unref()
+    this.onIdle?.()
   }
 
   private fail(error: unknown): void {
