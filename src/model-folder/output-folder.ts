@@ -1,8 +1,9 @@
 /**
  * A folder that appears whole or not at all: written beside its place under another name, flushed, renamed.
  * Whatever fails, and an abort too, removes what was written. An old folder goes only after success.
+ * An output that is a link stays one: the folder it leads to is replaced.
  */
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { AttncError } from '../errors.js'
@@ -21,15 +22,15 @@ export async function writeFolder<Result>(
   options: OutputOptions,
   write: (folder: string) => Promise<Result>,
 ): Promise<Result> {
-  const target = resolve(to)
+  const target = followLink(resolve(to))
   const parent = dirname(target)
   const temporary = join(parent, `.${basename(target)}.attnc-${process.pid}-tmp`)
   let madeParent: string | undefined
   let isMine = false
   try {
+    if (existsSync(parent)) await removeAbandoned(parent, basename(target))
     checkTarget(target, options)
     madeParent = await mkdir(parent, { recursive: true })
-    await removeAbandoned(parent, basename(target))
     await mkdir(temporary)
     isMine = true
     const result = await write(temporary)
@@ -45,6 +46,15 @@ export async function writeFolder<Result>(
   }
 }
 
+/** Where the folder really lies; a path that does not exist yet stays as it is. */
+function followLink(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
+}
+
 function checkTarget(target: string, { force, from }: OutputOptions): void {
   const refuse = (code: string, message: string, suggestion: string): AttncError =>
     new AttncError(code, 'usage', message, { suggestions: [suggestion] })
@@ -54,13 +64,20 @@ function checkTarget(target: string, { force, from }: OutputOptions): void {
       `The output "${target}" is named like a file; attnc writes a folder.`,
       `Name a folder, for instance "${target.slice(0, -'.onnx'.length)}".`,
     )
-  if (from !== undefined && resolve(from) !== target && isBelow(target, resolve(from)))
+  const source = from === undefined ? undefined : followLink(resolve(from))
+  if (source !== undefined && isBelow(target, source))
     throw refuse(
       'OUTPUT_CONTAINS_INPUT',
-      `The output folder "${target}" contains the model that is read, "${from}".`,
+      `The output folder "${target}" contains the model that is read, "${source}".`,
       'Name an output folder beside the model.',
     )
   const found = statSync(target, { throwIfNoEntry: false })
+  if (!found && lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink())
+    throw refuse(
+      'OUTPUT_EXISTS',
+      `The output "${target}" is a link to something that does not exist.`,
+      'Name another folder, or remove the link.',
+    )
   if (!found) return
   if (!found.isDirectory())
     throw refuse(
@@ -106,14 +123,18 @@ async function putInPlace(temporary: string, target: string): Promise<void> {
   await rm(old, { recursive: true, force: true })
 }
 
-/** Temporary folders of processes that were killed. */
+/**
+ * Folders of processes that were killed. One that was killed between its two renames left the old output
+ * under the other name: that goes back to its place.
+ */
 async function removeAbandoned(parent: string, name: string): Promise<void> {
   const prefix = `.${name}.attnc-`
   for (const entry of await readdir(parent)) {
-    if (!entry.startsWith(prefix) || !entry.endsWith('-tmp')) continue
-    const processId = Number(entry.slice(prefix.length, -'-tmp'.length))
-    if (Number.isInteger(processId) && processId > 0 && !isAlive(processId))
-      await rm(join(parent, entry), { recursive: true, force: true })
+    const [, processId = '', kind] = /^(\d+)-(tmp|old)$/.exec(entry.slice(prefix.length)) ?? []
+    if (!entry.startsWith(prefix) || kind === undefined || isAlive(Number(processId))) continue
+    if (kind === 'old' && !existsSync(join(parent, name)))
+      await rename(join(parent, entry), join(parent, name))
+    else await rm(join(parent, entry), { recursive: true, force: true })
   }
 }
 
@@ -161,24 +182,50 @@ function explain(error: unknown, target: string, signal: AbortSignal | undefined
       `Writing "${target}" was interrupted; nothing was left behind.`,
       { cause: error },
     )
-  const { code } = error as NodeJS.ErrnoException
-  if (code === 'ENOSPC' || code === 'EDQUOT')
-    return diskFull(target, 'the disk or quota is full', error)
-  if (code === 'EEXIST' || code === 'ENOTEMPTY')
-    return new AttncError(
-      'OUTPUT_BUSY',
-      'usage',
-      `"${target}" is being written by something else at the same time.`,
-      { cause: error, suggestions: ['Wait for the other run, or name another output folder.'] },
-    )
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR')
-    return new AttncError(
-      'OUTPUT_UNWRITABLE',
-      'usage',
-      `"${target}" cannot be written: ${(error as Error).message}.`,
-      { cause: error, suggestions: ['Name a folder that this user may write to.'] },
-    )
-  return error
+  const { code, message } = error as NodeJS.ErrnoException
+  switch (code) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return diskFull(target, 'the disk or quota is full', error)
+    case 'EFBIG':
+      return diskFull(target, 'a file became larger than this system or its limits allow', error)
+    case 'EIO':
+      return diskFull(target, 'the disk reports an error', error)
+    case 'EEXIST':
+    case 'ENOTEMPTY':
+      return new AttncError(
+        'OUTPUT_BUSY',
+        'usage',
+        `"${target}" is being written by something else at the same time.`,
+        { cause: error, suggestions: ['Wait for the other run, or name another output folder.'] },
+      )
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+    case 'ENOTDIR':
+    case 'ENAMETOOLONG':
+    case 'EINVAL':
+    case 'EBUSY':
+      return new AttncError(
+        'OUTPUT_UNWRITABLE',
+        'usage',
+        `"${target}" cannot be written: ${message}.`,
+        { cause: error, suggestions: ['Name a folder that this user may write to.'] },
+      )
+    case 'EMFILE':
+    case 'ENFILE':
+      return new AttncError(
+        'TOO_MANY_FILES',
+        'unexpected',
+        `"${target}" cannot be written: too many files are open (${code}).`,
+        {
+          cause: error,
+          suggestions: ['Close other programs, or raise the limit: ulimit -n 4096.'],
+        },
+      )
+    default:
+      return error
+  }
 }
 
 export const diskFull = (target: string, what: string, cause?: unknown): AttncError =>

@@ -108,10 +108,17 @@ export function unreadable(path: string, error: unknown): AttncError {
       `"${path}" may not be read by this user (${code}).`,
       { cause: error, suggestions: [`Give read permission: chmod u+r "${path}".`] },
     )
+  if (code === 'EMFILE' || code === 'ENFILE')
+    return new AttncError(
+      'TOO_MANY_FILES',
+      'unexpected',
+      `"${path}" cannot be read: too many files are open (${code}).`,
+      { cause: error, suggestions: ['Close other programs, or raise the limit: ulimit -n 4096.'] },
+    )
   return new AttncError(
     'MODEL_UNREADABLE',
     'model',
     `"${path}" cannot be read: ${(error as Error).message}.`,
-    { cause: error },
+    { cause: error, suggestions: ['Check the disk or the share that the file is on, or copy it.'] },
   )
 }
