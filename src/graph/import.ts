@@ -228,10 +228,17 @@ class GraphImporter {
 
   private makeNode(message: NodeMessage): Node {
     const { graph } = this
+    if (!message.op_type)
+      throw new AttncError(
+        'OPERATOR_MISSING',
+        'model',
+        `Node "${message.name || message.output?.[0] || ''}" of graph "${graph.name}" names no operator.`,
+        { suggestions: ['The model is damaged: export, copy or download it again.'] },
+      )
     const node = new Node(
       graph.model.nextNodeId(),
       graph,
-      message.op_type ?? '',
+      message.op_type,
       domainName(message.domain),
       message.name ?? '',
       message.overload ?? '',

@@ -90,7 +90,9 @@ function softmaxLeaves(analysis: AxisAnalysis, node: Node): Set<Axis> {
   const axes = (node.inputs[0] && analysis.axes(node.inputs[0])) ?? []
   const stated = node.attributes.get('axis')
   const axis = stated?.kind === 'int' ? Number(stated.value) : -1
-  return new Set(leavesOf(axes.at(axis < 0 ? axis : axis - axes.length) as Axis))
+  // Past the rank in a damaged model: then nothing is known to be a key.
+  const keys = axes.at(axis < 0 ? axis : axis - axes.length)
+  return new Set(keys ? leavesOf(keys) : [])
 }
 
 const sharesLeaf = (axis: Axis, leaves: ReadonlySet<Axis>): boolean =>
