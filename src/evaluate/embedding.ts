@@ -8,7 +8,7 @@ import { AttncError } from '../errors.js'
 import { edit, type GraphEdit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
-import { int64Tensor } from '../onnx/tensor.js'
+import { addReduce, addUnsqueeze } from '../graph/versioned-nodes.js'
 import { type RunOptions, runBatches, TOKEN_MASK } from '../runtime/batches.js'
 
 export interface Embeddings {
@@ -60,13 +60,11 @@ export async function embed(
 
 function meanOverTokens(change: GraphEdit, output: Value): string {
   const mask = change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
-  const column = change.add('Unsqueeze', [mask, change.constant(int64Tensor([1], [-1]))])
+  const column = addUnsqueeze(change, mask, [-1])
   const toFloat = { attributes: { to: { kind: 'int', value: 1n } } } as const
   const masked = change.add('Mul', [change.add('Cast', [output], toFloat), column])
-  const middle = change.constant(int64Tensor([1], [1]))
-  const flat = { attributes: { keepdims: { kind: 'int', value: 0n } } } as const
-  const sum = change.add('ReduceSum', [masked, middle], flat)
-  const count = change.add('ReduceSum', [column, middle], flat)
+  const sum = addReduce(change, 'ReduceSum', masked, [1], { keepDims: false })
+  const count = addReduce(change, 'ReduceSum', column, [1], { keepDims: false })
   const mean = change.add('Div', [sum, count])
   for (const each of [...change.graph.outputs]) change.hide(each)
   change.expose(mean)

@@ -9,8 +9,8 @@ import { AttncError } from '../errors.js'
 import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
+import { addReduce, addUnsqueeze } from '../graph/versioned-nodes.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
-import { int64Tensor } from '../onnx/tensor.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
 
 const TARGETS = 'attnc.targets'
@@ -80,26 +80,16 @@ export function findLogits(model: Model): Value {
 function addLikelihood(model: Model, logits: Value): string {
   return edit(model.graph, 'attnc.loss', (change) => {
     const targets = change.addInput(TARGETS, 'int64', ['batch', 'sequence'])
-    const last = change.constant(int64Tensor([1], [-1]))
     const single =
       logits.type?.dataType === 'float32'
         ? logits
         : change.add('Cast', [logits], { attributes: { to: { kind: 'int', value: 1n } } })
-    const chosen = change.add(
-      'GatherElements',
-      [single, change.add('Unsqueeze', [targets, last])],
-      {
-        attributes: { axis: { kind: 'int', value: -1n } },
-      },
-    )
-    const isNew = (model.opsets.get('') ?? 13) >= 18
-    const top = isNew
-      ? change.add('ReduceMax', [single, last])
-      : change.add('ReduceMax', [single], {
-          attributes: { axes: { kind: 'ints', value: [-1n] } },
-        })
+    const chosen = change.add('GatherElements', [single, addUnsqueeze(change, targets, [-1])], {
+      attributes: { axis: { kind: 'int', value: -1n } },
+    })
+    const top = addReduce(change, 'ReduceMax', single, [-1])
     const shifted = change.add('Exp', [change.add('Sub', [single, top])])
-    const total = change.add('Log', [change.add('ReduceSum', [shifted, last])])
+    const total = change.add('Log', [addReduce(change, 'ReduceSum', shifted, [-1])])
     const loss = change.add('Sub', [change.add('Add', [total, top]), chosen])
     for (const output of [...model.graph.outputs]) change.hide(output)
     change.expose(loss)

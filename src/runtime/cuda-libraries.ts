@@ -2,7 +2,7 @@
  * `ATTNC_CUDA_LIBRARIES` names a folder with ONNX Runtime's CUDA provider. ONNX Runtime looks for it
  * beside its own library only, so links are put there.
  */
-import { existsSync, symlinkSync } from 'node:fs'
+import { existsSync, rmSync, symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { AttncError } from '../errors.js'
 import { runtimeLibraries } from './provider.js'
@@ -29,8 +29,12 @@ export function linkCudaLibraries(folder = process.env['ATTNC_CUDA_LIBRARIES']):
         },
       )
     try {
+      // What is there and doesn't exist is a link to something that is gone.
+      rmSync(target, { force: true })
       symlinkSync(source, target)
     } catch (cause) {
+      // Another process was quicker.
+      if (existsSync(target)) continue
       throw new AttncError('CUDA_LIBRARIES', 'runtime', `"${target}" can't be made.`, {
         cause,
         suggestions: [`Copy ${file} there yourself.`],

@@ -8,12 +8,15 @@ import {
   linkSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { AttncError } from '../errors.js'
 import { exportModel } from '../graph/export.js'
 import type { Model } from '../graph/graph.js'
 import { encodeModel, toBytes } from '../onnx/codec.js'
@@ -34,9 +37,12 @@ interface Place {
   readonly offset: number
 }
 
-/** Writes `model` to a temporary folder; `dispose` removes it, as does the end of the process. */
+/**
+ * Writes `model` to a temporary folder; `dispose` removes it, as does the end of the process.
+ * Errors: TEMPORARY_FULL, TEMPORARY_UNWRITABLE.
+ */
 export function materialise(model: Model): Materialised {
-  const folder = mkdtempSync(join(tmpdir(), 'attnc-'))
+  const folder = makeFolder()
   const remove = (): void => rmSync(folder, { recursive: true, force: true })
   process.once('exit', remove)
   const dispose = (): void => {
@@ -51,8 +57,51 @@ export function materialise(model: Model): Materialised {
     return { path, dispose }
   } catch (error) {
     dispose()
-    throw error
+    throw explain(error)
   }
+}
+
+function makeFolder(): string {
+  try {
+    removeAbandoned(tmpdir())
+    return mkdtempSync(join(tmpdir(), `attnc-${process.pid}-`))
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+const DAY_MS = 86_400_000
+
+/** Folders of processes that were killed, once they are a day old. */
+function removeAbandoned(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    if (!/^attnc-\d+-\w{6}$/.test(name)) continue
+    const path = join(parent, name)
+    const found = statSync(path, { throwIfNoEntry: false })
+    if (!found || Date.now() - found.mtimeMs < DAY_MS || found.uid !== process.getuid?.()) continue
+    rmSync(path, { recursive: true, force: true })
+  }
+}
+
+function explain(error: unknown): unknown {
+  const { code, syscall, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new AttncError(
+      'TEMPORARY_FULL',
+      'unexpected',
+      `The model doesn't fit into the folder for temporary files, "${tmpdir()}": it is full.`,
+      {
+        cause: error,
+        suggestions: ['Free some space, or name a folder on a larger disk in TMPDIR.'],
+      },
+    )
+  if (syscall === undefined || error instanceof AttncError) return error
+  return new AttncError(
+    'TEMPORARY_UNWRITABLE',
+    'unexpected',
+    `The folder for temporary files, "${tmpdir()}", can't be used: ${message}.`,
+    { cause: error, suggestions: ['Name a folder that this user may write to in TMPDIR.'] },
+  )
 }
 
 function placeWeights(model: Model, folder: string): Map<Tensor, Place> {
@@ -72,7 +121,9 @@ function placeWeights(model: Model, folder: string): Map<Tensor, Place> {
     }
     file ??= openSync(join(folder, 'weights.bin'), 'w')
     const bytes = tensor.bytes()
-    writeSync(file, bytes, 0, bytes.length, end)
+    // One call writes less than 2 GiB, and less than asked where the disk is nearly full.
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(file, bytes, done, Math.min(bytes.length - done, 1 << 30), end + done)
     places.set(tensor, { location: 'weights.bin', offset: end })
     end = Math.ceil((end + bytes.length) / PAGE) * PAGE
   }

@@ -1,0 +1,129 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { holds, parseCondition } from '../../src/evaluate/condition.js'
+import { accuracy, hitRate, ndcg, ranksOf, rocAuc } from '../../src/evaluate/metrics.js'
+import { perplexity } from '../../src/evaluate/perplexity.js'
+import { importModel } from '../../src/graph/import.js'
+import { silentLog } from '../../src/log.js'
+import { tensorOf } from '../../src/onnx/numbers.js'
+import { node, tensorMessage, valueInfo } from '../onnx/messages.js'
+
+describe('metrics', () => {
+  test('accuracy is the share of rows whose largest score is at the label', () => {
+    expect(accuracy([0.1, 0.9, 0.8, 0.2, 0.4, 0.6], 2, [1, 0, 0])).toBeCloseTo(2 / 3)
+    // The first of equal scores counts.
+    expect(accuracy([1, 1], 2, [0])).toBe(1)
+  })
+
+  test('ROC-AUC is the share of pairs in the right order, ties as halves', () => {
+    expect(rocAuc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])).toBe(0.75)
+    expect(rocAuc([1, 1, 1], [0, 1, 1])).toBe(0.5)
+    expect(rocAuc([1, 2], [1, 1])).toBeNaN()
+    const rows = fc.array(fc.tuple(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 1 })))
+    const property = fc.property(rows, (all) => {
+      const positives = all.filter(([, label]) => label === 1)
+      const negatives = all.filter(([, label]) => label === 0)
+      fc.pre(positives.length > 0 && negatives.length > 0)
+      let right = 0
+      for (const [p] of positives)
+        for (const [n] of negatives) right += p > n ? 1 : p === n ? 0.5 : 0
+      const found = rocAuc(
+        all.map(([score]) => score),
+        all.map(([, label]) => label),
+      )
+      expect(found).toBeCloseTo(right / (positives.length * negatives.length), 12)
+    })
+    fc.assert(property, { seed: 4 })
+  })
+
+  test('ranks, hit rate and NDCG are those of one right answer a row', () => {
+    const ranks = ranksOf([3, 2, 1, 1, 2, 3, 5, 5, 1], 3, [0, 0, 1])
+    expect(ranks).toEqual([1, 3, 1.5])
+    expect(hitRate(ranks, 2)).toBeCloseTo(2 / 3)
+    expect(ndcg(ranks, 2)).toBeCloseTo((1 + 1 / Math.log2(2.5)) / 3)
+    expect(ndcg([1, 1], 10)).toBe(1)
+  })
+})
+
+describe('perplexity', () => {
+  /** Next-token logits that are a row of a table: [vocabulary, vocabulary]. */
+  const bigram = (logits: readonly number[], size: number, opset: bigint) => {
+    const tokens = valueInfo('ids', 'batch', 'sequence')
+    return importModel(
+      {
+        ir_version: 6n,
+        opset_import: [{ domain: '', version: opset }],
+        graph: {
+          name: 'bigram',
+          node: [node('Gather', ['table', 'ids'], ['logits'])],
+          initializer: [tensorMessage('table', [size, size], logits)],
+          input: [
+            { ...tokens, type: { tensor_type: { ...tokens.type.tensor_type, elem_type: 7 } } },
+          ],
+          output: [valueInfo('logits', 'batch', 'sequence', size)],
+        },
+      },
+      {},
+    )
+  }
+  const batch = (rows: number[][]) => {
+    const length = Math.max(...rows.map((row) => row.length))
+    const padded = rows.flatMap((row) => Array.from({ length }, (_, i) => row[i] ?? 0))
+    const feeds = { ids: tensorOf('int64', [rows.length, length], padded) }
+    return { feeds, ids: rows, tokenMask: undefined }
+  }
+
+  // Tables of log-probabilities; every opset that spells the reductions in another way.
+  test.each([11n, 13n, 18n])('is exp of the mean loss of what follows, opset %s', async (opset) => {
+    const p = [0.5, 0.25, 0.25, 0.1, 0.8, 0.1, 1 / 3, 1 / 3, 1 / 3]
+    // Logits may be moved by any number.
+    const logits = p.map((each, i) => Math.log(each) + Math.floor(i / 3) * 50)
+    const rows = [
+      [0, 1, 2],
+      [1, 1],
+    ]
+    const { value, tokens } = await perplexity(bigram(logits, 3, opset), {
+      batches: [batch(rows)],
+      log: silentLog,
+    })
+    expect(tokens).toBe(3)
+    // 0 → 1, 1 → 2, 1 → 1; padding and first tokens count nothing.
+    expect(value).toBeCloseTo((0.25 * 0.1 * 0.8) ** (-1 / 3), 4)
+  })
+
+  test('of equal chances is the size of the vocabulary', async () => {
+    const model = bigram(new Array(25).fill(3), 5, 17n)
+    const { value } = await perplexity(model, { batches: [batch([[1, 2, 3, 4]])], log: silentLog })
+    expect(value).toBeCloseTo(5, 5)
+  })
+})
+
+describe('conditions', () => {
+  const measured = (value: number) => ({ metric: 'perplexity' as const, value, samples: 1 })
+
+  test.each([
+    ['perplexity>20', 19, 20.5, true],
+    ['perplexity>20', 19, 20, false],
+    ['perplexity>+5%', 20, 21.5, true],
+    ['perplexity>+5%', 20, 20.9, false],
+    ['perplexity > +1', 20, 21.5, true],
+    ['perplexity>+1', 20, 20.5, false],
+    ['perplexity<-10%', 20, 17, true],
+    ['perplexity<0.5', 20, Number.NaN, true],
+  ])('%s with %d before and %d after', (text, before, after, expected) => {
+    expect(holds(parseCondition(text), measured(before), measured(after))).toBe(expected)
+  })
+
+  test('a relative one without a number before has failed', () => {
+    expect(holds(parseCondition('perplexity>+5%'), undefined, measured(1))).toBe(true)
+  })
+
+  test.each(['', 'perplexity', 'speed>3', 'perplexity=3', 'perplexity>x', 'perplexity>5%%'])(
+    '"%s" is refused',
+    (text) => {
+      expect(() => parseCondition(text)).toThrow(
+        expect.objectContaining({ code: 'CONDITION_FORMAT' }),
+      )
+    },
+  )
+})
