@@ -16,7 +16,7 @@ import { planFiles, type StoredPlan } from '../plan/plan-file.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
 import { checkSlice, type NumericCheck } from './check.js'
-import { editConfig, layerSizes } from './config-edit.js'
+import { editConfig, modelSizes } from './config-edit.js'
 import { type ReportRow, reportRows, type Totals, totalsOf } from './report.js'
 
 export interface FolderOptions extends RunOptions {
@@ -51,7 +51,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   const { location } = source
   const view = readModel(source.model.graph)
   const before = totalsOf(source.model, view)
-  const sizesBefore = layerSizes(view)
+  const sizesBefore = modelSizes(view)
   const rows = reportRows(view, stored.plan)
   applyPlan(source.model.graph, stored.plan, { as, projections: stored.projections, view })
   const viewAfter = readModel(source.model.graph)
@@ -76,7 +76,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
     model.metadata.set('attnc.input', digest)
     model.metadata.set('attnc.plan', JSON.stringify({ format: 1, slices: stored.plan.slices }))
   }
-  const sizesAfter = layerSizes(viewAfter)
+  const sizesAfter = modelSizes(viewAfter)
   const written =
     options.output === undefined
       ? undefined
@@ -85,8 +85,8 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
           from: location,
           to: options.output,
           force: options.force,
-          configEdit: (_, config) =>
-            as === 'slice' ? editConfig(config, sizesBefore, sizesAfter) : config,
+          configEdit: (name, config) =>
+            as === 'slice' ? editConfig(name, config, sizesBefore, sizesAfter) : config,
           files: planFiles(stored.plan, stored.projections),
           signal: options.signal,
           onProgress: (done, total) => log.progress('writing', done, total),
@@ -99,10 +99,19 @@ async function proveSlice(options: FolderOptions): Promise<NumericCheck> {
   const { source, stored } = options
   const masked = loadFrom(source.location, source.file).model
   const view = readModel(masked.graph)
-  const batches = options.batches?.length ? options.batches.slice(0, 1) : checkInputs(masked, view)
+  const given = options.batches?.slice(0, 1).filter((batch) => fitsInto(source.model, batch)) ?? []
+  const batches = given.length > 0 ? given : checkInputs(masked, view)
   applyPlan(masked.graph, stored.plan, { as: 'mask', projections: stored.projections, view })
   return checkSlice(source.model, masked, batches, options)
 }
+
+/** Whether the pruned model takes it too: a filled cache of the dense one has members that went. */
+const fitsInto = (model: LoadedModel['model'], { feeds }: Batch): boolean =>
+  portsOf(model).every(({ name, dims }) => {
+    const fed = feeds[name]
+    if (!fed || fed.data.length === 0) return true
+    return dims.every((dim, axis) => typeof dim !== 'number' || dim === fed.dims[axis])
+  })
 
 function checkInputs(model: LoadedModel['model'], view: TransformerModel): Batch[] {
   return randomBatches({

@@ -4,7 +4,7 @@ import type { Log } from '../log.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { materialise } from './materialise.js'
 import type { ProviderName } from './provider.js'
-import { openSession } from './session.js'
+import { openSession, type Port } from './session.js'
 
 export interface RunOptions {
   readonly provider?: ProviderName | undefined
@@ -42,14 +42,16 @@ export async function runBatches<Batch extends Feedable>(
   const file = materialise(model)
   try {
     await using session = await openSession({ path: file.path, provider, threads, signal })
-    const names = new Set(session.inputs.map(({ name }) => name))
+    const ports = new Map(session.inputs.map((port) => [port.name, port]))
     const start = (index: number): Promise<Record<string, RuntimeTensor>> | undefined => {
       const batch = batches[index]
       if (!batch) return undefined
       const all = { ...batch.feeds, [TOKEN_MASK]: batch.tokenMask, ...extra(batch, index) }
-      const feeds = Object.fromEntries(
-        Object.entries(all).filter(([name, tensor]) => tensor && names.has(name)),
-      ) as Record<string, RuntimeTensor>
+      const feeds: Record<string, RuntimeTensor> = {}
+      for (const [name, tensor] of Object.entries(all)) {
+        const port = ports.get(name)
+        if (tensor && port) feeds[name] = fitEmpty(tensor, port)
+      }
       const running = session.run(feeds)
       // Awaited below, unless `take` fails before.
       running.catch(() => undefined)
@@ -66,4 +68,14 @@ export async function runBatches<Batch extends Feedable>(
   } finally {
     file.dispose()
   }
+}
+
+/** A cache that is still empty has the heads of the model that reads it: fewer where some were removed. */
+function fitEmpty(tensor: RuntimeTensor, port: Port): RuntimeTensor {
+  if (tensor.data.length > 0 || tensor.dims.length !== port.dims.length) return tensor
+  const dims = tensor.dims.map((dim, axis) => {
+    const stated = port.dims[axis]
+    return dim > 0 && typeof stated === 'number' && stated > 0 ? stated : dim
+  })
+  return { ...tensor, dims }
 }
