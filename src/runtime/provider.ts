@@ -18,8 +18,8 @@ export interface Availability {
   readonly suggestion?: string
 }
 
-/** A graph of one MatMul [4, 4], as ONNX bytes: IR 8, opset 17. */
-const probeModel =
+/** A graph of one MatMul [4, 4], as ONNX bytes in base64: IR 8, opset 17. */
+export const probeModel =
   'CAg6UAoRCgFhCgFhEgF5IgZNYXRNdWwSAXBaGwoBYRIWChQIARIQCgIIBAoCCAQKAggECgIIBGIbCgF5EhYKFAgBEhAKAggECgIIBAoCCAQKAggEQgQKABAR'
 
 const probeTimeoutMs = 30_000

@@ -3,12 +3,11 @@
  * refused by name before ONNX Runtime sees them. An abort rejects at once; the thread ends when ONNX
  * Runtime comes back, since ending it inside would take the process with it.
  */
-import { createRequire } from 'node:module'
-import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { AttncError } from '../errors.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import type { ProviderName } from './provider.js'
+import { sourceLoader } from './source-loader.js'
 import type { Port, Reply, Request } from './worker.js'
 
 export type { Port } from './worker.js'
@@ -22,6 +21,8 @@ export interface SessionOptions {
   readonly prepacking?: boolean
   /** ONNX Runtime's own rewriting of the graph. */
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all'
+  /** Other sessions run in turns with this one: its threads rest as soon as a run ends. */
+  readonly takesTurns?: boolean
   readonly signal?: AbortSignal | undefined
 }
 
@@ -67,7 +68,12 @@ function sessionOptions(provider: ProviderName, options: SessionOptions): object
     graphOptimizationLevel: options.optimization ?? 'all',
     logSeverityLevel: 3,
     ...(options.threads ? { intraOpNumThreads: options.threads, interOpNumThreads: 1 } : {}),
-    ...(options.prepacking === false ? { extra: { session: { disable_prepacking: '1' } } } : {}),
+    extra: {
+      session: {
+        ...(options.prepacking === false ? { disable_prepacking: '1' } : {}),
+        ...(options.takesTurns ? { force_spinning_stop: '1' } : {}),
+      },
+    },
   }
 }
 
@@ -89,13 +95,11 @@ function explain(error: unknown, options: SessionOptions, provider: ProviderName
   )
 }
 
-/** From built files the thread is one of them; from sources it first learns to read TypeScript. */
 function startWorker(): Worker {
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./worker.js', import.meta.url))
-  const tsx = createRequire(import.meta.url).resolve('tsx/package.json')
-  const loader = new URL('./dist/esm/api/index.mjs', pathToFileURL(tsx)).href
+  const loader = sourceLoader()
+  if (!loader) return new Worker(new URL('./worker.js', import.meta.url))
   const entry = new URL('./worker.ts', import.meta.url).href
-  const start = `import(${JSON.stringify(loader)}).then(({ register }) => {
+  const start = `import(${JSON.stringify(loader.api)}).then(({ register }) => {
     register()
     return import(${JSON.stringify(entry)})
   })`

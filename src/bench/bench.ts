@@ -1,0 +1,208 @@
+/**
+ * How fast one model is, or two on the same machine at the same time: reading a prompt (prefill), saying
+ * tokens with the cache (decode), memory, size. Times are those inside ONNX Runtime; copying inputs in
+ * and results out is not counted. Two models run in turns and are compared pair by pair.
+ */
+import { availableParallelism, cpus } from 'node:os'
+import { checkSameInputs } from '../compare/same-inputs.js'
+import type { Batch } from '../data/batch.js'
+import { portsOf } from '../data/open-data.js'
+import { randomBatches } from '../data/random.js'
+import { countBytes } from '../inspect/inspect.js'
+import { countParameters } from '../inspect/parameters.js'
+import { readModel } from '../model/model.js'
+import type { LoadedModel } from '../model-folder/load.js'
+import type { RunOptions } from '../runtime/batches.js'
+import type { ProviderName } from '../runtime/provider.js'
+import { openSession, type Session } from '../runtime/session.js'
+import { benchDecode, type DecodeOptions } from './decode.js'
+import { interleave, type Pace } from './interleave.js'
+import { type Memory, measureMemory } from './memory.js'
+import { pairedRatio, type Ratio, type Spread, spreadOf } from './statistics.js'
+
+export interface BenchOptions extends RunOptions {
+  /** Default 1. */
+  readonly batchSize?: number | undefined
+  /** Tokens of a prompt. Default 512, or what the model can take. */
+  readonly sequenceLength?: number | undefined
+  /** Turns at most. Default 30. */
+  readonly runs?: number | undefined
+  /** Per kind of measurement. Default 20. */
+  readonly seconds?: number | undefined
+  /** Runs before the first that counts. Default 3. */
+  readonly warmUp?: number | undefined
+  readonly seed?: number | undefined
+  /** Inputs of a model; seeded random ones are made where this is absent. The first batch is used. */
+  readonly inputs?: ((source: LoadedModel) => readonly Batch[]) | undefined
+  /** Tokens said in one turn of decoding. Default 16; 0 leaves decoding out. */
+  readonly decodeTokens?: number | undefined
+  /** Off: no process is started to measure memory. Default on. */
+  readonly memory?: boolean | undefined
+  /** Only the files that were named, though their folders have ones with a cache. */
+  readonly single?: boolean | undefined
+}
+
+export interface BenchEntry {
+  readonly path: string
+  readonly parameters: number
+  /** Of weights. */
+  readonly bytes: number
+  readonly openMs: number
+  /** Milliseconds of one run on `shape`. */
+  readonly prefill: Spread
+  /** Tokens read a second; null where inputs are not tokens. */
+  readonly prefillTokensPerSecond: number | null
+  /** Milliseconds a token with the cache; null where no model of the folder has one. */
+  readonly decode: (Spread & { readonly tokensPerSecond: number; readonly file: string }) | null
+  readonly memory: Memory | null
+}
+
+export interface BenchResult {
+  readonly format: 1
+  readonly provider: ProviderName
+  readonly threads: number
+  readonly processor: string
+  readonly shape: Readonly<Record<string, readonly number[]>>
+  readonly data: 'random' | 'given'
+  readonly models: readonly BenchEntry[]
+  /** Second ÷ first, where two were given. */
+  readonly ratios: {
+    readonly prefill: Ratio
+    readonly decode: Ratio | null
+    readonly peakMemory: number | null
+    readonly bytes: number
+    readonly parameters: number
+  } | null
+}
+
+/** Errors: INPUTS_DIFFER, MEMORY_UNKNOWN, DECODE_SHORT; of data and sessions. */
+export async function bench(
+  models: readonly LoadedModel[],
+  options: BenchOptions,
+): Promise<BenchResult> {
+  const [first, second] = models
+  if (first && second) checkSameInputs(first.model, second.model)
+  const { provider = 'cpu', threads, seed = 0, log, signal } = options
+  const pace: Pace = {
+    runs: options.runs ?? 30,
+    seconds: options.seconds ?? 20,
+    warmUp: options.warmUp ?? 3,
+    signal,
+  }
+  const views = models.map(({ model }) => readModel(model.graph))
+  const vocabulary = Math.min(...views.map((view) => view.vocabulary ?? Number.POSITIVE_INFINITY))
+  const batches = models.map((source) => inputsOf(source, vocabulary, options))
+  const prefill = await benchPrefill(models, batches, options, pace)
+  const decode = await benchDecode(models, decodeOptions(batches[0], vocabulary, options, pace))
+  const memory: (Memory | null)[] = []
+  for (const [index, { path }] of models.entries()) {
+    const feeds = batches[index]?.feeds ?? {}
+    log.progress('measuring memory', index, models.length)
+    memory.push(
+      options.memory === false
+        ? null
+        : await measureMemory({ path, provider, threads, feeds }, signal),
+    )
+  }
+  log.progress('measuring memory', 1, 1)
+  const entries = models.map((source, index): BenchEntry => {
+    const spread = spreadOf(prefill.times[index] ?? [])
+    const tokens = batches[index]?.ids.reduce((sum, row) => sum + row.length, 0) ?? 0
+    const said = decode[index]
+    const spoken = said && spreadOf(said.times)
+    return {
+      path: source.path,
+      parameters: countParameters((views[index] as (typeof views)[number]).analysis),
+      bytes: countBytes(source.model),
+      openMs: prefill.openMs[index] ?? 0,
+      prefill: spread,
+      prefillTokensPerSecond: tokens > 0 ? (1000 * tokens) / spread.median : null,
+      decode: spoken ? { ...spoken, tokensPerSecond: 1000 / spoken.median, file: said.file } : null,
+      memory: memory[index] ?? null,
+    }
+  })
+  const [one, other] = entries
+  return {
+    format: 1,
+    provider,
+    threads: threads ?? availableParallelism(),
+    processor: cpus()[0]?.model ?? 'unknown',
+    shape: Object.fromEntries(
+      Object.entries(batches[0]?.feeds ?? {}).map(([name, { dims }]) => [name, dims]),
+    ),
+    data: options.inputs ? 'given' : 'random',
+    models: entries,
+    ratios:
+      one && other
+        ? {
+            prefill: pairedRatio(prefill.times[0] ?? [], prefill.times[1] ?? [], seed),
+            decode:
+              decode[0] && decode[1] ? pairedRatio(decode[0].times, decode[1].times, seed) : null,
+            peakMemory:
+              one.memory && other.memory ? other.memory.peakBytes / one.memory.peakBytes : null,
+            bytes: other.bytes / one.bytes,
+            parameters: other.parameters / one.parameters,
+          }
+        : null,
+  }
+}
+
+function inputsOf(source: LoadedModel, vocabulary: number, options: BenchOptions): Batch {
+  const { batchSize = 1, sequenceLength = 512, seed = 0 } = options
+  const batches =
+    options.inputs?.(source) ??
+    randomBatches({
+      inputs: portsOf(source.model),
+      sequenceLength,
+      batchSize,
+      samples: batchSize,
+      vocabulary: Number.isFinite(vocabulary) ? vocabulary : undefined,
+      seed,
+    })
+  return batches[0] as Batch
+}
+
+async function benchPrefill(
+  models: readonly LoadedModel[],
+  batches: readonly Batch[],
+  { provider = 'cpu', threads, signal, log }: BenchOptions,
+  pace: Pace,
+): Promise<{ readonly times: number[][]; readonly openMs: readonly number[] }> {
+  const sessions: Session[] = []
+  const openMs: number[] = []
+  const contestants: (() => Promise<number>)[] = []
+  try {
+    for (const [index, { path }] of models.entries()) {
+      const began = performance.now()
+      const takesTurns = models.length > 1
+      const session = await openSession({ path, provider, threads, takesTurns, signal })
+      sessions.push(session)
+      openMs.push(performance.now() - began)
+      contestants.push(async () => {
+        await session.run(batches[index]?.feeds ?? {})
+        return session.lastRunMs
+      })
+    }
+    const onTurn = (done: number, total: number): void =>
+      log.progress('measuring prefill', done, total)
+    const times = await interleave(contestants, { ...pace, onTurn })
+    log.progress('measuring prefill', 1, 1)
+    return { times, openMs }
+  } finally {
+    for (const session of sessions) await session.close()
+  }
+}
+
+function decodeOptions(
+  batch: Batch | undefined,
+  vocabulary: number,
+  options: BenchOptions,
+  pace: Pace,
+): DecodeOptions {
+  return {
+    ...options,
+    pace,
+    tokens: options.decodeTokens ?? 16,
+    prompt: (batch?.ids[0] ?? []).map((id) => Math.min(id, vocabulary - 1)),
+  }
+}
