@@ -12,7 +12,7 @@ const quick = {
   runs: 2,
   warmUp: 1,
   threads: 1,
-  sequenceLength: 16,
+  sequenceLength: 64,
   decodeTokens: 2,
 }
 
