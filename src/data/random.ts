@@ -18,12 +18,7 @@ export interface RandomOptions {
 export function randomBatches(options: RandomOptions): Batch[] {
   const { inputs, batchSize, samples, sequenceLength, vocabulary = 2 } = options
   const next = generator(options.seed)
-  const isTokens = inputs.every(
-    ({ dims, dataType }) =>
-      (dims.length === 2 && dataType.startsWith('int')) ||
-      (dims.length === 4 && dims.some((dim) => typeof dim !== 'number')) ||
-      dataType === 'bool',
-  )
+  const isTokens = areTokens(inputs)
   const fixed = inputs[0]?.dims[0]
   const rows = typeof fixed === 'number' ? fixed : batchSize
   const batches: Batch[] = []
@@ -52,6 +47,16 @@ export function randomBatches(options: RandomOptions): Batch[] {
     batches.push({ feeds, tokenMask: undefined, ids: [] })
   }
   return batches
+}
+
+/** Whether inputs are tokens and what hosts feed beside them: masks, an empty cache, a switch. */
+export function areTokens(inputs: readonly Port[]): boolean {
+  const isRow = ({ dims, dataType }: Port): boolean =>
+    dims.length === 2 && dataType.startsWith('int')
+  const isBeside = ({ dims, dataType }: Port): boolean =>
+    (dims.length === 4 && dims.some((dim) => typeof dim !== 'number')) || dataType === 'bool'
+  // Pictures have four axes too, but no tokens beside them.
+  return inputs.some(isRow) && inputs.every((port) => isRow(port) || isBeside(port))
 }
 
 /** Box–Muller. */

@@ -1,0 +1,90 @@
+/** A language model says a few tokens, and the same ones with its cache as without it. */
+
+import { generator } from '../data/generator.js'
+import { AttncError } from '../errors.js'
+import { openDecoder } from '../generate/decoder.js'
+import { readHostConfig } from '../generate/host-config.js'
+import { type LanguagePorts, readLanguagePorts } from '../generate/language-ports.js'
+import { bestOf } from '../generate/sample.js'
+import { sliceBound } from '../prune/check.js'
+import type { RunOptions } from '../runtime/batches.js'
+import { Inapplicable, Objection } from './report.js'
+import type { Subject } from './subject.js'
+
+const promptLength = 8
+const tokens = 8
+
+export async function checkGeneration(
+  { source, view }: Subject,
+  options: RunOptions & { readonly seed?: number | undefined },
+): Promise<string> {
+  const ports = portsOf(source.model)
+  const width = ports.logits.dims.at(-1)
+  const vocabulary = view.vocabulary ?? (typeof width === 'number' ? width : 2)
+  if (typeof width === 'number' && width < vocabulary)
+    throw new Inapplicable(
+      `output "${ports.logits.name}" has ${width} numbers, too few for scores of ${vocabulary} tokens`,
+    )
+  const next = generator(options.seed ?? 0)
+  const draw = (): number[] =>
+    Array.from({ length: promptLength }, () => Math.floor(next() * vocabulary))
+  const prompt = draw()
+  const encoded = ports.encoderIds ? draw() : []
+  const start = readHostConfig(source.folder).decoderStart ?? 0
+  const first = ports.encoderIds ? [start] : prompt
+  const { provider, threads, signal } = options
+  const say = async (cache: boolean, said: readonly number[]) => {
+    await using decoder = await openDecoder({
+      ports,
+      path: source.path,
+      provider,
+      threads,
+      signal,
+      cache,
+    })
+    decoder.restart(encoded)
+    const scores = [await decoder.next(first)]
+    for (let count = 0; count < tokens; count++) {
+      const token = said[count] ?? bestOf(scores.at(-1) ?? [])
+      scores.push(await decoder.next([token]))
+    }
+    return { scores, usesCache: decoder.usesCache }
+  }
+  const free = await say(true, [])
+  const said = free.scores.map(bestOf)
+  if (!free.usesCache) return `says ${tokens} tokens; it has no cache`
+  // The same tokens again, so that a near tie does not send the two different ways.
+  const whole = await say(false, said)
+  const bound = sliceBound(source.model)
+  for (const [at, scores] of free.scores.entries()) {
+    const others = whole.scores[at] ?? []
+    const difference = largestDifference(scores, others)
+    if (difference > bound)
+      throw new Objection(
+        'numeric',
+        `With its cache the scores after ${first.length + at} tokens differ by ${difference.toExponential(1)} of the largest from those without; ${bound} is allowed.`,
+      )
+  }
+  const agree = whole.scores.filter((scores, at) => bestOf(scores) === said[at]).length
+  return `says ${tokens} tokens with its cache; ${agree} of ${said.length} choices are those without it`
+}
+
+function portsOf(model: Subject['source']['model']): LanguagePorts {
+  try {
+    return readLanguagePorts(model)
+  } catch (error) {
+    if (error instanceof AttncError)
+      throw new Inapplicable(`it is no language model: ${error.message}`)
+    throw error
+  }
+}
+
+function largestDifference(one: ArrayLike<number>, other: ArrayLike<number>): number {
+  let [largest, scale] = [0, 1e-6]
+  for (let i = 0; i < one.length; i++) {
+    const [a, b] = [one[i] as number, other[i] as number]
+    if (a !== b) largest = Math.max(largest, Math.abs(a - b))
+    if (Number.isFinite(b)) scale = Math.max(scale, Math.abs(b))
+  }
+  return largest / scale
+}

@@ -1,0 +1,124 @@
+/** What the plan in a model's metadata says went is gone; beside the original, it is carried out again. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { compareOutputs } from '../compare/compare.js'
+import { compareConstants } from '../compare/constants.js'
+import { AttncError } from '../errors.js'
+import { readModel } from '../model/model.js'
+import type { LoadedModel } from '../model-folder/load.js'
+import { applyPlan } from '../plan/apply.js'
+import { type Plan, parsePlan } from '../plan/plan.js'
+import { readPlan } from '../plan/plan-file.js'
+import { sliceBound } from '../prune/check.js'
+import type { RunOptions } from '../runtime/batches.js'
+import { materialise } from '../runtime/materialise.js'
+import { Inapplicable, Objection } from './report.js'
+import type { Subject } from './subject.js'
+
+/** The plan that the model carries. */
+function statedPlan({ model, file }: LoadedModel): Plan {
+  const text = model.metadata.get('attnc.plan')
+  if (text === undefined) throw new Inapplicable('the model carries no plan')
+  try {
+    return parsePlan(JSON.parse(text), `${file}, attnc.plan`)
+  } catch (error) {
+    if (error instanceof AttncError) throw error
+    throw new Objection('model', `attnc.plan in ${file} is no JSON.`)
+  }
+}
+
+/** Members that go, by dimension. */
+function removals({ slices }: Plan): Map<string, Set<number>> {
+  const gone = new Map<string, Set<number>>()
+  for (const { dimension, remove } of slices)
+    gone.set(dimension, new Set([...(gone.get(dimension) ?? []), ...remove]))
+  return gone
+}
+
+export function checkPlan({ source, view }: Subject): string {
+  const plan = statedPlan(source)
+  const gone = removals(plan)
+  let seen = 0
+  for (const [id, members] of gone) {
+    const left = view.dimensions.find((each) => each.id === id)?.size
+    // A dimension of one member is no dimension any more.
+    if (left === undefined) continue
+    seen++
+    const largest = Math.max(-1, ...members)
+    if (largest >= left + members.size)
+      throw new Objection(
+        'numeric',
+        `The plan removes member ${largest} of "${id}", but ${left} are there and ${members.size} went.`,
+      )
+  }
+  return `${seen} of ${gone.size} dimensions are of a size that the plan can have left`
+}
+
+/** Sizes, weights and numbers of the plan carried out again on the original. */
+export async function checkReplay(
+  { source, view }: Subject,
+  original: LoadedModel,
+  options: RunOptions,
+): Promise<string> {
+  const plan = statedPlan(source)
+  const digest = source.model.metadata.get('attnc.input')
+  const isMasked = checkSizes(plan, view, readModel(original.model.graph))
+  const stored = existsSync(join(source.folder, 'plan.json'))
+    ? readPlan(source.folder)
+    : { plan, projections: [] }
+  if (JSON.stringify(stored.plan.slices) !== JSON.stringify(plan.slices))
+    throw new Objection(
+      'numeric',
+      'plan.json beside the model removes something else than the model says.',
+    )
+  applyPlan(original.model.graph, stored.plan, {
+    as: isMasked ? 'mask' : 'slice',
+    projections: stored.projections,
+  })
+  const { same, changed } = compareConstants(original.model.graph, source.model.graph)
+  const isOther = changed.some(({ change }) => change !== 'added' && change !== 'removed')
+  if (changed.length === 0)
+    return `all ${same} constants have the bytes of the plan carried out again`
+  const difference = await replayNumbers(original, source, options)
+  const bound = sliceBound(source.model)
+  if (difference > bound)
+    throw new Objection(
+      'numeric',
+      `It differs from the plan carried out again by ${difference.toExponential(1)} of its largest output; ${bound} is allowed.${digest ? '' : ' It does not say what it was made from.'}`,
+    )
+  return `${isOther ? 'weights differ in rounding, ' : ''}outputs are within ${difference.toExponential(1)} of the plan carried out again`
+}
+
+/** Every dimension has what it had, less what went. True where nothing went at all: a masked model. */
+function checkSizes(plan: Plan, after: Subject['view'], before: Subject['view']): boolean {
+  const gone = removals(plan)
+  const sizeIn = (view: Subject['view'], id: string): number | undefined =>
+    view.dimensions.find((each) => each.id === id)?.size
+  const isMasked = [...gone].every(([id]) => sizeIn(after, id) === sizeIn(before, id))
+  if (isMasked) return true
+  for (const [id, members] of gone) {
+    const [had, has] = [sizeIn(before, id), sizeIn(after, id)]
+    if (had === undefined)
+      throw new Objection('numeric', `The original has no dimension "${id}", which the plan cuts.`)
+    if (has !== undefined && has !== had - members.size)
+      throw new Objection(
+        'numeric',
+        `"${id}" had ${had} members and loses ${members.size} by the plan; ${has} are there.`,
+      )
+  }
+  return false
+}
+
+async function replayNumbers(
+  replayed: LoadedModel,
+  source: LoadedModel,
+  options: RunOptions,
+): Promise<number> {
+  const file = materialise(replayed.model)
+  try {
+    const outputs = await compareOutputs({ ...replayed, path: file.path }, source, options)
+    return Math.max(0, ...outputs.map(({ difference }) => difference?.largestRelative ?? 0))
+  } finally {
+    file.dispose()
+  }
+}
