@@ -174,5 +174,33 @@ function changedFields(before: ModelSizes, after: ModelSizes): Set<Field> {
   return fields
 }
 
+/** A size that a config states where all layers it speaks of have one size: that, and the graph's. */
+export interface StatedSize {
+  readonly key: string
+  readonly value: number
+  readonly found: number
+}
+
+/** Sizes stated at this level of a config. Experts have widths of their own, so theirs are left out. */
+export function statedSizes(
+  config: Readonly<Record<string, unknown>>,
+  sizes: ModelSizes,
+): StatedSize[] {
+  const { layers, firstDecoderLayer: split } = sizes
+  const hasExperts = layers.some(({ experts }) => experts !== undefined)
+  return Object.entries(config).flatMap(([key, value]) => {
+    const { field, stack } = readKey(key) ?? {}
+    if (typeof value !== 'number' || !field || field === 'hidden' || field === 'vocabulary')
+      return []
+    if (hasExperts && (field === 'width' || field === 'experts')) return []
+    const spoken = layers.filter(
+      (_, layer) =>
+        stack === undefined || split === undefined || layer < split === (stack === 'encoder'),
+    )
+    const found = uniform(spoken.flatMap((layer) => layer[field] ?? []))
+    return found === undefined ? [] : [{ key, value, found }]
+  })
+}
+
 const uniform = (sizes: readonly (number | undefined)[]): number | undefined =>
   sizes.every((size) => size === sizes[0]) ? sizes[0] : undefined

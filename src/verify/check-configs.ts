@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { findStates } from '../generate/states.js'
-import { layerSizes, statedSizes } from '../prune/config-edit.js'
+import { modelSizes, type StatedSize, statedSizes } from '../prune/config-edit.js'
 import { Inapplicable, Objection } from './report.js'
 import type { Subject } from './subject.js'
 
@@ -12,9 +12,11 @@ export function checkConfigs({ source, view }: Subject): string {
   const present = files.filter((file) => existsSync(join(source.folder, file)))
   if (present.length === 0) throw new Inapplicable('there is no config')
   if (view.attention.length === 0) throw new Inapplicable('the model has no attention')
-  const sizes = layerSizes(view)
+  const sizes = modelSizes(view)
   const stated = present.flatMap((file) =>
-    statedSizes(readJson(join(source.folder, file)), sizes).map((each) => ({ ...each, file })),
+    levelsOf(readJson(join(source.folder, file))).flatMap((level) =>
+      statedSizes(level, sizes).map((each): StatedSize & { file: string } => ({ ...each, file })),
+    ),
   )
   const wrong = stated.find(({ value, found }) => value !== found)
   if (wrong)
@@ -41,6 +43,15 @@ function checkCaches({ source, view }: Subject): string {
       )
   }
   return `, ${caches.length} caches as wide as their attention`
+}
+
+type Json = { readonly [key: string]: unknown }
+
+/** The config, and the parts of it that speak of the text model. */
+function levelsOf(config: unknown): Json[] {
+  if (typeof config !== 'object' || config === null) return []
+  const object = config as Json
+  return [object, ...['text_config', 'model', 'decoder'].flatMap((key) => levelsOf(object[key]))]
 }
 
 function readJson(path: string): unknown {
