@@ -10,8 +10,8 @@ import { numbersOf, type RuntimeTensor, tensorOf, toConstant } from '../../src/o
 import { elementCount } from '../../src/onnx/tensor.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { openSession } from '../../src/runtime/session.js'
-import type { Attributes } from '../../src/train/gradient-rule.js'
 import { addGradients } from '../../src/train/gradients.js'
+import { type Attributes, toAttribute } from '../../src/train/node-builder.js'
 import { gradientRuleNames } from '../../src/train/rules/index.js'
 
 interface Case {
@@ -180,6 +180,57 @@ const cases: readonly Case[] = [
     ...single,
   },
   { op: 'GlobalAveragePool', inputs: [[2, 3, 4, 5]], ...single },
+  {
+    op: 'ConvTranspose',
+    inputs: [[2, 3, 4], [3, 2, 3], [2]],
+    attributes: { strides: [2], pads: [1, 0], output_padding: [1] },
+    ...single,
+  },
+  {
+    op: 'ConvTranspose',
+    inputs: [
+      [1, 4, 3, 2],
+      [4, 1, 2, 3],
+    ],
+    attributes: { strides: [2, 1], group: 2, dilations: [1, 2] },
+    ...single,
+  },
+  {
+    op: 'MaxPool',
+    inputs: [[2, 2, 5, 4]],
+    attributes: { kernel_shape: [3, 2], strides: [2, 1], pads: [1, 0, 1, 1] },
+  },
+  {
+    op: 'Col2Im',
+    inputs: [[2, 8, 6], int([2], 3, 4), int([2], 2, 2)],
+    attributes: { strides: [1, 1] },
+    opset: 18,
+    ...single,
+  },
+  {
+    op: 'Resize',
+    inputs: [[1, 2, 3, 4], undefined, undefined, int([4], 1, 2, 5, 7)],
+    attributes: { mode: 'cubic', coordinate_transformation_mode: 'half_pixel' },
+    ...single,
+  },
+  {
+    op: 'Resize',
+    inputs: [[1, 2, 3, 4], undefined, tensorOf('float32', [4], [1, 1, 2, 1.5])],
+    attributes: { mode: 'linear', coordinate_transformation_mode: 'align_corners' },
+    ...single,
+  },
+  {
+    op: 'Resize',
+    inputs: [[1, 1, 3, 3], undefined, undefined, int([4], 1, 1, 2, 6)],
+    attributes: {
+      mode: 'nearest',
+      coordinate_transformation_mode: 'asymmetric',
+      nearest_mode: 'floor',
+    },
+    ...single,
+  },
+  { op: 'DFT', inputs: [[2, 5, 1]], attributes: { axis: 1 } },
+  { op: 'DFT', inputs: [[2, 5, 3, 2]], attributes: { axis: 2, inverse: 1 } },
   { op: 'Reshape', inputs: [[2, 6], int([3], 0, -1, 2)] },
   { op: 'Flatten', inputs: [[2, 3, 2]] },
   { op: 'Squeeze', inputs: [[2, 1, 3], int([1], 1)] },
@@ -466,14 +517,14 @@ function buildCase(change: GraphEdit, each: Case, index: number, isOpen: boolean
     domain: each.domain ?? '',
     inputs,
     outputs: outputs.map((_, output) => `case${index}.y${output}`),
-    attributes: Object.fromEntries(attributes.map(([name, value]) => [name, asAttribute(value)])),
+    attributes: Object.fromEntries(attributes.map(([name, value]) => [name, toAttribute(value)])),
   })
   const terms = node.outputs
     .filter((_, output) => outputs[output])
     .map((y) => {
       const factor = change.constant(toConstant(tensorOf(type, [], [1.3])))
       const wave = change.add('Sin', [change.add('Mul', [y, factor])])
-      return change.add('ReduceSum', [wave], { attributes: { keepdims: asAttribute(0) } })
+      return change.add('ReduceSum', [wave], { attributes: { keepdims: toAttribute(0) } })
     })
   const loss = terms.length === 1 ? (terms[0] as Value) : change.add('Sum', terms)
   const inputsOnly = floating.map(({ input }) => input)
@@ -482,13 +533,6 @@ function buildCase(change: GraphEdit, each: Case, index: number, isOpen: boolean
   const wanted = floating.map((one) => ({ ...one, gradient: gradients.get(one.input) }))
   for (const { gradient } of wanted) if (gradient) change.expose(gradient)
   return { each, loss, wanted }
-}
-
-function asAttribute(value: Attributes[string]) {
-  if (typeof value === 'number') return { kind: 'int', value: BigInt(value) } as const
-  if (typeof value === 'string')
-    return { kind: 'string', value: new TextEncoder().encode(value) } as const
-  return 'kind' in value ? value : ({ kind: 'ints', value: value.map(BigInt) } as const)
 }
 
 describe('addGradients', () => {

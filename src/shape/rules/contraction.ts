@@ -161,6 +161,25 @@ const resize: ShapeRule = (context) => {
   )
 }
 
+/** Blocks [N, channels·block, places] added up into images. */
+const col2Im: ShapeRule = (context) => {
+  const x = context.dims(0)
+  const image = context.elements(1)?.elements
+  const block = context.elements(2)?.elements
+  if (!x || !image) return
+  const places = block?.every((size) => size)
+    ? (block as Size[]).reduce((product, size) => product.mul(size), Size.of(1))
+    : undefined
+  context.set(0, [x[0], places && x[1]?.divideExact(places), ...image], context.dataType(0))
+}
+
+/** Real and imaginary parts are the last axis. */
+const dft: ShapeRule = (context) => {
+  const x = context.dims(0)
+  const isWhole = !context.node.inputs[1] && intAttribute(context.node, 'onesided', 0) === 0
+  context.set(0, x && isWhole ? [...x.slice(0, -1), Size.of(2)] : undefined, context.dataType(0))
+}
+
 export const contractionRules: Readonly<Record<string, ShapeRule>> = {
   MatMul: product({ right: 1, type: 0 }),
   Gemm: product({ right: 1, type: 0, flips: true }),
@@ -185,4 +204,6 @@ export const contractionRules: Readonly<Record<string, ShapeRule>> = {
   GlobalMaxPool: globalPool,
   Resize: resize,
   Upsample: resize,
+  Col2Im: col2Im,
+  DFT: dft,
 }

@@ -8,8 +8,8 @@ const fromFront = (axis: number, rank: number): number => (axis < 0 ? axis + ran
 const reduce: ShapeRule = (context) => {
   const { node } = context
   const from = context.dims(0)
-  if (!from) return context.set(0, undefined, context.dataType(0))
   const operand = context.elements(1)?.elements.map((size) => size?.value)
+  if (!from) return context.set(0, reducedWhole(context), context.dataType(0))
   if (node.inputs[1] && !operand) return context.set(0, undefined, context.dataType(0))
   const stated = intsAttribute(node, 'axes') ?? (operand as number[] | undefined)
   const isAll = !stated || stated.length === 0
@@ -22,6 +22,13 @@ const reduce: ShapeRule = (context) => {
   )
   context.set(0, dims, context.dataType(0))
   reduceElements(context, dims)
+}
+
+/** What is reduced over all of its axes is one number, however many they were. */
+function reducedWhole({ node }: ShapeContext): Size[] | undefined {
+  const isWhole = !node.inputs[1] && !intsAttribute(node, 'axes')
+  const isNumber = intAttribute(node, 'keepdims', 1) === 0
+  return isWhole && isNumber && intAttribute(node, 'noop_with_empty_axes', 0) === 0 ? [] : undefined
 }
 
 /** Totals of integer vectors: products of sizes. */

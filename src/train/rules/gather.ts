@@ -1,8 +1,8 @@
 /** Reading by index scatters the gradient back, adding where one place was read twice; writing gathers. */
 import { fromFront } from '../../axes/rule.js'
-import { AttncError } from '../../errors.js'
 import { intAttribute, stringAttribute, type Value } from '../../graph/graph.js'
 import type { GradientContext, GradientRule } from '../gradient-rule.js'
+import { unsupported } from '../unsupported.js'
 
 const ADD = { reduction: 'add' } as const
 
@@ -14,7 +14,8 @@ const gather: GradientRule = {
     const axis = fromFront(intAttribute(c.node, 'axis', 0), rank)
     const depth = c.rank(indices)
     const last = c.ints(-1)
-    const places = c.op('Unsqueeze', [indices, last])
+    const wide = c.shapes.dataType(indices) === 'int64' ? indices : c.cast(indices, 'int64')
+    const places = c.op('Unsqueeze', [wide, last])
     const g = c.gradient(0) as Value
     if (axis === 0) return [c.op('ScatterND', [c.zerosLike(data), places, g], ADD)]
     const front = Array.from({ length: axis }, (_, each) => each)
@@ -39,7 +40,7 @@ const gatherElements: GradientRule = {
 
 const gatherND: GradientRule = {
   backward(c) {
-    if (intAttribute(c.node, 'batch_dims', 0) !== 0) throw unsupported(c, 'batch dimensions')
+    if (intAttribute(c.node, 'batch_dims', 0) !== 0) throw unsupported(c.node, 'batch dimensions')
     return [c.op('ScatterND', [c.zerosLike(c.input(0)), c.input(1), c.gradient(0)], ADD)]
   },
 }
@@ -51,7 +52,8 @@ const scatter = (
 ): GradientRule => ({
   backward(c) {
     const reduction = stringAttribute(c.node, 'reduction') ?? 'none'
-    if (reduction !== 'none' && reduction !== 'add') throw unsupported(c, `reduction ${reduction}`)
+    if (reduction !== 'none' && reduction !== 'add')
+      throw unsupported(c.node, `reduction ${reduction}`)
     const g = c.gradient(0) as Value
     const kept = (): Value => write(c, g, c.zerosLike(c.input(2)))
     return [
@@ -61,13 +63,6 @@ const scatter = (
     ]
   },
 })
-
-const unsupported = (c: GradientContext, what: string): AttncError =>
-  new AttncError(
-    'GRADIENT_RULE_MISSING',
-    'model',
-    `"${c.node.label}" (${c.node.op}) has ${what}; its gradient is not known.`,
-  )
 
 const scatterElements = scatter(
   (c, into, updates) =>

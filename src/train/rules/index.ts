@@ -9,6 +9,7 @@ import { gatherRules } from './gather.js'
 import { layoutRules } from './layout.js'
 import { normalisationRules } from './normalisation.js'
 import { reductionRules } from './reduction.js'
+import { transformRules } from './transform.js'
 
 const rules: ReadonlyMap<string, GradientRule> = new Map(
   Object.entries({
@@ -20,6 +21,7 @@ const rules: ReadonlyMap<string, GradientRule> = new Map(
     ...normalisationRules,
     ...reductionRules,
     ...gatherRules,
+    ...transformRules,
   }),
 )
 

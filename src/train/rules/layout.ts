@@ -1,9 +1,9 @@
 /** Operators that move members: the gradient moves back. */
 
 import { fromFront } from '../../axes/rule.js'
-import { AttncError } from '../../errors.js'
 import { intAttribute, intsAttribute, stringAttribute, type Value } from '../../graph/graph.js'
 import type { GradientContext, GradientRule } from '../gradient-rule.js'
+import { unsupported } from '../unsupported.js'
 
 /** Only the shape was written differently. */
 const reshaped: GradientRule = {
@@ -42,7 +42,7 @@ const concat: GradientRule = {
     const { node } = c
     const rank = c.rank(c.output(0))
     const axis = fromFront(intAttribute(node, 'axis', 0), rank)
-    const sizes = node.inputs.map((_, index) => sizeAlong(c, c.input(index), axis))
+    const sizes = node.inputs.map((_, index) => c.sizeAlong(c.input(index), axis))
     const lengths = sizes.length === 1 ? (sizes[0] as Value) : c.op('Concat', sizes, { axis: 0 })
     const parts = c.edit.addNode({
       op: 'Split',
@@ -52,13 +52,6 @@ const concat: GradientRule = {
     })
     return node.inputs.map((_, index) => (c.needs(index) ? parts.outputs[index] : undefined))
   },
-}
-
-/** int64 [1]. */
-function sizeAlong(c: GradientContext, value: Value, axis: number): Value {
-  const known = c.shapes.dims(value)?.[axis]?.value
-  if (known !== undefined) return c.ints(known)
-  return c.op('Shape', [value], { start: axis, end: axis + 1 })
 }
 
 /** Parts that the loss doesn't see are zeros. */
@@ -87,11 +80,7 @@ const slice: GradientRule = {
     const axes = read(operand(3)) ?? Array.from({ length: count ?? 0 }, (_, position) => position)
     const steps = operand(4) ? read(operand(4)) : axes.map(() => 1)
     if (count === undefined || !steps || axes.some((axis) => axis === undefined))
-      throw new AttncError(
-        'GRADIENT_RULE_MISSING',
-        'model',
-        `"${node.label}" (Slice) has axes or steps that are computed; its gradient is not known.`,
-      )
+      throw unsupported(node, 'axes or steps that are computed')
     let g = c.gradient(0) as Value
     for (const [position, stated] of axes.entries()) {
       const axis = fromFront(stated as number, rank)
@@ -119,7 +108,7 @@ function readMembers(
   const none = c.ints()
   const zero = c.op('Squeeze', [c.ints(0)])
   const one = c.op('Squeeze', [c.ints(1)])
-  const size = c.op('Reshape', [sizeAlong(c, x, axis), none])
+  const size = c.op('Reshape', [c.sizeAlong(x, axis), none])
   const all = c.op('Range', [zero, size, one])
   return c.op('Slice', [all, start, end, c.ints(0), c.ints(step)])
 }
@@ -127,16 +116,9 @@ function readMembers(
 /** Zeros before and after a run of members along `axis`. */
 function padBack(c: GradientContext, g: Value, x: Value, axis: number, members: Value): Value {
   const rank = c.rank(x)
-  const size = sizeAlong(c, x, axis)
+  const size = c.sizeAlong(x, axis)
   // An empty run has no first member: everything is padding after it.
-  const first = c.op(
-    'ReduceMin',
-    [
-      c.op('Concat', [members, size], { axis: 0 }),
-      ...((c.opset >= 18 ? [c.ints(0)] : []) as Value[]),
-    ],
-    { keepdims: 1, ...(c.opset >= 18 ? {} : { axes: [0] }) },
-  )
+  const first = c.reduce('ReduceMin', c.op('Concat', [members, size], { axis: 0 }), [0])
   const length = c.op('Shape', [members])
   const after = c.op('Sub', [c.op('Sub', [size, first]), length])
   const zeros = (n: number): Value[] => (n > 0 ? [c.ints(...Array<number>(n).fill(0))] : [])
@@ -156,7 +138,7 @@ function scatterBack(c: GradientContext, g: Value, x: Value, axis: number, membe
   // The other axes already have the size that g has.
   const before = axis > 0 ? [c.op('Slice', [own, c.ints(0), c.ints(axis)])] : []
   const behind = axis < rank - 1 ? [c.op('Slice', [own, c.ints(axis + 1), c.ints(rank)])] : []
-  const whole = [...before, sizeAlong(c, x, axis), ...behind]
+  const whole = [...before, c.sizeAlong(x, axis), ...behind]
   const shape = whole.length > 1 ? c.op('Concat', whole, { axis: 0 }) : (whole[0] as Value)
   const zeros = c.op('Expand', [c.scalar(0, x), shape])
   const column = Array.from({ length: rank }, (_, each) => (each === axis ? -1 : 1))
@@ -169,12 +151,7 @@ const pad: GradientRule = {
   backward(c) {
     const { node } = c
     const mode = stringAttribute(node, 'mode') ?? 'constant'
-    if (mode !== 'constant')
-      throw new AttncError(
-        'GRADIENT_RULE_MISSING',
-        'model',
-        `"${node.label}" (Pad) has the mode ${mode}; only constant padding has a gradient rule.`,
-      )
+    if (mode !== 'constant') throw unsupported(node, `the mode ${mode} (only constant has one)`)
     const rank = c.rank(c.input(0))
     const axes = node.inputs[3]
     const pads = c.input(1)

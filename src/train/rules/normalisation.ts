@@ -7,20 +7,8 @@ import { floatAttribute, intAttribute, type Value } from '../../graph/graph.js'
 import type { Size } from '../../shape/symbolic.js'
 import type { GradientContext, GradientRule } from '../gradient-rule.js'
 
-/** Sum or mean over axes that stay as ones; the form of the axes changed with opset 18 for means. */
-function reduceOver(
-  c: GradientContext,
-  op: 'ReduceSum' | 'ReduceMean',
-  value: Value,
-  axes: readonly number[],
-): Value {
-  return op === 'ReduceSum' || c.opset >= 18
-    ? c.op(op, [value, c.ints(...axes)], { keepdims: 1 })
-    : c.op(op, [value], { axes, keepdims: 1 })
-}
-
 const meanOver = (c: GradientContext, value: Value, axes: readonly number[]): Value =>
-  reduceOver(c, 'ReduceMean', value, axes)
+  c.reduce('ReduceMean', value, axes)
 
 /** y·(g − Σ g·y). */
 const softmax: GradientRule = {
@@ -29,7 +17,7 @@ const softmax: GradientRule = {
     const g = c.gradient(0) as Value
     const axis = fromFront(intAttribute(c.node, 'axis', -1), c.rank(y))
     const weighted = c.op('Mul', [g, y])
-    const total = reduceOver(c, 'ReduceSum', weighted, [axis])
+    const total = c.reduce('ReduceSum', weighted, [axis])
     return [c.op('Sub', [weighted, c.op('Mul', [y, total])])]
   },
 }
@@ -39,7 +27,7 @@ const logSoftmax: GradientRule = {
   backward(c) {
     const y = c.output(0)
     const axis = fromFront(intAttribute(c.node, 'axis', -1), c.rank(y))
-    const total = reduceOver(c, 'ReduceSum', c.gradient(0) as Value, [axis])
+    const total = c.reduce('ReduceSum', c.gradient(0) as Value, [axis])
     return [c.op('Sub', [c.gradient(0), c.op('Mul', [c.op('Exp', [y]), total])])]
   },
 }

@@ -1,0 +1,124 @@
+/**
+ * Nodes written in short: operators with plain attributes, numbers and shapes as constants. What rules,
+ * lowerings, losses and optimisers are written with.
+ */
+import { AttncError } from '../errors.js'
+import type { GraphEdit } from '../graph/edit.js'
+import type { Attribute, Node, Value } from '../graph/graph.js'
+import { type DataType, dataTypeCode } from '../onnx/data-type.js'
+import { tensorOf, toConstant } from '../onnx/numbers.js'
+import { int64Tensor } from '../onnx/tensor.js'
+import type { ShapeInfo } from '../shape/infer.js'
+
+/** Attributes in short: whole numbers, lists of them, strings, or any other kind written out. */
+export type Attributes = Readonly<Record<string, number | readonly number[] | string | Attribute>>
+
+export class NodeBuilder {
+  readonly opset: number
+
+  constructor(
+    readonly edit: GraphEdit,
+    readonly shapes: ShapeInfo,
+    /** New nodes stand before this one; at the end of the graph without it. */
+    private readonly before?: Node | undefined,
+  ) {
+    this.opset = edit.graph.model.opsets.get('') ?? 1
+  }
+
+  /** A new node of one output. */
+  op(op: string, inputs: readonly (Value | undefined)[], stated: Attributes = {}): Value {
+    return this.edit.add(op, inputs, { attributes: asAttributes(stated), before: this.before })
+  }
+
+  /** A new node of several outputs. */
+  outputs(
+    op: string,
+    inputs: readonly (Value | undefined)[],
+    names: readonly string[],
+    stated: Attributes = {},
+  ): readonly Value[] {
+    const attributes = asAttributes(stated)
+    const node = this.edit.addNode({
+      op,
+      inputs,
+      outputs: names,
+      attributes,
+      before: this.before,
+    })
+    return node.outputs as Value[]
+  }
+
+  /** A number of the same type as `like`. */
+  scalar(number: number, like: Value): Value {
+    return this.number(number, this.shapes.dataType(like) ?? 'float32')
+  }
+
+  number(number: number, type: DataType): Value {
+    return this.edit.constant(toConstant(tensorOf(type, [], [number])))
+  }
+
+  /** int64 [n]. */
+  ints(...numbers: readonly number[]): Value {
+    return this.edit.constant(int64Tensor([numbers.length], numbers))
+  }
+
+  cast(value: Value, type: DataType): Value {
+    return this.op('Cast', [value], { to: dataTypeCode(type) })
+  }
+
+  /** Shape of a value as int64 [rank]: a constant where it is known. */
+  shapeOf(value: Value): Value {
+    const sizes = this.shapes.dims(value)?.map((size) => size.value)
+    return sizes?.every((size) => size !== undefined)
+      ? this.ints(...(sizes as number[]))
+      : this.op('Shape', [value])
+  }
+
+  /** int64 [1]: the size along one axis. */
+  sizeAlong(value: Value, axis: number): Value {
+    const known = this.shapes.dims(value)?.[axis]?.value
+    if (known !== undefined) return this.ints(known)
+    return this.op('Shape', [value], { start: axis, end: axis + 1 })
+  }
+
+  rank(value: Value): number {
+    const dims = this.shapes.dims(value)
+    if (dims) return dims.length
+    const reader = this.before ?? [...value.uses][0]?.node
+    throw new AttncError(
+      'RANK_UNKNOWN',
+      'model',
+      `The gradient of "${reader?.label}" (${reader?.op}) needs the rank of "${value.name}", which is not known.`,
+      { suggestions: ['Declare the shapes of the model’s inputs.'] },
+    )
+  }
+
+  /** A number everywhere, shaped like a value. */
+  fill(value: Value, number: number): Value {
+    const type = this.shapes.dataType(value) ?? 'float32'
+    return this.op('ConstantOfShape', [this.shapeOf(value)], {
+      value: { kind: 'tensor', value: toConstant(tensorOf(type, [1], [number])) },
+    })
+  }
+
+  zerosLike(value: Value): Value {
+    return this.fill(value, 0)
+  }
+
+  /** Sum, mean or extreme over axes; the form of the axes changed with opset 18 for all but sums. */
+  reduce(op: string, value: Value, axes: readonly number[], keepdims: 0 | 1 = 1): Value {
+    return op === 'ReduceSum' || this.opset >= 18
+      ? this.op(op, [value, this.ints(...axes)], { keepdims })
+      : this.op(op, [value], { axes, keepdims })
+  }
+}
+
+const asAttributes = (stated: Attributes): Record<string, Attribute> =>
+  Object.fromEntries(Object.entries(stated).map(([name, value]) => [name, toAttribute(value)]))
+
+export function toAttribute(value: Attributes[string]): Attribute {
+  if (typeof value === 'number') return { kind: 'int', value: BigInt(value) }
+  if (typeof value === 'string') return { kind: 'string', value: new TextEncoder().encode(value) }
+  if (Array.isArray(value)) return { kind: 'ints', value: value.map(BigInt) }
+  return value as Attribute
+}

@@ -1,0 +1,39 @@
+/** The gradient of broadcasting: a sum over what was repeated. */
+import { InternalError } from '../errors.js'
+import type { Value } from '../graph/graph.js'
+import type { Size } from '../shape/symbolic.js'
+import type { NodeBuilder } from './node-builder.js'
+
+/**
+ * Sums `gradient`, of sizes `dims`, over the axes that `target` lacks or has as a 1, whichever of it
+ * shows only while running.
+ */
+export function unbroadcast(
+  builder: NodeBuilder,
+  gradient: Value,
+  dims: readonly Size[] | undefined,
+  target: Value,
+): Value {
+  const own = builder.shapes.dims(target)
+  if (!dims || !own) throw new InternalError(`the gradient of "${target.name}" has an unknown rank`)
+  const extra = dims.length - own.length
+  const leading = Array.from({ length: Math.max(extra, 0) }, (_, axis) => axis)
+  const result = leading.length > 0 ? builder.reduce('ReduceSum', gradient, leading, 0) : gradient
+  const repeated: number[] = []
+  let isOpen = false
+  for (const [axis, size] of own.entries()) {
+    const wide = dims[axis + extra] as Size
+    if (size.equals(wide)) continue
+    if (size.isOne) repeated.push(axis)
+    else if (size.value === undefined) isOpen = true
+  }
+  const summed = repeated.length > 0 ? builder.reduce('ReduceSum', result, repeated) : result
+  return isOpen ? sumWhereOne(builder, summed, target) : summed
+}
+
+/** Which axes of `target` are 1 is found out while running. */
+function sumWhereOne(builder: NodeBuilder, gradient: Value, target: Value): Value {
+  const isOne = builder.op('Equal', [builder.op('Shape', [target]), builder.ints(1)])
+  const axes = builder.op('Reshape', [builder.op('NonZero', [isOne]), builder.ints(-1)])
+  return builder.op('ReduceSum', [gradient, axes], { keepdims: 1, noop_with_empty_axes: 1 })
+}
