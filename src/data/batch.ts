@@ -1,6 +1,6 @@
 /** One run's worth of data: feeds by input name, and what belongs to the samples beside them. */
 import { AttncError } from '../errors.js'
-import { type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
+import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Port } from '../runtime/session.js'
 import { type TokenRole, tokenRole } from './token-input.js'
 
@@ -97,6 +97,14 @@ export function sliceArrays(
   const stated = given[0]?.dims[0]
   const size = typeof stated === 'number' ? stated : options.batchSize
   const count = Math.min(first?.dims[0] ?? 0, options.samples ?? Number.POSITIVE_INFINITY)
+  const uneven = given.find(({ name }) => arrays[name]?.dims[0] !== first?.dims[0])
+  if (uneven)
+    throw new AttncError(
+      'INPUT_SHAPE',
+      'usage',
+      `Array "${uneven.name}" of "${options.what}" has ${arrays[uneven.name]?.dims[0]} samples, "${given[0]?.name}" has ${first?.dims[0]}.`,
+      { suggestions: ['Give arrays whose first axes are samples, as many in each.'] },
+    )
   if (count === 0)
     throw new AttncError('DATA_EMPTY', 'usage', `"${options.what}" holds no samples.`, {
       suggestions: ['Give arrays whose first axis is at least 1.'],
@@ -171,5 +179,5 @@ export function rowsOf(tensor: RuntimeTensor, from: number, to: number): Runtime
 
 function castTo(tensor: RuntimeTensor, dataType: Port['dataType']): RuntimeTensor {
   if (tensor.dataType === dataType) return tensor
-  return tensorOf(dataType, tensor.dims, Array.from(tensor.data as ArrayLike<number>, Number))
+  return tensorOf(dataType, tensor.dims, numbersOf(tensor))
 }

@@ -1,10 +1,10 @@
 /** .jsonl: a sample a line, either {"text": …} or arrays by input name. */
-import { readFileSync } from 'node:fs'
 import { AttncError } from '../errors.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import type { Port } from '../runtime/session.js'
 import { type Batch, makeTokenBatch, sliceArrays } from './batch.js'
-import type { Tokenizer } from './tokenizer.js'
+import { readDataText } from './read-text.js'
+import { checkVocabulary, type Tokenizer } from './tokenizer.js'
 
 export interface JsonLinesOptions {
   readonly inputs: readonly Port[]
@@ -12,19 +12,31 @@ export interface JsonLinesOptions {
   readonly sequenceLength: number
   readonly batchSize: number
   readonly samples?: number | undefined
+  readonly vocabulary?: number | undefined
 }
+
+const lineFormat =
+  'A line is {"text": "…"}, or {"input_ids": [1, 2, 3], …} with an array for each input.'
+
+const emptyError = (path: string): AttncError =>
+  new AttncError('DATA_EMPTY', 'usage', `"${path}" holds no samples.`, {
+    suggestions: [lineFormat],
+  })
 
 type Line = Readonly<Record<string, unknown>>
 
-/** Errors: JSON_LINE, INPUT_MISSING, INPUT_SHAPE. */
+/** Errors: DATA_EMPTY, JSON_LINE, INPUT_MISSING, INPUT_SHAPE, TOKENIZER_MISMATCH. */
 export function readJsonLines(path: string, options: JsonLinesOptions): Batch[] {
   const lines = parse(path).slice(0, options.samples)
+  if (lines.length === 0) throw emptyError(path)
   const texts = lines.flatMap((line) => (typeof line['text'] === 'string' ? [line['text']] : []))
   if (texts.length === lines.length) {
     const tokenizer = options.tokenizer()
     const rows = texts
       .map((text) => tokenizer.encode(text, true).slice(0, options.sequenceLength))
       .filter((row) => row.length > 0)
+    if (rows.length === 0) throw emptyError(path)
+    checkVocabulary(rows, options.vocabulary)
     const batches: Batch[] = []
     for (let at = 0; at < rows.length; at += options.batchSize)
       batches.push(makeTokenBatch(rows.slice(at, at + options.batchSize), options.inputs))
@@ -40,7 +52,7 @@ export function readJsonLines(path: string, options: JsonLinesOptions): Batch[] 
 }
 
 function parse(path: string): Line[] {
-  return readFileSync(path, 'utf8')
+  return readDataText(path)
     .split('\n')
     .flatMap((text, index) => {
       if (text.trim() === '') return []
@@ -54,6 +66,7 @@ function parse(path: string): Line[] {
         'JSON_LINE',
         'usage',
         `Line ${index + 1} of "${path}" is no JSON object: ${text.slice(0, 60)}`,
+        { suggestions: [lineFormat] },
       )
     })
 }
@@ -62,15 +75,15 @@ function parse(path: string): Line[] {
 function toTensor(value: unknown, path: string, index: number, name: string): RuntimeTensor {
   const dims: number[] = []
   for (let each = value; Array.isArray(each); each = each[0]) dims.push(each.length)
-  const numbers = (Array.isArray(value) ? value.flat(Number.POSITIVE_INFINITY) : [value]).map(
-    Number,
-  )
+  const items: unknown[] = Array.isArray(value) ? value.flat(Number.POSITIVE_INFINITY) : [value]
+  const numbers = items.map((each) => (each === null ? Number.NaN : Number(each)))
   const isWhole = dims.reduce((product, dim) => product * dim, 1) === numbers.length
   if (!isWhole || numbers.some(Number.isNaN))
     throw new AttncError(
       'JSON_LINE',
       'usage',
       `"${name}" in line ${index + 1} of "${path}" is no rectangular list of numbers.`,
+      { suggestions: [lineFormat] },
     )
   return tensorOf('float64', [1, ...dims], numbers)
 }

@@ -88,6 +88,7 @@ export function openData(path: string, options: DataOptions): Batch[] {
         sequenceLength,
         batchSize,
         samples,
+        vocabulary,
         tokenizer: () => loadTokenizer(folder),
       })
     case '.npz':
@@ -98,6 +99,7 @@ export function openData(path: string, options: DataOptions): Batch[] {
         'DATA_FORMAT',
         'usage',
         `"${path}" is of a kind that is not read; .txt, .md, .jsonl, .npz, .npy and test_data_set folders are.`,
+        { suggestions: ['Convert it, for instance with numpy.savez.'] },
       )
   }
 }

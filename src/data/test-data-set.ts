@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import { AttncError } from '../errors.js'
 import { decodeTensor } from '../onnx/codec.js'
 import { fromConstant, type RuntimeTensor } from '../onnx/numbers.js'
+import type { Tensor } from '../onnx/tensor.js'
 import { tensorFromMessage } from '../onnx/tensor-message.js'
 import type { Port } from '../runtime/session.js'
 import { type Batch, sliceArrays } from './batch.js'
 
-/** Errors: TEST_DATA_INCOMPLETE, INPUT_SHAPE. */
+/** Errors: TEST_DATA_INCOMPLETE, TEST_DATA_UNREADABLE, TEST_DATA_TYPE, INPUT_SHAPE. */
 export function readTestDataSet(folder: string, inputs: readonly Port[]): Batch[] {
   const arrays = readTensors(folder, 'input', inputs.length)
   const named = Object.fromEntries(
@@ -30,16 +31,29 @@ function readTensors(folder: string, kind: 'input' | 'output', count: number): R
         'TEST_DATA_INCOMPLETE',
         'usage',
         `"${folder}" has no ${kind}_${index}.pb; the model has ${count} ${kind}s.`,
+        { suggestions: ['Give the test data of this model, one file for each of its inputs.'] },
       )
-    const tensor = fromConstant(
-      tensorFromMessage(decodeTensor(readFileSync(path), path), undefined),
-    )
+    const tensor = fromConstant(readTensor(path))
     if (!tensor)
       throw new AttncError(
         'TEST_DATA_TYPE',
         'usage',
         `"${path}" has a type that sessions don't take.`,
+        { suggestions: ['Give the data as an .npz with one array for each input.'] },
       )
     return tensor
   })
+}
+
+function readTensor(path: string): Tensor {
+  try {
+    return tensorFromMessage(decodeTensor(readFileSync(path), `"${path}"`))
+  } catch (cause) {
+    throw new AttncError(
+      'TEST_DATA_UNREADABLE',
+      'usage',
+      `"${path}" can't be read as a tensor: ${(cause as Error).message}`,
+      { cause, suggestions: ['Copy or make the test data again.'] },
+    )
+  }
 }

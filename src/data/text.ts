@@ -1,9 +1,9 @@
 /** Text as batches of tokens: windows of a stream, or one sentence a row. */
-import { readFileSync } from 'node:fs'
 import { AttncError } from '../errors.js'
 import type { Port } from '../runtime/session.js'
 import { type Batch, makeTokenBatch } from './batch.js'
-import type { Tokenizer } from './tokenizer.js'
+import { readDataText } from './read-text.js'
+import { checkVocabulary, type Tokenizer } from './tokenizer.js'
 
 export type TextMode = 'stream' | 'paragraphs' | 'sentences'
 
@@ -28,7 +28,7 @@ export interface TextOptions {
 
 /** Batches of a text file. Errors: DATA_EMPTY, TOKENIZER_MISMATCH, INPUT_UNKNOWN. */
 export function readText(path: string, options: TextOptions): Batch[] {
-  const text = readFileSync(path, 'utf8')
+  const text = readDataText(path)
   const rows =
     options.mode === 'sentences' ? sentenceRows(text, options) : windowRows(text, options)
   if (rows.length === 0)
@@ -38,14 +38,7 @@ export function readText(path: string, options: TextOptions): Batch[] {
       `"${path}" holds too little text: no window of ${options.sequenceLength} tokens could be made.`,
       { suggestions: ['Give a longer text, or a smaller --sequence-length.'] },
     )
-  const largest = rows.reduce((top, row) => row.reduce((a, b) => Math.max(a, b), top), 0)
-  if (options.vocabulary !== undefined && largest >= options.vocabulary)
-    throw new AttncError(
-      'TOKENIZER_MISMATCH',
-      'usage',
-      `The tokenizer yields id ${largest}, the model's vocabulary has ${options.vocabulary} entries.`,
-      { suggestions: ['Put the tokenizer that belongs to the model into its folder.'] },
-    )
+  checkVocabulary(rows, options.vocabulary)
   const batches: Batch[] = []
   for (let at = 0; at < rows.length; at += options.batchSize)
     batches.push(makeTokenBatch(rows.slice(at, at + options.batchSize), options.inputs))

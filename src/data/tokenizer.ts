@@ -36,11 +36,24 @@ export function loadTokenizer(folder: string): Tokenizer {
       'TOKENIZER_UNREADABLE',
       'usage',
       `"${path}" can't be read as a tokenizer.`,
-      {
-        cause,
-      },
+      { cause, suggestions: ['Copy or download the file again.'] },
     )
   }
+}
+
+/** Error: TOKENIZER_MISMATCH where an id is larger than the model's table of embeddings. */
+export function checkVocabulary(
+  rows: readonly (readonly number[])[],
+  vocabulary: number | undefined,
+): void {
+  const largest = rows.reduce((top, row) => row.reduce((a, b) => Math.max(a, b), top), 0)
+  if (vocabulary === undefined || largest < vocabulary) return
+  throw new AttncError(
+    'TOKENIZER_MISMATCH',
+    'usage',
+    `The tokenizer yields id ${largest}, the model's vocabulary has ${vocabulary} entries.`,
+    { suggestions: ['Put the tokenizer that belongs to the model into its folder.'] },
+  )
 }
 
 const readJson = (path: string): object => JSON.parse(readFileSync(path, 'utf8')) as object

@@ -64,9 +64,13 @@ export async function saveModelFolder(options: SaveOptions): Promise<SavedFolder
   const from = typeof options.from === 'string' ? openModelFolder(options.from) : options.from
   const plans = Object.entries(options.models).map(([file, model]) => planModel(file, model))
   const sidecars = (from?.sidecars ?? []).filter((name) => !options.files?.[name])
+  const more = Object.entries(options.files ?? {}).map(
+    ([name, content]) => [name, Buffer.from(content as Uint8Array)] as const,
+  )
   const total =
     plans.reduce((sum, plan) => sum + plan.bytes, 0) +
-    sidecars.reduce((sum, name) => sum + fileSize(join(from?.folder ?? '', name)), 0)
+    sidecars.reduce((sum, name) => sum + fileSize(join(from?.folder ?? '', name)), 0) +
+    more.reduce((sum, [, content]) => sum + content.length, 0)
   let done = 0
   const watch: WriteWatch = {
     signal,
@@ -83,9 +87,8 @@ export async function saveModelFolder(options: SaveOptions): Promise<SavedFolder
       const names = await writeModels(plans, folder, watch)
       for (const name of sidecars)
         await carry(from?.folder ?? '', name, folder, options.configEdit, watch)
-      for (const [name, content] of Object.entries(options.files ?? {}))
-        await writeFile(join(folder, name), Buffer.from(content as Uint8Array), watch)
-      names.push(...sidecars, ...Object.keys(options.files ?? {}))
+      for (const [name, content] of more) await writeFile(join(folder, name), content, watch)
+      names.push(...sidecars, ...more.map(([name]) => name))
       const files = names.map((name) => ({ name, bytes: fileSize(join(folder, name)) }))
       options.onProgress?.(total, total)
       return { folder: to, files }
