@@ -128,7 +128,7 @@ function prunability(
   return { prunable: dimension.sliceable, reasons: reasonsOf(dimension) }
 }
 
-function describeHidden(hidden: readonly Axis[]): Inspection['hidden'] {
+export function describeHidden(hidden: readonly Axis[]): Inspection['hidden'] {
   const sizes = hidden.flatMap((axis) => axis.size.value ?? [])
   return sizes.length === 0 ? null : sizes.length === 1 ? (sizes[0] as number) : sizes
 }

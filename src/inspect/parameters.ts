@@ -5,28 +5,150 @@
  */
 import type { AxisAnalysis } from '../axes/analysis.js'
 import { intAttribute, type Node, type Use, type Value } from '../graph/graph.js'
+import { downstream } from '../model/trace.js'
 import { bitsPerElement, type DataType, isFloating } from '../onnx/data-type.js'
 import { elementCount, type Tensor } from '../onnx/tensor.js'
+import {
+  areSineAndCosine,
+  isFormula,
+  isGeometric,
+  isOdd,
+  MatrixLines,
+  presentNumbers,
+  sampleOf,
+  sourceNumbers,
+} from './learned-numbers.js'
 
 export function countParameters(analysis: AxisAnalysis): number {
+  return [...learnedSizes(analysis).values()].reduce((total, size) => total + size, 0)
+}
+
+/** Constants that hold learned numbers, each with how many; of tied ones the first. */
+export function learnedSizes(analysis: AxisAnalysis): Map<Value, number> {
   const positional = positionalValues(analysis)
-  const counted: Tensor[] = []
-  let total = 0
+  const found: [Value, number][] = []
   for (const value of analysis.graph.values.values()) {
     const tensor = value.constant
-    if (!tensor || elementCount(tensor.dims) < 2) continue
-    const size = learnedElements(value, positional)
-    if (size === 0 || counted.some((other) => isTied(tensor, other))) continue
-    counted.push(tensor)
-    total += size
+    if (!tensor || elementCount(tensor.dims) === 0) continue
+    const size = learnedElements(analysis, value, positional)
+    if (size > 0) found.push([value, size])
   }
-  return total
+  return withoutTies(withoutAngles(found))
+}
+
+/** Without pairs of tables that hold the cosines and the sines of the same angles. */
+function withoutAngles(found: readonly [Value, number][]): [Value, number][] {
+  const angles = new Set<Tensor>()
+  const byShape = new Map<string, Tensor[]>()
+  for (const [{ constant }] of found) {
+    if (!constant || constant.dims.length < 2) continue
+    const shape = String(constant.dims)
+    const before = byShape.get(shape) ?? []
+    for (const other of before)
+      if (areSineAndCosine(constant, other)) angles.add(constant).add(other)
+    byShape.set(shape, [...before, constant])
+  }
+  return found.filter(([{ constant }]) => constant && !angles.has(constant))
+}
+
+/** Equal numbers once, as they are or transposed: an embedding that is stored again as output head. */
+function withoutTies(found: readonly [Value, number][]): Map<Value, number> {
+  const kept = new Map<Value, number>()
+  const byShape = new Map<string, MatrixLines[]>()
+  for (const [value, size] of found) {
+    const { dims } = value.constant as Tensor
+    if (dims.length === 2 && bitsPerElement((value.constant as Tensor).dataType) >= 8) {
+      const lines = new MatrixLines(value.constant as Tensor)
+      const shape = String(dims.toSorted((a, b) => a - b))
+      const before = byShape.get(shape) ?? []
+      if (before.some((other) => other.areSame(lines))) continue
+      byShape.set(shape, [...before, lines])
+    }
+    kept.set(value, size)
+  }
+  return kept
 }
 
 /** Elements that were learned, as the most telling of its readers sees it. */
-function learnedElements(value: Value, positional: ReadonlySet<Value>): number {
-  return Math.max(0, ...[...value.uses].map((use) => learnedIn(value, use, positional)))
+function learnedElements(
+  analysis: AxisAnalysis,
+  value: Value,
+  positional: ReadonlySet<Value>,
+): number {
+  const tensor = value.constant as Tensor
+  const { length: rank } = tensor.dims
+  const count = elementCount(tensor.dims)
+  const size = Math.max(0, ...[...value.uses].map((use) => learnedIn(value, use, positional)))
+  if (size === 0) return 0
+  if (count === 1) return isLearnedScalar(value, positional) ? 1 : 0
+  if (isFormula(tensor) || isLogitOffset(analysis, value) || onlyChooses(analysis, value)) return 0
+  if (size !== count) return size
+  if (rank === 1) return presentNumbers(tensor)
+  return (rank > 2 ? sourceNumbers(tensor) : undefined) ?? size + weightNormGains(value)
 }
+
+/** A single number that isn't one of a formula, stored as weights are. */
+function isLearnedScalar(value: Value, positional: ReadonlySet<Value>): boolean {
+  const number = sampleOf(value.constant as Tensor)?.numbers[0]
+  if (number === undefined || value.producer) return false
+  const isPosition = [...value.uses].every(({ node }) =>
+    node.outputs.every((output) => !output || positional.has(output)),
+  )
+  return !isPosition && isOdd(number)
+}
+
+/** Biases of layers are vectors; an offset of the logits that is kept as a row [1, n] is a buffer. */
+function isLogitOffset(analysis: AxisAnalysis, value: Value): boolean {
+  const dims = value.constant?.dims
+  if (dims?.length !== 2 || dims[0] !== 1) return false
+  return [...value.uses].every(({ node, index }) => {
+    const product = node.inputs[1 - index]?.producer
+    return (
+      node.op === 'Add' &&
+      product !== undefined &&
+      analysis.contractions.some((each) => each.node === product) &&
+      node.outputs[0]?.isGraphOutput === true
+    )
+  })
+}
+
+/** A vector that has a say in which experts are chosen and in nothing else can't be learned. */
+function onlyChooses(analysis: AxisAnalysis, value: Value): boolean {
+  if (value.constant?.dims.length !== 1) return false
+  const queue = [...value.uses].flatMap(({ node }) => node.outputs)
+  const seen = new Set(queue)
+  for (let at = 0; at < queue.length; at++) {
+    const each = queue[at]
+    if (!each) continue
+    if (['int64', 'int32', 'bool'].includes(analysis.shapes.dataType(each) ?? '')) continue
+    if (each.isGraphOutput || at > 24) return false
+    for (const { node } of each.uses)
+      for (const output of node.outputs)
+        if (output && !seen.has(output)) {
+          seen.add(output)
+          queue.push(output)
+        }
+  }
+  return true
+}
+
+/**
+ * Lengths that weight norm keeps beside the directions, one for each tap: exporters multiply the two.
+ * It is what a convolution in groups along a sequence has where no other norm follows.
+ */
+function weightNormGains(value: Value): number {
+  const [use] = value.uses
+  const dims = value.constant?.dims ?? []
+  const [filters = 1, perGroup = 1, taps = 1] = dims
+  if (value.uses.size !== 1 || use?.node.op !== 'Conv' || use.index !== 1 || dims.length !== 3)
+    return 0
+  const group = intAttribute(use.node, 'group', 1)
+  if (group === 1 || perGroup === 1 || perGroup * group !== filters || taps === 1) return 0
+  const near = [...downstream(use.node.outputs[0] as Value, isMover)].slice(0, 8)
+  return near.some(({ node }) => node.op.includes('Norm')) ? 0 : taps
+}
+
+const isMover = (node: Node): boolean => ['Slice', 'Transpose', 'Reshape'].includes(node.op)
 
 function learnedIn(value: Value, { node, index }: Use, positional: ReadonlySet<Value>): number {
   const tensor = value.constant as Tensor
@@ -53,6 +175,9 @@ function learnedIn(value: Value, { node, index }: Use, positional: ReadonlySet<V
       return index === 7 || index === 8 ? 0 : floats(tensor)
     case 'RotaryEmbedding':
       return 0
+    case 'BatchNormalization':
+      // Running statistics are measured.
+      return index <= 2 ? floats(tensor) : 0
     default:
       return isLearnedOperand(node, index, positional) ? floats(tensor) : 0
   }
@@ -70,23 +195,31 @@ const quantised = (tensor: Tensor): number =>
     ? elementCount(tensor.dims)
     : 0
 
-/** Operators whose first operand is data that is only moved or looked up. */
-const readers =
-  /^(Gather|Transpose|Reshape|Unsqueeze|Squeeze|Slice|Expand|Cast|Identity|Split|Concat|Tile)/
-
 function isLearnedOperand(node: Node, index: number, positional: ReadonlySet<Value>): boolean {
-  if (readers.test(node.op)) {
-    if (node.op.startsWith('Gather')) return index === 0
-    const [output] = node.outputs
-    if (output && !positional.has(output)) return true
-    // Moved first: what it meets afterwards decides.
-    return output
-      ? [...output.uses].some((use) => isLearnedOperand(use.node, use.index, positional))
-      : false
-  }
+  if (node.op.startsWith('Gather') && index > 0) return false
   if (isDynamicScale(node)) return false
-  const others = node.inputs.filter((_, other) => other !== index)
-  return others.length === 0 || others.some((other) => other && !positional.has(other))
+  const [output] = node.outputs
+  if (!output || !positional.has(output)) return true
+  // Made of positions alone: a bias that was learned for each of them, or angles and slopes.
+  const tensor = node.inputs[index]?.constant
+  if (tensor && elementCount(tensor.dims) === 1) return false
+  return !becomesAngle(output, positional) && !(tensor && isGeometric(tensor))
+}
+
+/** Whether a sine or cosine is taken of what becomes of a value, by positions alone. */
+function becomesAngle(value: Value, positional: ReadonlySet<Value>): boolean {
+  const queue = [value]
+  const seen = new Set(queue)
+  for (let at = 0; at < queue.length; at++)
+    for (const { node } of queue[at]?.uses ?? []) {
+      if (node.op === 'Sin' || node.op === 'Cos') return true
+      for (const output of node.outputs) {
+        if (!output || seen.has(output) || !positional.has(output)) continue
+        seen.add(output)
+        queue.push(output)
+      }
+    }
+  return false
 }
 
 /** The product of two quantisation scales, one of them measured while running. */
@@ -123,28 +256,3 @@ function positionalValues(analysis: AxisAnalysis): Set<Value> {
 }
 
 const isTableType = (type: DataType): boolean => isFloating(type) || bitsPerElement(type) <= 8
-
-/** Equal numbers, as they are or transposed: an embedding that is stored again as the output head. */
-function isTied(a: Tensor, b: Tensor): boolean {
-  if (a.dataType !== b.dataType || a.dims.length !== 2 || b.dims.length !== 2) return false
-  const isSame = a.dims[0] === b.dims[0] && a.dims[1] === b.dims[1]
-  const isTransposed = a.dims[0] === b.dims[1] && a.dims[1] === b.dims[0]
-  if (!isSame && !isTransposed) return false
-  const [rows = 0, columns = 0] = a.dims
-  const size = bitsPerElement(a.dataType) / 8
-  if (size < 1) return false
-  const [x, y] = [a.bytes(), b.bytes()]
-  const isEqualAt = (i: number, j: number, to: number): boolean =>
-    Array.from({ length: size }).every(
-      (_, byte) => x[(i * columns + j) * size + byte] === y[to * size + byte],
-    )
-  // A sample of places is enough: random weights don't agree by chance.
-  const places = Array.from(
-    { length: 64 },
-    (_, n) => [(n * 7919) % rows, (n * 104729) % columns] as const,
-  )
-  return (
-    (isSame && places.every(([i, j]) => isEqualAt(i, j, i * columns + j))) ||
-    (isTransposed && places.every(([i, j]) => isEqualAt(i, j, j * rows + i)))
-  )
-}

@@ -1,0 +1,266 @@
+/**
+ * Telling learned numbers from computed ones by the numbers themselves: fills, masks, progressions,
+ * sines and cosines come from a formula; a table that an exporter has already looked up holds its
+ * rows several times. Large tensors are judged by their first numbers.
+ */
+import { fromConstant, numbersOf } from '../onnx/numbers.js'
+import { elementCount, readTensor, type Tensor, tensorFromBytes } from '../onnx/tensor.js'
+
+/** Numbers that are looked at. */
+const LIMIT = 1 << 14
+
+const TOLERANCE = 1e-4
+
+export interface Sample {
+  readonly tensor: Tensor
+  /** The first numbers, in order. */
+  readonly numbers: ArrayLike<number>
+  /** Whether `numbers` are all there are. */
+  readonly isWhole: boolean
+}
+
+/** The first numbers of a floating tensor; undefined for types that don't hold plain numbers. */
+export function sampleOf(tensor: Tensor, limit = LIMIT): Sample | undefined {
+  if (!['float32', 'float64', 'float16'].includes(tensor.dataType)) return undefined
+  const count = elementCount(tensor.dims)
+  const wanted = Math.min(count, limit)
+  if (wanted === 0) return undefined
+  const bytes = new Uint8Array((tensor.byteLength / count) * wanted)
+  readTensor(tensor, 0, bytes)
+  const read = fromConstant(tensorFromBytes(tensor.dataType, [wanted], bytes))
+  return read && { tensor, numbers: numbersOf(read), isWhole: wanted === count }
+}
+
+/** Whether a formula of positions made the numbers. */
+export function isFormula(tensor: Tensor): boolean {
+  const width = tensor.dims.at(-1) ?? 1
+  const holds = ({ numbers }: Sample): boolean =>
+    numbers.length > 1 &&
+    (isFill(numbers) ||
+      isMask(numbers) ||
+      isProgression(numbers, width) ||
+      isSinusoid(numbers, width))
+  // A glance at two rows tells most tensors.
+  const glance = sampleOf(tensor, Math.min(LIMIT, Math.max(64, 3 * width)))
+  if (!glance || !holds(glance)) return false
+  const sample = glance.isWhole ? glance : sampleOf(tensor)
+  return sample !== undefined && holds(sample)
+}
+
+function every(numbers: ArrayLike<number>, test: (each: number, index: number) => boolean) {
+  for (let i = 0; i < numbers.length; i++) if (!test(numbers[i] as number, i)) return false
+  return true
+}
+
+/** One number everywhere: the gain of a norm without one, a bias that is not there. */
+const isFill = (numbers: ArrayLike<number>): boolean =>
+  every(numbers, (each) => each === numbers[0])
+
+/** Two numbers, such as 0 and −∞, or 0 and 1. */
+function isMask(numbers: ArrayLike<number>): boolean {
+  if (numbers.length < 16) return false
+  const one = numbers[0] as number
+  let other = one
+  return every(numbers, (each) => {
+    if (other === one) other = each
+    return each === one || each === other
+  })
+}
+
+/** Rows that grow by equal steps: positions, and positions times a slope. */
+function isProgression(numbers: ArrayLike<number>, width: number): boolean {
+  if (width < 4) return false
+  for (let row = 0; row + width <= numbers.length; row += width) {
+    const step = at(numbers, row + 1) - at(numbers, row)
+    const scale = Math.abs(at(numbers, row)) + Math.abs(step) * width
+    for (let i = 1; i < width; i++) {
+      const expected = at(numbers, row) + step * i
+      if (!(Math.abs(at(numbers, row + i) - expected) <= TOLERANCE * scale)) return false
+    }
+  }
+  return true
+}
+
+/** Equal ratios from one number to the next, in one run or two: frequencies, slopes. */
+export function isGeometric(tensor: Tensor): boolean {
+  const { numbers } = sampleOf(tensor, 4096) ?? {}
+  if (!numbers || numbers.length < 2) return false
+  let breaks = 0
+  let ratio = at(numbers, 1) / at(numbers, 0)
+  for (let i = 2; i < numbers.length; i++) {
+    const next = at(numbers, i) / at(numbers, i - 1)
+    if (Math.abs(next / ratio - 1) <= TOLERANCE) continue
+    if (++breaks > 2) return false
+    ratio = next
+  }
+  return breaks === 0 || numbers.length > 5
+}
+
+/** Sines and cosines of the same angles in one row, next to each other or a part of the row apart. */
+function isSinusoid(numbers: ArrayLike<number>, width: number): boolean {
+  if (width < 2 || numbers.length < 2 * width) return false
+  const distances = [1, width / 2, width / 4].filter((each) => Number.isInteger(each) && each > 0)
+  return distances.some((distance) => isSinusoidAt(numbers, width, distance))
+}
+
+function isSinusoidAt(numbers: ArrayLike<number>, width: number, distance: number): boolean {
+  let radius: number | undefined
+  for (let row = 0; row + width <= numbers.length; row += width) {
+    // The row of a padding token is zero.
+    if (isZero(numbers, row, width)) continue
+    for (let i = row; i + distance < row + width; i++) {
+      if (Math.floor((i - row) / distance) % 2 === 1) continue
+      const square = at(numbers, i) ** 2 + at(numbers, i + distance) ** 2
+      radius ??= square
+      if (!(Math.abs(square - radius) <= TOLERANCE * radius)) return false
+    }
+  }
+  return radius !== undefined && radius > 0
+}
+
+function isZero(numbers: ArrayLike<number>, from: number, count: number): boolean {
+  for (let i = from; i < from + count; i++) if (numbers[i] !== 0) return false
+  return true
+}
+
+/** Whether two tensors are the cosines and the sines of the same angles, perhaps scaled. */
+export function areSineAndCosine(one: Tensor, other: Tensor): boolean {
+  if (one.dims.join() !== other.dims.join()) return false
+  const [a, b] = [sampleOf(one, 4096)?.numbers, sampleOf(other, 4096)?.numbers]
+  if (!a || !b || a.length < 8) return false
+  const radius = at(a, 0) ** 2 + at(b, 0) ** 2
+  return every(a, (each, index) => {
+    const square = each ** 2 + at(b, index) ** 2
+    return Math.abs(square - radius) <= TOLERANCE * radius
+  })
+}
+
+const at = (numbers: ArrayLike<number>, index: number): number => numbers[index] as number
+
+/**
+ * How many numbers a table was made from that an exporter has worked out beforehand: each of them
+ * several times (rows looked up), or few columns that all others are mixed from (a product folded).
+ */
+export function sourceNumbers(tensor: Tensor): number | undefined {
+  const sample = sampleOf(tensor, 1 << 20)
+  const width = tensor.dims.at(-1) ?? 1
+  if (!sample?.isWhole || sample.numbers.length < 16) return undefined
+  const different = new Set(Array.from(sample.numbers)).size
+  if (different * 2 <= sample.numbers.length) return different
+  const rows = sample.numbers.length / width
+  const rank = rankOf(sample.numbers, width, Math.min(4, rows / 4, width / 4))
+  return rank && rank * width
+}
+
+/** Rank of a matrix where it is at most `limit`, by orthogonalising row after row. */
+function rankOf(numbers: ArrayLike<number>, width: number, limit: number): number | undefined {
+  const basis: number[][] = []
+  for (let from = 0; from < numbers.length; from += width) {
+    const row = Array.from({ length: width }, (_, i) => at(numbers, from + i))
+    const length = Math.hypot(...row)
+    for (const each of basis) {
+      const dot = row.reduce((sum, value, i) => sum + value * at(each, i), 0)
+      for (let i = 0; i < width; i++) row[i] = at(row, i) - dot * at(each, i)
+    }
+    const left = Math.hypot(...row)
+    if (left <= TOLERANCE * length) continue
+    if (basis.length + 1 > limit) return undefined
+    basis.push(row.map((each) => each / left))
+  }
+  return basis.length
+}
+
+/** Numbers of a vector without the third (or so) that is exactly zero: biases laid end to end. */
+export function presentNumbers(tensor: Tensor): number {
+  const { numbers, isWhole } = sampleOf(tensor) ?? {}
+  const count = elementCount(tensor.dims)
+  if (!numbers || !isWhole) return count
+  let zeros = 0
+  for (let i = 0; i < numbers.length; i++) if (numbers[i] === 0) zeros++
+  return zeros * 4 >= count ? count - zeros : count
+}
+
+/** Whether a number looks like one that nobody would write down: no root, logarithm or fraction. */
+export function isOdd(value: number): boolean {
+  const size = Math.abs(value)
+  if (!Number.isFinite(value) || size === 0 || size > 1e6 || size < 1e-6) return false
+  const isShort = Math.abs(Number(value.toPrecision(5)) / value - 1) < 1e-7
+  const bits = Math.round((size / 2 ** Math.floor(Math.log2(size))) * 2 ** 23)
+  const isBinary = bits % 2 ** 13 === 0
+  const forms = [size ** 2, 1 / size ** 2, size ** 4, 1 / size ** 4, Math.exp(size), 1 / size]
+  const isWhole = (each: number): boolean =>
+    each > 0.5 && each < 1e5 && Math.abs(each / Math.round(each) - 1) < 1e-6
+  const isKnown = [Math.sqrt(2 / Math.PI), Math.PI, Math.E, Math.LOG2E].some(
+    (each) => Math.abs(size / each - 1) < 1e-6,
+  )
+  return !isShort && !isBinary && !isKnown && !forms.some(isWhole)
+}
+
+/** Some rows and columns of a matrix, to know it by. */
+export class MatrixLines {
+  private readonly known = new Map<boolean, number[][]>()
+
+  constructor(private readonly tensor: Tensor) {}
+
+  /**
+   * Whether the same numbers stand in both, as they are or transposed, whatever each is quantised
+   * by: lines that go up and down together.
+   */
+  areSame(other: MatrixLines): boolean {
+    const [rows, columns] = this.tensor.dims
+    const { dims } = other.tensor
+    const isSame = rows === dims[0] && columns === dims[1]
+    const isTransposed = rows === dims[1] && columns === dims[0]
+    return (
+      (isSame && areAllAlike(this.lines(false), other.lines(false))) ||
+      (isTransposed && areAllAlike(this.lines(false), other.lines(true)))
+    )
+  }
+
+  private lines(isColumns: boolean): number[][] {
+    const known = this.known.get(isColumns)
+    if (known) return known
+    const { dims } = this.tensor
+    const [rows = 0, columns = 0] = dims
+    const [count, length] = isColumns ? [columns, rows] : [rows, columns]
+    const taken = Math.min(length, 48)
+    const lines = [0, 1, 2, 3].map((i) => {
+      const first = Math.floor((i * count) / 4)
+      return isColumns
+        ? this.numbers(first, columns, taken)
+        : this.numbers(first * columns, 1, taken)
+    })
+    this.known.set(isColumns, lines)
+    return lines
+  }
+
+  private numbers(from: number, step: number, count: number): number[] {
+    const { tensor } = this
+    const size = tensor.byteLength / elementCount(tensor.dims)
+    const bytes = new Uint8Array(size * count)
+    if (step === 1) readTensor(tensor, from * size, bytes)
+    else
+      for (let i = 0; i < count; i++)
+        readTensor(tensor, (from + i * step) * size, bytes.subarray(i * size, (i + 1) * size))
+    const read = fromConstant(tensorFromBytes(tensor.dataType, [count], bytes))
+    return read ? Array.from(numbersOf(read)) : []
+  }
+}
+
+const areAllAlike = (a: readonly number[][], b: readonly number[][]): boolean =>
+  a.every((line, index) => areAlike(line, b[index] ?? []))
+
+/** Correlation close to 1. */
+function areAlike(a: readonly number[], b: readonly number[]): boolean {
+  const mean = (all: readonly number[]): number =>
+    all.reduce((sum, each) => sum + each, 0) / all.length
+  const [p, q] = [mean(a), mean(b)]
+  let [ab, aa, bb] = [0, 0, 0]
+  for (const [i, each] of a.entries()) {
+    const [u, v] = [each - p, (b[i] as number) - q]
+    ab += u * v
+    aa += u * u
+    bb += v * v
+  }
+  return aa > 0 && bb > 0 && ab / Math.sqrt(aa * bb) > 0.99
+}
