@@ -123,10 +123,19 @@ function isZero(numbers: ArrayLike<number>, from: number, count: number): boolea
   return true
 }
 
-/** Whether two tensors are the cosines and the sines of the same angles, perhaps scaled. */
-export function areSineAndCosine(one: Tensor, other: Tensor): boolean {
-  if (one.dims.join() !== other.dims.join()) return false
-  const [a, b] = [sampleOf(one, 4096)?.numbers, sampleOf(other, 4096)?.numbers]
+/** Tables among these of one shape that hold the cosines and the sines of the same angles, perhaps scaled. */
+export function findAngles(tensors: readonly Tensor[]): Tensor[] {
+  const glances = tensors.map((tensor) => ({ tensor, sample: sampleOf(tensor, 16) }))
+  return glances.flatMap(({ tensor, sample }, index) =>
+    glances.flatMap((other, at) => {
+      if (index === at || !areOnCircle(sample, other.sample)) return []
+      return areOnCircle(sampleOf(tensor, 4096), sampleOf(other.tensor, 4096)) ? [tensor] : []
+    }),
+  )
+}
+
+function areOnCircle(one: Sample | undefined, other: Sample | undefined): boolean {
+  const [a, b] = [one?.numbers, other?.numbers]
   if (!a || !b || a.length < 8) return false
   const radius = at(a, 0) ** 2 + at(b, 0) ** 2
   return every(a, (each, index) => {

@@ -4,12 +4,12 @@
  * written in any way, and is read with padding absent and an empty cache.
  */
 import { extractSubgraph } from '../graph/extract.js'
-import type { TensorType, Value } from '../graph/graph.js'
-import { intAttribute } from '../graph/graph.js'
+import { intAttribute, type Node, type TensorType, type Value } from '../graph/graph.js'
 import type { LayeredAttention, TransformerModel } from '../model/model.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
-import { materialise } from '../runtime/materialise.js'
-import { openSession } from '../runtime/session.js'
+import { elementCount } from '../onnx/tensor.js'
+import { type Materialised, materialise } from '../runtime/materialise.js'
+import { openSession, type Session } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
 
 export interface Visibility {
@@ -29,29 +29,79 @@ export async function probeVisibility(
   signal?: AbortSignal,
 ): Promise<Map<LayeredAttention, Visibility>> {
   const found = new Map<LayeredAttention, Visibility>()
+  const asked = new Map<string, LayeredAttention[]>()
   for (const block of model.attention) {
     const stated = statedVisibility(block)
     if (stated) found.set(block, stated)
-  }
-  let waiting = model.attention.filter((block) => !found.has(block))
-  for (const length of LENGTHS) {
-    if (waiting.length === 0) break
-    const seen = await probeAt(model, waiting, length, signal).catch(() => {
-      signal?.throwIfAborted()
-      return undefined
-    })
-    // Too short for the model's convolutions, or longer than its positions reach.
-    if (!seen && found.size > 0 && length > 12) break
-    if (!seen) continue
-    for (const [block, visibility] of seen) {
-      const before = found.get(block)
-      found.set(block, visibility)
-      // A window that was found once won't be found wider.
-      if (before && before.causal === visibility.causal && !visibility.window) continue
+    else {
+      const key = maskKey(block)
+      asked.set(key, [...(asked.get(key) ?? []), block])
     }
-    waiting = waiting.filter((block) => !found.get(block)?.window)
-    // Masks are data of the model's own making: without any, longer inputs say nothing new.
-    if (length >= 48 && [...seen.values()].every(({ causal, window }) => !causal && !window)) break
+  }
+  if (asked.size === 0) return found
+  const leaders = [...asked.values()].flatMap((blocks) => blocks.slice(0, 1))
+  for (const leader of await probeLeaders(model, leaders, signal))
+    for (const block of asked.get(maskKey(leader[0])) ?? []) found.set(block, leader[1])
+  return found
+}
+
+/** Equal for blocks between whose scores and probabilities the same happens with the same operands. */
+function maskKey({ scores, probabilities, node }: LayeredAttention): string {
+  if (!scores || !probabilities) return maskInputOf(node)?.name ?? String(node.id)
+  const inside = new Set<Node>()
+  const reaches = (value: Value): boolean => {
+    if (value === scores) return true
+    const { producer } = value
+    if (!producer) return false
+    if (inside.has(producer)) return true
+    if (producer === scores.producer || !producer.inputs.some((input) => input && reaches(input)))
+      return false
+    inside.add(producer)
+    return true
+  }
+  reaches(probabilities)
+  return [...inside]
+    .map(({ op, inputs }) => {
+      const operands = inputs.map((input) => (input === scores ? '' : operandKey(input, inside)))
+      return `${op}(${operands})`
+    })
+    .join()
+}
+
+/** Numbers by what they are, values made inside by nothing, others by their name. */
+function operandKey(value: Value | undefined, inside: ReadonlySet<Node>): string {
+  if (!value || (value.producer && inside.has(value.producer))) return ''
+  const { constant } = value
+  return constant && constant.byteLength <= 16
+    ? `${constant.dataType}${constant.dims}:${constant.bytes()}`
+    : value.name
+}
+
+async function probeLeaders(
+  model: TransformerModel,
+  leaders: readonly LayeredAttention[],
+  signal: AbortSignal | undefined,
+): Promise<Map<LayeredAttention, Visibility>> {
+  const found = new Map<LayeredAttention, Visibility>()
+  const probe = await Probe.open(model, leaders, signal)
+  if (!probe) return found
+  try {
+    let waiting = leaders
+    for (const length of probe.hasLengths ? LENGTHS : LENGTHS.slice(0, 1)) {
+      const seen = await probe.run(waiting, length).catch(() => undefined)
+      signal?.throwIfAborted()
+      // Too short for the model's convolutions, or longer than its positions reach.
+      if (!seen && found.size > 0) break
+      for (const [block, visibility] of seen ?? []) found.set(block, visibility)
+      // A window that was found once won't be found wider.
+      waiting = waiting.filter((block) => !found.get(block)?.window)
+      if (waiting.length === 0) break
+      // Without any mask longer inputs say nothing new.
+      const isOpen = ({ causal, window }: Visibility): boolean => !causal && !window
+      if (length >= 48 && seen && [...seen.values()].every(isOpen)) break
+    }
+  } finally {
+    await probe.close()
   }
   return found
 }
@@ -67,72 +117,105 @@ function statedVisibility(block: LayeredAttention): Visibility | undefined {
     }
   if (intAttribute(node, 'unidirectional', 0) === 1 || intAttribute(node, 'is_causal', 0) === 1)
     return { causal: true, window: undefined }
-  if (!block.scores && !maskInput(block)) return { causal: false, window: undefined }
+  if (!block.scores && !maskInputOf(block.node)) return { causal: false, window: undefined }
   return undefined
 }
 
 /** The operand of a fused operator that is added to, or chosen by, the scores. */
-function maskInput(block: LayeredAttention): Value | undefined {
-  const { node } = block
+function maskInputOf(node: Node): Value | undefined {
   if (node.domain === '') return node.inputs[3]
   return node.inputs[5]
 }
 
-async function probeAt(
-  model: TransformerModel,
-  blocks: readonly LayeredAttention[],
-  length: number,
-  signal: AbortSignal | undefined,
-): Promise<Map<LayeredAttention, Visibility>> {
-  const { graph } = model
-  const overrides = chooseSizes(model, length)
-  const shapes = inferShapes(graph, { overrides })
-  const cuts = new Map<Value, TensorType>()
-  const outputs = new Map<LayeredAttention, Value>()
-  for (const block of blocks) {
-    const output = block.probabilities ?? maskInput(block)
-    if (!output) continue
-    outputs.set(block, output)
-    const dims = block.scores && shapes.dims(block.scores)?.map((size) => size.value)
-    if (!block.scores) continue
-    if (!dims?.every((size) => size !== undefined && size > 0))
-      throw new RangeError('the size of the scores is not known')
-    const count = dims.reduce((product: number, dim) => product * (dim as number), 1)
-    if (count * blocks.length > MAX_SCORES) throw new RangeError('the scores are too many to try')
-    cuts.set(block.scores, { dataType: shapes.dataType(block.scores) ?? 'float32', dims })
+/** The part of the graph between scores and probabilities, open for inputs of any length. */
+class Probe {
+  private constructor(
+    private readonly model: TransformerModel,
+    private readonly file: Materialised,
+    private readonly session: Session,
+    private readonly cuts: ReadonlySet<Value>,
+    private readonly outputs: ReadonlyMap<LayeredAttention, Value>,
+  ) {}
+
+  /** Undefined where no block has anything to probe, or the runtime refuses the part. */
+  static async open(
+    model: TransformerModel,
+    blocks: readonly LayeredAttention[],
+    signal: AbortSignal | undefined,
+  ): Promise<Probe | undefined> {
+    const cuts = new Map<Value, TensorType>()
+    const outputs = new Map<LayeredAttention, Value>()
+    const { shapes } = model.analysis
+    for (const block of blocks) {
+      const output = block.probabilities ?? maskInputOf(block.node)
+      if (!output) continue
+      outputs.set(block, output)
+      if (!block.scores) continue
+      const dims = shapes.dims(block.scores)?.map(() => undefined)
+      cuts.set(block.scores, { dataType: shapes.dataType(block.scores) ?? 'float32', dims })
+    }
+    if (outputs.size === 0) return undefined
+    const part = extractSubgraph(model.graph, cuts, [...new Set(outputs.values())])
+    const file = materialise(part)
+    try {
+      const session = await openSession({
+        path: file.path,
+        optimization: 'basic',
+        threads: 1,
+        quiet: true,
+        signal,
+      })
+      return new Probe(model, file, session, new Set(cuts.keys()), outputs)
+    } catch {
+      file.dispose()
+      signal?.throwIfAborted()
+      return undefined
+    }
   }
-  const part = extractSubgraph(graph, cuts, [...new Set(outputs.values())])
-  const file = materialise(part)
-  try {
-    await using session = await openSession({
-      path: file.path,
-      optimization: 'basic',
-      threads: 1,
-      signal,
-    })
-    const feeds = Object.fromEntries(
-      session.inputs.map((port): [string, RuntimeTensor] => {
-        const dims = port.dims.map((dim) =>
-          typeof dim === 'number' && dim >= 0 ? dim : (overrides.get(String(dim)) ?? 1),
-        )
-        const isScores = [...cuts.keys()].some((value) => value.name === port.name)
-        const count = dims.reduce((product, dim) => product * dim, 1)
-        // Ones: every token is real. Scores are all alike.
-        return [
-          port.name,
-          tensorOf(port.dataType, dims, new Float32Array(count).fill(isScores ? 0 : 1)),
-        ]
-      }),
-    )
-    const results = await session.run(feeds)
+
+  /** Whether any input has a length that may be chosen. */
+  get hasLengths(): boolean {
+    return [...chooseSizes(this.model, 2).values()].some((size) => size === 2)
+  }
+
+  async run(
+    blocks: readonly LayeredAttention[],
+    length: number,
+  ): Promise<Map<LayeredAttention, Visibility>> {
+    const overrides = chooseSizes(this.model, length)
+    const shapes = inferShapes(this.model.graph, { overrides })
+    const scores = new Map([...this.cuts].map((value) => [value.name, shapes.dims(value)]))
+    const feeds: Record<string, RuntimeTensor> = {}
+    let count = 0
+    for (const { name, dims, dataType } of this.session.inputs) {
+      const sizes = scores.has(name)
+        ? scores.get(name)?.map((size) => size.value)
+        : dims.map((dim) =>
+            typeof dim === 'number' && dim >= 0 ? dim : (overrides.get(String(dim)) ?? 1),
+          )
+      if (!sizes?.every((size) => size !== undefined))
+        throw new RangeError('the size of the scores is not known')
+      const numbers = elementCount(sizes as number[])
+      count += numbers
+      if (count > MAX_SCORES) throw new RangeError('the scores are too many to try')
+      // Ones: every token is real. Scores are all alike.
+      const fill = new Float32Array(numbers).fill(scores.has(name) ? 0 : 1)
+      feeds[name] = tensorOf(dataType, sizes as number[], fill)
+    }
+    const wanted = new Map([...this.outputs].filter(([block]) => blocks.includes(block)))
+    const fetches = [...new Set([...wanted.values()].map(({ name }) => name))]
+    const results = await this.session.run(feeds, fetches)
     return new Map(
-      [...outputs].flatMap(([block, value]) => {
+      [...wanted].flatMap(([block, value]) => {
         const tensor = results[value.name]
         return tensor ? [[block, readPattern(tensor, Boolean(block.probabilities))] as const] : []
       }),
     )
-  } finally {
-    file.dispose()
+  }
+
+  async close(): Promise<void> {
+    await this.session.close()
+    this.file.dispose()
   }
 }
 

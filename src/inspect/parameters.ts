@@ -9,7 +9,7 @@ import { downstream } from '../model/trace.js'
 import { bitsPerElement, type DataType, isFloating } from '../onnx/data-type.js'
 import { elementCount, type Tensor } from '../onnx/tensor.js'
 import {
-  areSineAndCosine,
+  findAngles,
   isFormula,
   isGeometric,
   isOdd,
@@ -38,16 +38,13 @@ export function learnedSizes(analysis: AxisAnalysis): Map<Value, number> {
 
 /** Without pairs of tables that hold the cosines and the sines of the same angles. */
 function withoutAngles(found: readonly [Value, number][]): [Value, number][] {
-  const angles = new Set<Tensor>()
   const byShape = new Map<string, Tensor[]>()
   for (const [{ constant }] of found) {
     if (!constant || constant.dims.length < 2) continue
     const shape = String(constant.dims)
-    const before = byShape.get(shape) ?? []
-    for (const other of before)
-      if (areSineAndCosine(constant, other)) angles.add(constant).add(other)
-    byShape.set(shape, [...before, constant])
+    byShape.set(shape, [...(byShape.get(shape) ?? []), constant])
   }
+  const angles = new Set([...byShape.values()].flatMap(findAngles))
   return found.filter(([{ constant }]) => constant && !angles.has(constant))
 }
 

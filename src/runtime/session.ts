@@ -23,6 +23,8 @@ export interface SessionOptions {
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all'
   /** Other sessions run in turns with this one: its threads rest as soon as a run ends. */
   readonly takesTurns?: boolean
+  /** Without ONNX Runtime's own error lines: for runs that may well fail. */
+  readonly quiet?: boolean
   readonly signal?: AbortSignal | undefined
 }
 
@@ -66,7 +68,7 @@ function sessionOptions(provider: ProviderName, options: SessionOptions): object
   return {
     executionProviders: [provider],
     graphOptimizationLevel: options.optimization ?? 'all',
-    logSeverityLevel: 3,
+    logSeverityLevel: options.quiet ? 4 : 3,
     ...(options.threads ? { intraOpNumThreads: options.threads, interOpNumThreads: 1 } : {}),
     extra: {
       session: {

@@ -13,8 +13,8 @@ import { sliceMembers } from '../../src/axes/slice.js'
 import { edit } from '../../src/graph/edit.js'
 import { exportModel } from '../../src/graph/export.js'
 import type { Graph, Model } from '../../src/graph/graph.js'
-import { loadModel } from '../../src/model-folder/load.js'
 import { type ModelDimension, readModel, type TransformerModel } from '../../src/model/model.js'
+import { loadModel } from '../../src/model-folder/load.js'
 import { decodeTensor, encodeModel, toBytes } from '../../src/onnx/codec.js'
 import { fromConstant, numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import { elementCount } from '../../src/onnx/tensor.js'
@@ -23,6 +23,9 @@ import { tensorFromMessage } from '../../src/onnx/tensor-message.js'
 /** Members that stay, by the id of the dimension. */
 export type Choice = ReadonlyMap<string, readonly number[]>
 export type Feeds = Readonly<Record<string, RuntimeTensor>>
+
+/** The zoo of small models, where this project lies beside it. */
+export const zooFolder = join(import.meta.dirname, '../../../shared/models/zoo')
 
 /** Models below a folder: those with facts beside them. */
 export const modelsIn = (folder: string): string[] =>
