@@ -28,9 +28,9 @@ interface Facts {
 }
 
 const models = modelsIn(zooFolder)
-if (models.length === 0) console.warn(`skipped: no models in ${zooFolder}`)
+const title = `inspect on the zoo (skipped where ${zooFolder} is absent)`
 
-describe.skipIf(models.length === 0)('inspect on the zoo', { timeout: 60_000 }, () => {
+describe.skipIf(models.length === 0)(title, { timeout: 60_000 }, () => {
   it.each(models)('reads %s as its makers describe it', async (name) => {
     const folder = join(zooFolder, name)
     const facts = JSON.parse(readFileSync(join(folder, 'facts.json'), 'utf8')) as Facts
