@@ -15,7 +15,7 @@ import type { RunOptions } from '../../src/runtime/batches.js'
 import { allocate, allocateUniform, removedParameters } from './allocate.js'
 import { type Choice, findPrunable, type PrunableBlock } from './block.js'
 import type { Ranking } from './elimination.js'
-import type { AmpOptions } from './options.js'
+import { type AmpOptions, isAskedFor } from './options.js'
 import { rankChoices } from './rank.js'
 import { refitBlock } from './refit.js'
 import { type Observation, refitInOrder } from './sequential.js'
@@ -58,14 +58,12 @@ export async function decideAmp(input: AmpInput, options: AmpOptions): Promise<D
 function chooseBlocks(view: TransformerModel, options: AmpOptions): PrunableBlock[] {
   const hasValues = options.values && options.recover === 'ridge'
   const blocks = findPrunable(view)
-    .filter(
-      ({ layer, kind }) =>
-        !options.protect.includes(layer) &&
-        (options.scope === 'all' || (options.scope === 'heads') === (kind === 'attention')),
-    )
+    .filter((block) => isAskedFor(block, options))
     .map((block) => ({
       ...block,
-      choices: block.choices.filter(({ frame }) => hasValues || !frame),
+      choices: block.choices.filter(
+        ({ frame, dimension }) => (hasValues || !frame) && !options.protect.includes(dimension.id),
+      ),
     }))
     .filter(({ choices }) => choices.length > 0)
   if (blocks.length > 0) return blocks

@@ -1,5 +1,7 @@
 /** What a caller may choose, and what happens when it doesn't (docs/benchmarks.md says why). */
 
+import type { Block } from '../../src/model/block.js'
+
 export type Criterion = 'output' | 'activation' | 'paper' | 'magnitude' | 'random' | 'reversed'
 
 export interface AmpOptions {
@@ -12,8 +14,8 @@ export interface AmpOptions {
   readonly ridge: number
   /** Feed-forward widths that stay are multiples of this. */
   readonly roundTo: number
-  /** Blocks of these layers stay whole. */
-  readonly protect: readonly number[]
+  /** What stays whole: numbers of layers, ids of dimensions, keys of blocks. */
+  readonly protect: readonly (number | string)[]
   readonly scope: 'all' | 'heads' | 'feedForward'
   /** Whether value heads may lose members, after a change of basis. */
   readonly values: boolean
@@ -32,3 +34,12 @@ export const ampDefaults: AmpOptions = {
   values: true,
   seed: 0,
 }
+
+/** Whether the options ask for a block at all. */
+export const isAskedFor = (
+  { key, kind, layer }: Pick<Block, 'key' | 'kind' | 'layer'>,
+  { protect, scope }: Pick<AmpOptions, 'protect' | 'scope'>,
+): boolean =>
+  !protect.includes(layer) &&
+  !protect.includes(key) &&
+  (scope === 'all' || (scope === 'heads') === (kind === 'attention'))

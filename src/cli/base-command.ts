@@ -4,6 +4,8 @@
  */
 import { Command, type Errors, Flags } from '@oclif/core'
 import { AttncError, exitCodes } from '../errors.js'
+import type { CommandContext } from './command-context.js'
+import type { KnownFlags } from './config-file.js'
 import { openTerminal, type Terminal } from './progress.js'
 
 export interface ErrorReport {
@@ -13,6 +15,9 @@ export interface ErrorReport {
     readonly suggestions: readonly string[]
   }
 }
+
+/** Ctrl-C, kill, and the end of the terminal. */
+const ending = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true
@@ -36,15 +41,34 @@ export abstract class BaseCommand extends Command {
 
   protected get output(): Terminal {
     this.terminal ??= openTerminal({
-      isSilent: this.jsonEnabled() || this.argv.includes('--quiet'),
+      isSilent: this.jsonEnabled() || this.argv.includes('--quiet') || !process.stderr.isTTY,
       warn: (code, message) => this.warn(`${message} (${code})`),
     })
     return this.terminal
   }
 
+  /** What every library call gets from the command line. */
+  protected context(flags: { readonly threads?: number | undefined }): CommandContext {
+    return { log: this.output, signal: this.signal, threads: flags.threads }
+  }
+
   override async init(): Promise<void> {
     await super.init()
-    for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, this.interrupt)
+    for (const name of ending) process.on(name, this.interrupt)
+    await this.addDefaults()
+  }
+
+  /** Defaults of the project's file go in front of what was typed. */
+  private async addDefaults(): Promise<void> {
+    const { configArguments, findConfig } = await import('./config-file.js')
+    const found = await findConfig(process.cwd())
+    if (!found) return
+    const id = this.id ?? this.ctor.id
+    const commands = new Map<string, KnownFlags>([
+      ...this.config.commands.map((each): [string, KnownFlags] => [each.id, each.flags]),
+      [id, { ...this.ctor.baseFlags, ...this.ctor.flags }],
+    ])
+    this.argv = [...configArguments(found, id, commands, this.argv), ...this.argv]
   }
 
   private readonly interrupt = (): void => {
@@ -70,7 +94,7 @@ export abstract class BaseCommand extends Command {
 
   override async finally(error: Error | undefined): Promise<void> {
     this.terminal?.stop()
-    for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, this.interrupt)
+    for (const name of ending) process.off(name, this.interrupt)
     await super.finally(error)
   }
 

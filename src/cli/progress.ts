@@ -2,7 +2,7 @@
  * The library's log on a terminal: one line on stderr that moves while a step lasts longer than two
  * seconds, with the rate and the time left. Silent where nobody looks: piped, `--json`, `--quiet`.
  */
-import ora, { type Ora } from 'ora'
+import type { Ora } from 'ora'
 import type { Log } from '../log.js'
 
 export interface Terminal extends Log {
@@ -18,6 +18,7 @@ export function openTerminal(options: {
 }): Terminal {
   const { isSilent } = options
   let spinner: Ora | undefined
+  let ora: typeof import('ora') | undefined
   let step: string | undefined
   let started = 0
   const stop = (): void => {
@@ -52,7 +53,14 @@ export function openTerminal(options: {
         return
       }
       if (elapsedMs < SHOW_AFTER_MS || !process.stderr.isTTY) return
-      spinner ??= ora({ stream: process.stderr, discardStdin: false }).start()
+      // Loaded by whoever waits long enough to see it; the first line comes one step later.
+      if (!ora) {
+        void import('ora').then((loaded) => {
+          ora = loaded
+        })
+        return
+      }
+      spinner ??= ora.default({ stream: process.stderr, discardStdin: false }).start()
       spinner.text = progressText(now, done, total, elapsedMs)
     },
   }

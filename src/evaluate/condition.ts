@@ -1,6 +1,7 @@
 /** Conditions on metrics, as CI states them: `perplexity>+5%`, `accuracy<0.97`, `cosine<0.95`. */
 import { AttncError } from '../errors.js'
-import { type Measured, type MetricName, metricNames } from './evaluate.js'
+import type { Measured } from './evaluate.js'
+import { type MetricName, metricNames } from './metric-name.js'
 
 export interface Condition {
   readonly text: string
@@ -46,4 +47,48 @@ export function holds(
   // A metric that is no number has failed whatever was asked.
   if (Number.isNaN(after.value) || Number.isNaN(bound)) return true
   return sign === '>' ? after.value > bound : after.value < bound
+}
+
+/** A condition beside what was measured. */
+export interface Verdict {
+  readonly condition: Condition
+  /** Whether the condition holds, which is what must not be. */
+  readonly isMissed: boolean
+  /** What was found, in words. */
+  readonly message: string
+}
+
+/** Error in the hands of CI: which conditions hold, all of them. */
+export class MetricMissed extends AttncError {
+  constructor(
+    readonly verdicts: readonly Verdict[],
+    suggestion: string,
+  ) {
+    const missed = verdicts.filter(({ isMissed }) => isMissed)
+    super('METRIC_MISSED', 'metric', `${missed.map(({ message }) => message).join('; ')}.`, {
+      suggestions: [suggestion],
+    })
+  }
+}
+
+/** Every condition judged. Error: METRIC_UNKNOWN where its metric was not measured. */
+export function judge(
+  conditions: readonly Condition[],
+  measured: readonly { readonly before: Measured | undefined; readonly after: Measured }[],
+): Verdict[] {
+  return conditions.map((condition) => {
+    const found = measured.find(({ after }) => after.metric === condition.metric)
+    if (!found)
+      throw new AttncError(
+        'METRIC_UNKNOWN',
+        'usage',
+        `The condition "${condition.text}" is on ${condition.metric}, which was not measured.`,
+        { suggestions: [`Add --metric ${condition.metric}, or leave --metric away.`] },
+      )
+    const isMissed = holds(condition, found.before, found.after)
+    const was = found.before ? ` (${found.before.value.toPrecision(5)} before)` : ''
+    const is = `${condition.metric} is ${found.after.value.toPrecision(5)}${was}`
+    const verdict = isMissed ? 'holds and must not' : 'does not hold'
+    return { condition, isMissed, message: `${is}: "${condition.text}" ${verdict}` }
+  })
 }

@@ -6,22 +6,9 @@ import { readModel } from '../model/model.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
 import { compareEmbeddings, embed } from './embedding.js'
+import type { MetricName } from './metric-name.js'
 import { accuracy, hitRate, ndcg, ranksOf, rocAuc } from './metrics.js'
 import { perplexity } from './perplexity.js'
-
-export const metricNames = [
-  'perplexity',
-  'accuracy',
-  'roc-auc',
-  'ndcg@10',
-  'hit-rate@10',
-  'cosine',
-  'top10',
-] as const
-export type MetricName = (typeof metricNames)[number]
-
-/** Metrics of which less is better. */
-export const lowerIsBetter: ReadonlySet<MetricName> = new Set<MetricName>(['perplexity'])
 
 export interface Measured {
   readonly metric: MetricName

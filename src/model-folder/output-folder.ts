@@ -29,7 +29,7 @@ export async function writeFolder<Result>(
   let isMine = false
   try {
     if (existsSync(parent)) await removeAbandoned(parent, basename(target))
-    checkTarget(target, options)
+    checkOutput(target, options)
     madeParent = await mkdir(parent, { recursive: true })
     await mkdir(temporary)
     isMine = true
@@ -55,7 +55,9 @@ function followLink(path: string): string {
   }
 }
 
-function checkTarget(target: string, { force, from }: OutputOptions): void {
+/** Refuses a place where nothing could be written; worth asking before long work. */
+export function checkOutput(to: string, { force, from }: OutputOptions): void {
+  const target = followLink(resolve(to))
   const refuse = (code: string, message: string, suggestion: string): AttncError =>
     new AttncError(code, 'usage', message, { suggestions: [suggestion] })
   if (target.endsWith('.onnx'))

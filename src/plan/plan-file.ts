@@ -1,29 +1,51 @@
 /**
  * A plan on disk: `plan.json`, which people read and write, and beside it `plan.npz` with the numbers
- * of re-fitted projections where there are any.
+ * of re-fitted projections where there are any. A plan that is printed carries small numbers in itself.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { readArrays, writeArrays } from '../data/npz.js'
 import { AttncError } from '../errors.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import type { RefittedProjection } from './apply.js'
-import { type Plan, parsePlan } from './plan.js'
+import { type Plan, type PrintedArrays, parsePlan } from './plan.js'
 
 export interface StoredPlan {
   readonly plan: Plan
   readonly projections: readonly RefittedProjection[]
 }
 
-const numbersFile = 'plan.npz'
-
-/** Files of a plan by name, for writing into a folder. */
+/** Files of a plan by name, for writing into a folder: `plan.json`, or another name. */
 export function planFiles(
-  plan: Plan,
-  projections: readonly RefittedProjection[],
+  { plan, projections }: StoredPlan,
+  name = 'plan',
 ): Record<string, string | Uint8Array> {
-  if (projections.length === 0) return { 'plan.json': toJson(plan) }
+  if (projections.length === 0) return { [`${name}.json`]: toJson(plan) }
+  const numbers = writeArrays(toArrays(projections))
+  const file = `${name}.npz`
+  const stated = { ...plan, projections: { file, sha256: digestOf(numbers) } }
+  return { [`${name}.json`]: toJson(stated), [file]: numbers }
+}
+
+/** More numbers than this are not printed; they need a file. */
+const printedLimitBytes = 32 << 20
+
+/** A plan as one JSON object. Where its numbers are too many, `projections` names a file to be written. */
+export function printablePlan({ plan, projections }: StoredPlan): Plan {
+  if (projections.length === 0) return plan
+  const arrays = toArrays(projections)
+  const numbers = writeArrays(arrays)
+  const stated = { file: 'plan.npz', sha256: digestOf(numbers) }
+  if (numbers.length > printedLimitBytes) return { ...plan, projections: stated }
+  const printed = Object.entries(arrays).map(([name, { dims, data }]) => {
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+    return [name, { dims, base64: bytes.toString('base64') }] as const
+  })
+  return { ...plan, projections: { ...stated, arrays: Object.fromEntries(printed) } }
+}
+
+function toArrays(projections: readonly RefittedProjection[]): Record<string, RuntimeTensor> {
   const arrays: Record<string, RuntimeTensor> = {}
   for (const { block, rows, columns, weight, basis } of projections) {
     arrays[block] = { dataType: 'float32', dims: [rows, columns], data: weight }
@@ -34,11 +56,10 @@ export function planFiles(
         data: basis.numbers,
       }
   }
-  const bytes = writeArrays(arrays)
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  const stated = { ...plan, projections: { file: numbersFile, sha256 } }
-  return { 'plan.json': toJson(stated), [numbersFile]: bytes }
+  return arrays
 }
+
+const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /** One slice a line: plans are read and compared. */
 function toJson(plan: Plan): string {
@@ -67,11 +88,26 @@ export function readPlan(path: string): StoredPlan {
   const stated = plan.projections
   if (!stated) return { plan, projections: [] }
   const numbers = join(dirname(file), stated.file)
-  if (stated.file !== numbersFile || !existsSync(numbers))
-    throw numbersError(numbers, 'it is not there')
-  const sha256 = createHash('sha256').update(readFileSync(numbers)).digest('hex')
-  if (sha256 !== stated.sha256) throw numbersError(numbers, 'it was changed since')
+  if (stated.arrays) {
+    const arrays = parsePrinted(stated.arrays)
+    if (digestOf(writeArrays(arrays)) !== stated.sha256)
+      throw numbersError(file, 'they were changed')
+    return { plan, projections: parseProjections(arrays) }
+  }
+  const isBeside = basename(stated.file) === stated.file
+  if (!isBeside || !existsSync(numbers)) throw numbersError(numbers, 'it is not there')
+  if (digestOf(readFileSync(numbers)) !== stated.sha256)
+    throw numbersError(numbers, 'it was changed')
   return { plan, projections: parseProjections(readArrays(numbers)) }
+}
+
+function parsePrinted(printed: PrintedArrays): Record<string, RuntimeTensor> {
+  const arrays = Object.entries(printed).map(([name, { dims, base64 }]) => {
+    const bytes = Uint8Array.from(Buffer.from(base64, 'base64'))
+    const data = new Float32Array(bytes.buffer, 0, bytes.length >> 2)
+    return [name, { dataType: 'float32', dims, data }] as const
+  })
+  return Object.fromEntries(arrays)
 }
 
 function parseProjections(arrays: Readonly<Record<string, RuntimeTensor>>): RefittedProjection[] {
@@ -104,6 +140,8 @@ const numbersError = (path: string, text: string): AttncError =>
     'usage',
     `The plan was made with re-fitted weights in "${path}": ${text}.`,
     {
-      suggestions: ['Keep plan.json and plan.npz together, or remove "projections" from the plan.'],
+      suggestions: [
+        'Keep the .json and the .npz of a plan together; "attnc prune --plan-out FILE" writes both.',
+      ],
     },
   )

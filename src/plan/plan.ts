@@ -14,11 +14,20 @@ export interface PlanSlice {
   readonly remove: readonly number[]
 }
 
+/** Numbers inside of a printed plan, by name. */
+export type PrintedArrays = Readonly<
+  Record<string, { readonly dims: readonly number[]; readonly base64: string }>
+>
+
 export interface Plan {
   readonly format: 1
   readonly slices: readonly PlanSlice[]
-  /** Re-fitted weights beside the plan, and the digest they have to have. */
-  readonly projections?: { readonly file: string; readonly sha256: string }
+  /** Re-fitted weights beside the plan or in it, and the digest they have to have. */
+  readonly projections?: {
+    readonly file: string
+    readonly sha256: string
+    readonly arrays?: PrintedArrays
+  }
   /** Who made the plan, from what, and how; read by people only. */
   readonly made?: Readonly<Record<string, unknown>>
 }
@@ -43,7 +52,9 @@ export function parsePlan(value: unknown, what: string): Plan {
   const stated = plan.projections
   if (
     stated !== undefined &&
-    (typeof stated?.file !== 'string' || typeof stated.sha256 !== 'string')
+    (typeof stated?.file !== 'string' ||
+      typeof stated.sha256 !== 'string' ||
+      !['object', 'undefined'].includes(typeof stated.arrays))
   )
     throw fail('"projections" has to have "file" and "sha256"')
   return plan as Plan

@@ -87,7 +87,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
           force: options.force,
           configEdit: (name, config) =>
             as === 'slice' ? editConfig(name, config, sizesBefore, sizesAfter) : config,
-          files: planFiles(stored.plan, stored.projections),
+          files: planFiles(stored),
           signal: options.signal,
           onProgress: (done, total) => log.progress('writing', done, total),
         })

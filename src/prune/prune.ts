@@ -4,13 +4,16 @@
  */
 import { decideAmp } from '../../passes/amp/decide.js'
 import { type AmpOptions, ampDefaults } from '../../passes/amp/options.js'
+import { findSkipped, type Skipped } from '../../passes/amp/skipped.js'
 import { type Calibration, calibrate } from '../calibrate/calibrate.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
-import { type Condition, holds } from '../evaluate/condition.js'
-import { defaultMetric, evaluate, type Measured, type MetricName } from '../evaluate/evaluate.js'
+import { type Condition, judge, MetricMissed, type Verdict } from '../evaluate/condition.js'
+import { defaultMetric, evaluate, type Measured } from '../evaluate/evaluate.js'
+import type { MetricName } from '../evaluate/metric-name.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
+import { checkOutput } from '../model-folder/output-folder.js'
 import type { StoredPlan } from '../plan/plan-file.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
@@ -38,18 +41,34 @@ export interface PruneOptions extends RunOptions {
 
 export interface PruneResult extends FolderResult {
   readonly stored: StoredPlan
-  readonly measured: readonly { readonly before: Measured | undefined; readonly after: Measured }[]
+  /** Blocks that were asked for and can't lose anything, with the reason. */
+  readonly skipped: readonly Skipped[]
+  readonly measured: readonly MeasuredPair[]
+  readonly verdicts: readonly Verdict[]
+}
+
+/** A metric of the dense and of the pruned model; of the pruned one only where it compares the two. */
+export interface MeasuredPair {
+  readonly before: Measured | undefined
+  readonly after: Measured
 }
 
 /** Errors: those of the passes, of plans, checks and writing, METRIC_MISSED. */
 export async function prune(options: PruneOptions): Promise<PruneResult> {
-  const { source } = options
+  const { source, log } = options
+  if (options.output !== undefined)
+    checkOutput(options.output, { force: options.force, from: source.location.folder })
   const stored = options.stored ?? (await decide(options))
   const pruned = loadFrom(source.location, source.file)
+  log.info('Checking the pruned model against the masked one.')
   // Measured before anything is written: a run that fails its conditions leaves nothing.
   const trial = await applyToFolder({ ...options, source: pruned, stored, output: undefined })
-  const measured = await measure(options, pruned)
-  if (options.output === undefined) return { ...trial, stored, measured }
+  const skipped = options.stored
+    ? []
+    : findSkipped(readModel(source.model.graph), ampOptions(options))
+  const found = { stored, skipped, ...(await measure(options, pruned)) }
+  if (options.output === undefined) return { ...trial, ...found }
+  log.info(`Writing "${options.output}".`)
   const fresh = loadFrom(source.location, source.file)
   const result = await applyToFolder({
     ...options,
@@ -58,15 +77,22 @@ export async function prune(options: PruneOptions): Promise<PruneResult> {
     output: options.output,
     check: trial.check,
   })
-  return { ...result, stored, measured }
+  return { ...result, ...found }
 }
+
+const ampOptions = (options: PruneOptions): AmpOptions => ({
+  ...ampDefaults,
+  values: !hasCache(options),
+  ...options.amp,
+})
 
 async function decide(options: PruneOptions): Promise<StoredPlan> {
   const { source, batches, log } = options
   const { model } = source
   const view = readModel(model.graph)
-  const amp: AmpOptions = { ...ampDefaults, values: !hasCache(options), ...options.amp }
-  const needsData = !['magnitude', 'random'].includes(amp.criterion) || amp.recover === 'ridge'
+  const chosen = ampOptions(options)
+  const { criterion, recover, ratio } = chosen
+  const needsData = !['magnitude', 'random'].includes(criterion) || recover === 'ridge'
   if (needsData && !batches && !options.calibration)
     throw new AttncError('NO_DATA', 'usage', 'Pruning is decided on data, and none was given.', {
       suggestions: [
@@ -74,18 +100,19 @@ async function decide(options: PruneOptions): Promise<StoredPlan> {
         'Without data: --criterion magnitude --recover none.',
       ],
     })
+  if (batches) log.info(`Calibrating on ${batches.length} batches, then deciding what goes.`)
   const calibration =
     options.calibration ??
     (batches && needsData
       ? await calibrate(model, { ...options, batches, moments: true })
       : new Map())
-  const decision = await decideAmp({ ...options, model, view, calibration, batches }, amp)
+  const decision = await decideAmp({ ...options, model, view, calibration, batches }, chosen)
   const { slices, projections } = decision
   if (slices.length === 0)
     throw new AttncError(
       'NOTHING_REMOVED',
       'partial',
-      `A ratio of ${amp.ratio} is less than the smallest unit that could go.`,
+      `A ratio of ${ratio} is less than the smallest unit that could go.`,
       { suggestions: ['Ask for a higher --ratio.'] },
     )
   log.info(
@@ -95,7 +122,7 @@ async function decide(options: PruneOptions): Promise<StoredPlan> {
   return {
     plan: {
       format: 1,
-      made: { by: `attnc ${version}`, pass: 'amp', options: amp, input: digest },
+      made: { by: `attnc ${version}`, pass: 'amp', options: chosen, input: digest },
       slices,
     },
     projections,
@@ -116,9 +143,10 @@ function hasCache({ source, single }: PruneOptions): boolean {
 async function measure(
   options: PruneOptions,
   pruned: LoadedModel,
-): Promise<PruneResult['measured']> {
+): Promise<Pick<PruneResult, 'measured' | 'verdicts'>> {
   const wanted = options.evaluate
-  if (!wanted) return []
+  if (!wanted) return { measured: [], verdicts: [] }
+  options.log.info('Measuring quality before and after.')
   const dense = loadFrom(options.source.location, options.source.file).model
   const metrics =
     wanted.metrics.length > 0
@@ -137,16 +165,11 @@ async function measure(
     before: before.find(({ metric }) => metric === each.metric),
     after: each,
   }))
-  for (const condition of wanted.failIf) {
-    const found = measured.find(({ after: { metric } }) => metric === condition.metric)
-    if (!found || !holds(condition, found.before, found.after)) continue
-    const was = found.before ? `, ${found.before.value.toPrecision(5)} before` : ''
-    throw new AttncError(
-      'METRIC_MISSED',
-      'metric',
-      `${condition.metric} is ${found.after.value.toPrecision(5)}${was}: the condition "${condition.text}" holds.`,
-      { suggestions: ['Nothing was written. Ask for a lower --ratio, or give more --data.'] },
+  const verdicts = judge(wanted.failIf, measured)
+  if (verdicts.some(({ isMissed }) => isMissed))
+    throw new MetricMissed(
+      verdicts,
+      'Nothing was written. Ask for a lower --ratio, or give more --data.',
     )
-  }
-  return measured
+  return { measured, verdicts }
 }

@@ -13,10 +13,11 @@ export interface Totals {
 
 export interface ReportRow {
   readonly dimension: string
+  readonly layer: number | null
   readonly role: string
   readonly size: number
   readonly kept: number
-  /** Parameters that go with it, before what it shares with other dimensions. */
+  /** Parameters that go with it; what heads and their values share is counted with the heads. */
   readonly parameters: number
 }
 
@@ -27,17 +28,28 @@ export const totalsOf = (model: Model, view: TransformerModel): Totals => ({
 })
 
 export function reportRows(view: TransformerModel, plan: Plan): ReportRow[] {
-  return plan.slices.flatMap(({ dimension, remove }) => {
+  const rows = plan.slices.flatMap(({ dimension, remove }) => {
     const found = view.dimensions.find(({ id }) => id === dimension)
     if (!found) return []
+    const gone = new Set(remove).size
     return [
       {
         dimension,
+        layer: found.layer ?? null,
         role: found.role,
         size: found.size,
-        kept: found.size - new Set(remove).size,
-        parameters: new Set(remove).size * found.parametersPerMember,
+        kept: found.size - gone,
+        parameters: gone * found.parametersPerMember,
       },
     ]
   })
+  return rows.map((row) => ({ ...row, parameters: Math.round(row.parameters * keptHeads(row)) }))
+
+  /** Members of value heads that go with their heads are counted there. */
+  function keptHeads({ dimension, role }: ReportRow): number {
+    if (role !== 'valueHeadSize') return 1
+    const place = dimension.slice(0, -role.length)
+    const heads = rows.find((each) => each.dimension === `${place}keyValueHeads`)
+    return heads ? heads.kept / heads.size : 1
+  }
 }

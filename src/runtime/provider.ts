@@ -7,7 +7,6 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { AttncError } from '../errors.js'
-import type { Log } from '../log.js'
 
 export type ProviderName = 'cpu' | 'cuda' | 'webgpu'
 export const providerNames: readonly ProviderName[] = ['cuda', 'webgpu', 'cpu']
@@ -48,12 +47,15 @@ export async function probeProvider(name: ProviderName): Promise<Availability> {
         if (!error) return resolve({ available: true })
         const text = error.killed
           ? `it did not answer within ${probeTimeoutMs / 1000} s`
-          : (stderr.trim().split('\n').at(-1) ?? error.message)
+          : readable(stderr.trim().split('\n').at(-1) ?? error.message)
         resolve({ available: false, reason: text.slice(0, 400), suggestion: advice(name, text) })
       },
     )
   })
 }
+
+/** Without the place in ONNX Runtime's sources that it happened in. */
+const readable = (text: string): string => text.replace(/^\/\S+\.cc:\d+ .* was false\. /, '')
 
 function advice(name: ProviderName, text: string): string {
   if (name === 'webgpu') return 'WebGPU needs a GPU with a Vulkan, Metal or D3D12 driver.'
@@ -88,17 +90,18 @@ function missingCuda(): Availability | undefined {
   }
 }
 
-/**
- * `auto` takes the first of cuda, webgpu, cpu that works and says why the earlier ones were passed
- * over. Error: PROVIDER_UNAVAILABLE.
- */
-export async function chooseProvider(
-  wanted: 'auto' | ProviderName,
-  log: Log,
-): Promise<ProviderName> {
+export interface ChosenProvider {
+  readonly name: ProviderName
+  /** Those that `auto` would have preferred, and why it couldn't. */
+  readonly passedOver: readonly { readonly provider: ProviderName; readonly reason: string }[]
+}
+
+/** `auto` takes the first of cuda, webgpu, cpu that works. Error: PROVIDER_UNAVAILABLE. */
+export async function chooseProvider(wanted: 'auto' | ProviderName): Promise<ChosenProvider> {
+  const passedOver: { provider: ProviderName; reason: string }[] = []
   for (const name of wanted === 'auto' ? providerNames : [wanted]) {
-    const { available, reason, suggestion } = await probeProvider(name)
-    if (available) return name
+    const { available, reason = '', suggestion } = await probeProvider(name)
+    if (available) return { name, passedOver }
     if (wanted !== 'auto')
       throw new AttncError(
         'PROVIDER_UNAVAILABLE',
@@ -106,7 +109,7 @@ export async function chooseProvider(
         `The provider "${name}" can't be used: ${reason}`,
         { suggestions: [...(suggestion ? [suggestion] : []), 'Or use --provider cpu.'] },
       )
-    log.info(`Provider ${name} passed over: ${reason}`)
+    passedOver.push({ provider: name, reason })
   }
-  return 'cpu'
+  return { name: 'cpu', passedOver }
 }

@@ -110,9 +110,21 @@ function startWorker(): Worker {
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never
 
+/**
+ * A thread whose session was closed, kept for the next one: starting a thread costs more than opening a
+ * small model, and pruning opens many. It holds nothing and keeps no process alive.
+ */
+let idle: Worker | undefined
+
+function takeWorker(): Worker {
+  const worker = idle ?? startWorker()
+  idle = undefined
+  return worker
+}
+
 /** Questions to the thread and their answers. */
 class Channel {
-  private readonly worker: Worker
+  private readonly worker = takeWorker()
   private readonly waiting = new Map<
     number,
     { resolve: (reply: Reply) => void; reject: (error: unknown) => void }
@@ -122,26 +134,31 @@ class Channel {
   private working = 0
   private onIdle: (() => void) | undefined
   private failure: unknown
-  private readonly onAbort: () => void
 
   constructor(private readonly signal: AbortSignal | undefined) {
-    this.worker = startWorker()
-    this.worker.on('message', (reply: Reply) => {
-      const asked = this.waiting.get(reply.id)
-      this.waiting.delete(reply.id)
-      this.rest(this.working - 1)
-      if ('error' in reply) asked?.reject(new Error(reply.error))
-      else asked?.resolve(reply)
-    })
-    this.worker.on('error', (error) => this.fail(error))
-    this.worker.on('exit', (code) => {
-      this.rest(0)
-      this.fail(new Error(`the session's thread ended (${code})`))
-    })
-    this.onAbort = () => this.fail(signal?.reason)
+    this.worker.on('message', this.onMessage)
+    this.worker.on('error', this.onError)
+    this.worker.on('exit', this.onExit)
     signal?.addEventListener('abort', this.onAbort, { once: true })
     this.worker.unref()
   }
+
+  private readonly onMessage = (reply: Reply): void => {
+    const asked = this.waiting.get(reply.id)
+    this.waiting.delete(reply.id)
+    this.rest(this.working - 1)
+    if ('error' in reply) asked?.reject(new Error(reply.error))
+    else asked?.resolve(reply)
+  }
+
+  private readonly onError = (error: unknown): void => this.fail(error)
+
+  private readonly onExit = (code: number): void => {
+    this.rest(0)
+    this.fail(new Error(`the session's thread ended (${code})`))
+  }
+
+  private readonly onAbort = (): void => this.fail(this.signal?.reason)
 
   ask(request: WithoutId<Request>): Promise<Reply> {
     if (this.failure) return Promise.reject(this.failure)
@@ -154,7 +171,12 @@ class Channel {
     })
   }
 
+  /** Frees the session, and keeps its thread for the next one where nothing went wrong. */
   async end(): Promise<void> {
+    const isFreed = await this.ask({ kind: 'close' }).then(
+      () => true,
+      () => false,
+    )
     this.signal?.removeEventListener('abort', this.onAbort)
     this.fail(new Error('the session is closed'))
     // A thread that is ended inside of ONNX Runtime aborts the whole process.
@@ -162,7 +184,14 @@ class Channel {
       await new Promise<void>((resolve) => {
         this.onIdle = resolve
       })
-    await this.worker.terminate()
+    this.worker.off('message', this.onMessage)
+    this.worker.off('exit', this.onExit)
+    if (idle || !isFreed) {
+      await this.worker.terminate()
+      return
+    }
+    this.worker.off('error', this.onError)
+    idle = this.worker
   }
 
   private rest(working: number): void {

@@ -56,6 +56,7 @@ async function answer(request: Request): Promise<Reply> {
   if (request.kind === 'close') {
     await session?.release()
     session = undefined
+    carried = {}
     return { id }
   }
   if (!session) throw new Error('the session is not open')

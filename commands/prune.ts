@@ -1,0 +1,84 @@
+import { Flags } from '@oclif/core'
+import { BaseCommand } from '../src/cli/base-command.js'
+import {
+  ampFlags,
+  dataFlags,
+  gateFlags,
+  modelArgument,
+  outputFlags,
+  providerFlag,
+  seedFlag,
+} from '../src/cli/flags.js'
+import type { PruneJson } from '../src/cli/run-prune.js'
+
+export default class Prune extends BaseCommand {
+  static override summary = 'Make a model smaller: calibrate, decide, rewrite, check, report.'
+  static override description =
+    'Writes a folder that the same host loads, with the plan in it. Nothing is written unless the pruned model equals the masked one and every --fail-if condition is kept. Exits with 68 where some block could not lose anything.'
+  static override examples = [
+    {
+      description: 'a language model, a fifth smaller, decided on a text',
+      command: '<%= config.bin %> prune model/ --data text.txt -o smaller/',
+    },
+    {
+      description: 'a third, with quality before and after, failing where it costs too much',
+      command:
+        "<%= config.bin %> prune model/ --data text.txt --ratio 0.3 --eval eval.txt --fail-if 'perplexity>50' -o smaller/",
+    },
+    {
+      description: 'look first, write the plan, carry it out later',
+      command: '<%= config.bin %> prune model/ --data text.txt --dry-run --plan-out plan.json',
+    },
+    {
+      description: 'another kind of model: arrays by input name; one layer stays as it is',
+      command:
+        "<%= config.bin %> prune model/ --data arrays.npz --protect 'layer 0' --round-to 8 -o smaller/",
+    },
+    {
+      description: 'no data at hand',
+      command:
+        '<%= config.bin %> prune model/ --criterion magnitude --recover none -o smaller/ --json',
+    },
+  ]
+  static override args = { model: modelArgument }
+  static override flags = {
+    ...outputFlags,
+    'dry-run': Flags.boolean({
+      description: 'only say what would go; with --json, the plan is printed',
+      exclusive: ['output'],
+    }),
+    plan: Flags.string({
+      helpValue: 'FILE',
+      description: 'decide nothing, carry out this plan',
+      exclusive: ['ratio', 'criterion', 'allocation', 'recover', 'scope', 'paper', 'protect'],
+    }),
+    'plan-out': Flags.string({
+      helpValue: 'FILE',
+      description: 'write the plan there as well (its numbers lie beside it as .npz)',
+    }),
+    ...dataFlags,
+    ...ampFlags,
+    eval: Flags.string({
+      helpValue: 'FILE',
+      description: 'data to measure quality on, before and after',
+      helpGroup: 'QUALITY',
+    }),
+    'eval-samples': Flags.integer({
+      min: 1,
+      description: 'as --samples, for --eval [default: all of it]',
+      helpGroup: 'QUALITY',
+    }),
+    ...gateFlags,
+    provider: providerFlag,
+    seed: seedFlag,
+  }
+
+  async run(): Promise<PruneJson> {
+    const { args, flags } = await this.parse(Prune)
+    const { runPrune } = await import('../src/cli/run-prune.js')
+    const { json, lines, exitCode } = await runPrune(args.model, flags, this.context(flags))
+    for (const line of lines) this.log(line)
+    if (exitCode) process.exitCode = exitCode
+    return json
+  }
+}

@@ -1,0 +1,50 @@
+/** Blocks that were asked for and have nothing that could go, with the reason: a run is then partial. */
+import type { ModelDimension, TransformerModel } from '../../src/model/model.js'
+import { findPrunable } from './block.js'
+import { type AmpOptions, isAskedFor } from './options.js'
+
+export interface Skipped {
+  /** `attention.3` or `feedForward.3`, and its layer. */
+  readonly block: string
+  readonly layer: number
+  readonly reason: string
+}
+
+export function findSkipped(
+  view: TransformerModel,
+  options: Pick<AmpOptions, 'protect' | 'scope'>,
+): Skipped[] {
+  const blocks = findPrunable(view)
+  const done = new Set(blocks.map(({ key }) => key))
+  // A dimension that several blocks share is cut with the first.
+  const cut = new Set(blocks.flatMap(({ choices }) => choices.map((each) => each.dimension)))
+  const skipped: Skipped[] = []
+  const look = (
+    kind: 'attention' | 'feedForward',
+    index: number,
+    layer: number,
+    dimension: ModelDimension | undefined,
+    absent: string,
+  ): void => {
+    const key = `${kind}.${index}`
+    if (done.has(key) || (dimension && cut.has(dimension))) return
+    if (!isAskedFor({ key, kind, layer }, options)) return
+    if (dimension && options.protect.includes(dimension.id)) return
+    const [reason] = dimension?.reasons ?? []
+    const where = reason?.node ? ` at "${reason.node}"` : ''
+    skipped.push({ block: key, layer, reason: reason ? `${reason.text}${where}` : absent })
+  }
+  // One head has to stay: nothing was left undone.
+  for (const [index, { heads, layer, dimension }] of view.attention.entries())
+    if (heads > 1)
+      look('attention', index, layer, dimension, 'its heads end in no plain product with a weight')
+  for (const [index, { layer, dimension, mixture }] of view.feedForward.entries())
+    look(
+      'feedForward',
+      index,
+      layer,
+      dimension,
+      mixture ? 'experts are not pruned by this pass' : 'its width ends in no plain product',
+    )
+  return skipped
+}

@@ -1,0 +1,103 @@
+/** Data as the flags ask for it, with defaults that fit the model. */
+import { existsSync, readFileSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import type { Batch } from '../data/batch.js'
+import { openData, portsOf } from '../data/open-data.js'
+import type { TextMode } from '../data/text.js'
+import type { Log } from '../log.js'
+import { readModel } from '../model/model.js'
+import type { LoadedModel } from '../model-folder/load.js'
+
+export interface DataChoice {
+  readonly samples?: number | undefined
+  readonly tokens?: number | undefined
+  readonly 'sequence-length'?: number | undefined
+  readonly 'text-mode'?: TextMode | undefined
+  readonly 'start-token'?: number | undefined
+  readonly 'batch-size'?: number | undefined
+  readonly seed?: number | undefined
+}
+
+/** Tokens that run together: enough for full speed on a CPU, and Ctrl-C is answered between runs. */
+const batchTokens = 1024
+/** Windows beyond this hardly change what calibration measures. */
+const calibrationSamples = { text: 64, arrays: 512 }
+
+/** Batches of `path` for `source`. Errors: those of `openData`. */
+export function chooseData(
+  source: LoadedModel,
+  path: string,
+  choice: DataChoice,
+  log: Log,
+): Batch[] {
+  if (path === 'random')
+    log.warn('RANDOM_DATA', 'The inputs are drawn by chance: they say nothing about quality.')
+  const config = readConfig(source.folder)
+  const { vocabulary } = readModel(source.model.graph)
+  const context = [config['max_position_embeddings'], config['n_positions']].find(isCount)
+  const sequenceLength = choice['sequence-length'] ?? Math.min(512, context ?? 512)
+  const start = choice['start-token'] ?? config['bos_token_id']
+  const mode = choice['text-mode'] ?? (isLanguageModel(source, vocabulary) ? 'stream' : 'sentences')
+  return openData(path, {
+    model: source.model,
+    folder: source.folder,
+    vocabulary,
+    sequenceLength,
+    batchSize:
+      choice['batch-size'] ??
+      (mode === 'sentences' || !isText(path)
+        ? 32
+        : Math.max(1, Math.floor(batchTokens / sequenceLength))),
+    samples: choice.samples,
+    tokens: choice.tokens,
+    textMode: mode,
+    startToken: isCount(start) ? start : undefined,
+    seed: choice.seed,
+  })
+}
+
+/** As much as calibration needs, where the user doesn't say how much. */
+export function chooseCalibration(
+  source: LoadedModel,
+  path: string,
+  choice: DataChoice,
+  log: Log,
+): Batch[] {
+  const { text, arrays } = calibrationSamples
+  const isOpen = choice.samples === undefined && choice.tokens === undefined
+  const most = isText(path) && choice['text-mode'] !== 'sentences' ? text : arrays
+  return chooseData(source, path, isOpen ? { ...choice, samples: most } : choice, log)
+}
+
+export const countSamples = (batches: readonly Batch[]): number =>
+  batches.reduce((sum, { feeds }) => sum + (Object.values(feeds)[0]?.dims[0] ?? 0), 0)
+
+const isText = (path: string): boolean =>
+  ['.txt', '.md', '.jsonl'].includes(extname(path).toLowerCase())
+
+/** Whether an output has an axis of the vocabulary beside batch and sequence. */
+function isLanguageModel(source: LoadedModel, vocabulary: number | undefined): boolean {
+  const takesText = portsOf(source.model).some(({ dims }) => dims.length === 2)
+  return source.model.graph.outputs.some(({ type }) => {
+    const last = type?.dims?.at(-1)
+    return (
+      takesText &&
+      type?.dims?.length === 3 &&
+      (typeof last !== 'number' || vocabulary === undefined || last >= vocabulary)
+    )
+  })
+}
+
+const isCount = (value: unknown): value is number => Number.isInteger(value) && Number(value) >= 0
+
+function readConfig(folder: string): Readonly<Record<string, unknown>> {
+  const path = join(folder, 'config.json')
+  if (!existsSync(path)) return {}
+  try {
+    const config: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    return typeof config === 'object' && config !== null ? (config as Record<string, unknown>) : {}
+  } catch {
+    // A damaged config is named when it would be written; defaults do for reading.
+    return {}
+  }
+}

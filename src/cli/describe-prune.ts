@@ -1,0 +1,91 @@
+/** What pruning did, as lines for people: what went, layer by layer, and what that saves and costs. */
+import type { FolderResult } from '../prune/apply-to-folder.js'
+import type { MeasuredPair } from '../prune/prune.js'
+import type { ReportRow } from '../prune/report.js'
+import { describeBytes, describeChange, describeCount, table } from './text.js'
+
+export function describeResult(
+  result: FolderResult & { readonly measured?: readonly MeasuredPair[] },
+): string[] {
+  return [
+    ...describeRows(result.rows),
+    '',
+    ...describeTotals(result),
+    '',
+    ...describeCheck(result),
+    ...describeWritten(result),
+  ]
+}
+
+const titles: Readonly<Record<string, string>> = {
+  keyValueHeads: 'kv heads',
+  queryGroups: 'query groups',
+  headSize: 'head size',
+  valueHeadSize: 'value size',
+}
+
+/** A row for each layer, a column for each kind of dimension that lost something. */
+function describeRows(rows: readonly ReportRow[]): string[] {
+  const partOf = ({ dimension }: ReportRow): string => dimension.replace(/^layer\.\d+\./, '')
+  const parts = [...new Set(rows.map(partOf))]
+  const layers = [...new Set(rows.map(({ layer }) => layer))].sort((a, b) => (a ?? -1) - (b ?? -1))
+  return table(
+    ['layer', ...parts.map((part) => titles[part] ?? part), 'parameters'],
+    layers.map((layer) => {
+      const own = rows.filter((row) => row.layer === layer)
+      const saved = own.reduce((sum, { parameters }) => sum + parameters, 0)
+      return [
+        layer ?? '–',
+        ...parts.map((part) => {
+          const row = own.find((each) => partOf(each) === part)
+          return row ? `${row.size} → ${row.kept}` : ''
+        }),
+        `−${describeCount(saved)}`,
+      ]
+    }),
+  )
+}
+
+function describeTotals({
+  before,
+  after,
+  measured = [],
+}: FolderResult & { readonly measured?: readonly MeasuredPair[] }): string[] {
+  const row = (name: string, one: number, other: number, text: (value: number) => string) => [
+    name,
+    text(one),
+    text(other),
+    describeChange(one, other),
+  ]
+  return table(
+    ['', 'before', 'after', 'change'],
+    [
+      row('parameters', before.parameters, after.parameters, describeCount),
+      row('weights', before.bytes, after.bytes, describeBytes),
+      row('FLOPs a token', before.flopsPerToken, after.flopsPerToken, describeCount),
+      ...measured.map(({ before: was, after: { metric, value } }) =>
+        was ? row(metric, was.value, value, quality) : [metric, '', quality(value), ''],
+      ),
+    ],
+  )
+}
+
+/** 6.654, 0.998: four digits. */
+export const quality = (value: number): string =>
+  value >= 1000 ? describeCount(value) : value.toPrecision(4)
+
+function describeCheck({ check }: FolderResult): string[] {
+  if (!check) return []
+  const { largest, bound } = check
+  return [
+    `Checked: outputs differ from the masked model's by ${largest.toExponential(0)} of the largest; ${bound} is allowed.`,
+  ]
+}
+
+function describeWritten({ written }: FolderResult): string[] {
+  if (!written) return ['Nothing was written.']
+  const bytes = written.files.reduce((sum, file) => sum + file.bytes, 0)
+  const models = written.files.filter(({ name }) => name.endsWith('.onnx'))
+  const names = models.map(({ name }) => name).join(', ')
+  return [`Wrote ${written.folder}: ${names}; ${describeBytes(bytes)} in all.`]
+}

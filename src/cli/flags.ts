@@ -1,0 +1,162 @@
+/** Flags that several commands share; each group is what one concern of a command needs. */
+import { Args, Flags } from '@oclif/core'
+
+export const modelArgument = Args.string({
+  required: true,
+  description: 'model folder or .onnx file',
+})
+
+const output = {
+  char: 'o',
+  helpValue: 'FOLDER',
+  description: 'folder to write; it appears whole or not at all',
+} as const
+
+export const requiredOutput = Flags.string({ ...output, required: true })
+
+export const outputFlags = {
+  output: Flags.string(output),
+  force: Flags.boolean({ description: 'replace the folder if it is there' }),
+}
+
+/** How texts are cut. */
+const textFlags = {
+  'sequence-length': Flags.integer({
+    min: 2,
+    helpValue: 'TOKENS',
+    description: 'tokens of a window of text [default: 512, or what the model can take]',
+    helpGroup: 'DATA',
+  }),
+  'text-mode': Flags.option({
+    options: ['stream', 'paragraphs', 'sentences'] as const,
+    description:
+      'windows of one stream, windows with --start-token before each paragraph, or a sentence a row [default: stream for language models, else sentences]',
+    helpGroup: 'DATA',
+  })(),
+  'start-token': Flags.integer({
+    min: 0,
+    helpValue: 'ID',
+    description: 'token before each paragraph [default: bos_token_id of config.json]',
+    helpGroup: 'DATA',
+  }),
+  'batch-size': Flags.integer({
+    min: 1,
+    description: 'samples that run together [default: as many as make 1,024 tokens]',
+    helpGroup: 'DATA',
+  }),
+}
+
+const data = {
+  helpValue: 'FILE',
+  description: '.txt, .md, .jsonl, .npz, .npy, a test_data_set folder, or "random"',
+  helpGroup: 'DATA',
+} as const
+
+export const requiredData = Flags.string({ ...data, required: true })
+
+export const dataFlags = {
+  data: Flags.string(data),
+  samples: Flags.integer({
+    min: 1,
+    description: 'windows, sentences or rows at most',
+    helpGroup: 'DATA',
+  }),
+  tokens: Flags.integer({ min: 1, description: 'tokens of a text at most', helpGroup: 'DATA' }),
+  ...textFlags,
+}
+
+export const providerFlag = Flags.option({
+  options: ['auto', 'cpu', 'cuda', 'webgpu'] as const,
+  default: 'auto' as const,
+  description: 'where the model runs; auto takes the first of cuda, webgpu, cpu that works',
+})()
+
+export const seedFlag = Flags.integer({
+  default: 0,
+  description: 'of everything that is drawn by chance',
+})
+
+export const metricFlag = Flags.option({
+  options: [
+    'perplexity',
+    'accuracy',
+    'roc-auc',
+    'ndcg@10',
+    'hit-rate@10',
+    'cosine',
+    'top10',
+  ] as const,
+  multiple: true,
+  multipleNonGreedy: true,
+  description: 'what to measure [default: what fits the model and the data]',
+  helpGroup: 'QUALITY',
+})()
+
+export const gateFlags = {
+  metric: metricFlag,
+  'fail-if': Flags.string({
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'CONDITION',
+    description: "exit 5 where it holds: 'perplexity>+5%', 'accuracy<0.97', 'cosine<0.95'",
+    helpGroup: 'QUALITY',
+  }),
+  junit: Flags.string({
+    helpValue: 'FILE',
+    description: 'write check and conditions as JUnit XML, for CI',
+    helpGroup: 'QUALITY',
+  }),
+}
+
+export const ampFlags = {
+  pass: Flags.option({
+    options: ['amp'] as const,
+    default: 'amp' as const,
+    description: 'how it is decided what goes',
+    helpGroup: 'PASS',
+  })(),
+  ratio: Flags.string({
+    default: '0.2',
+    helpValue: 'SHARE',
+    description: "share of the blocks' parameters to remove: 0.3 or 30%",
+    helpGroup: 'PASS',
+  }),
+  criterion: Flags.option({
+    options: ['output', 'activation', 'paper', 'magnitude', 'random', 'reversed'] as const,
+    description: 'what is said to matter least [default: output, the measured best]',
+    helpGroup: 'PASS',
+  })(),
+  allocation: Flags.option({
+    options: ['global', 'uniform'] as const,
+    description: 'share of each layer: from calibration, or the same for all [default: global]',
+    helpGroup: 'PASS',
+  })(),
+  recover: Flags.option({
+    options: ['none', 'ridge'] as const,
+    description: 're-fit what stays in closed form, or not [default: ridge]',
+    helpGroup: 'PASS',
+  })(),
+  scope: Flags.option({
+    options: ['all', 'heads', 'feedForward'] as const,
+    description: 'which blocks lose something [default: all]',
+    helpGroup: 'PASS',
+  })(),
+  'round-to': Flags.string({
+    helpValue: 'N',
+    description: 'feed-forward widths that stay are multiples of it; "auto" is 16',
+    helpGroup: 'PASS',
+  }),
+  protect: Flags.string({
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'WHAT',
+    description:
+      "stays whole: 'layer 0', '0-2', 'last', or an id that inspect --explain prints, e.g. layer.0.width",
+    helpGroup: 'PASS',
+  }),
+  paper: Flags.boolean({
+    exclusive: ['criterion', 'allocation', 'recover'],
+    description: 'AMP exactly as published: its scores, uniform, no re-fit',
+    helpGroup: 'PASS',
+  }),
+}

@@ -1,0 +1,30 @@
+/** Numbers that may be written in more than one way. */
+import { AttncError } from '../errors.js'
+
+/** 0.3, .3 or 30%. Error: RATIO_FORMAT. */
+export function parseRatio(text: string): number {
+  const match = /^\s*(\d*\.?\d+)\s*(%?)\s*$/.exec(text)
+  const value = match ? Number(match[1]) / (match[2] ? 100 : 1) : Number.NaN
+  if (value > 0 && value < 1) return value
+  throw new AttncError(
+    'RATIO_RANGE',
+    'usage',
+    `The ratio is "${text}"; it has to lie between 0 and 1 (0.2 or 20% removes a fifth).`,
+  )
+}
+
+/** A line of cache holds 16 floats. */
+const automaticMultiple = 16
+
+/** A whole number from 1 on, or "auto". Error: ROUND_TO_FORMAT. */
+export function parseRoundTo(text: string): number {
+  if (text === 'auto') return automaticMultiple
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= 1) return value
+  throw new AttncError(
+    'ROUND_TO_FORMAT',
+    'usage',
+    `--round-to is "${text}"; it has to be a whole number or "auto".`,
+    { suggestions: ['8, 16, 32 and 64 are usual.'] },
+  )
+}

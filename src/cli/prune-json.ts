@@ -1,0 +1,41 @@
+/**
+ * What pruning did, as one object. It is a plan as well (format, slices), so that the output of
+ * `prune --dry-run --json` can be replayed as it is.
+ */
+import type { Verdict } from '../evaluate/condition.js'
+import type { Plan } from '../plan/plan.js'
+import type { FolderResult } from '../prune/apply-to-folder.js'
+import type { MeasuredPair } from '../prune/prune.js'
+import type { ChosenProvider } from '../runtime/provider.js'
+
+export type FolderJson = ReturnType<typeof folderJson>
+
+/** The part that `prune` and `apply` share. */
+export function folderJson(plan: Plan, result: FolderResult, provider: ChosenProvider) {
+  const { before, after, rows, check, written } = result
+  return {
+    ...plan,
+    provider: provider.name,
+    passedOver: provider.passedOver,
+    before,
+    after,
+    rows,
+    check: check ?? null,
+    output: written ? { folder: written.folder, files: written.files } : null,
+  }
+}
+
+export const metricsJson = (measured: readonly MeasuredPair[]) =>
+  measured.map(({ before, after }) => ({
+    metric: after.metric,
+    before: before?.value ?? null,
+    value: after.value,
+    samples: after.samples,
+  }))
+
+export const verdictsJson = (verdicts: readonly Verdict[]) =>
+  verdicts.map(({ condition, isMissed, message }) => ({
+    condition: condition.text,
+    missed: isMissed,
+    message,
+  }))

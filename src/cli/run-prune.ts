@@ -1,0 +1,189 @@
+/** `attnc prune` behind its flags: everything is read and refused before the long work begins. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { basename, dirname, extname, join } from 'node:path'
+import type { AmpOptions } from '../../passes/amp/options.js'
+import { AttncError, exitCodes } from '../errors.js'
+import { MetricMissed } from '../evaluate/condition.js'
+import type { MetricName } from '../evaluate/metric-name.js'
+import { readModel } from '../model/model.js'
+import { type LoadedModel, loadModel } from '../model-folder/load.js'
+import { checkOutput } from '../model-folder/output-folder.js'
+import { planFiles, printablePlan, readPlan, type StoredPlan } from '../plan/plan-file.js'
+import { isSingle } from '../prune/apply-to-folder.js'
+import { type PruneOptions, type PruneResult, prune } from '../prune/prune.js'
+import { type ChosenProvider, chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js'
+import type { CommandContext } from './command-context.js'
+import { describeResult } from './describe-prune.js'
+import { checkCases, readConditions, verdictCases } from './evaluation.js'
+import { writeJUnit } from './junit.js'
+import { parseRatio, parseRoundTo } from './numbers.js'
+import { parseProtect } from './protect.js'
+import { folderJson, metricsJson, verdictsJson } from './prune-json.js'
+
+export interface PruneFlags extends DataChoice {
+  readonly output?: string | undefined
+  readonly force: boolean
+  readonly 'dry-run': boolean
+  readonly plan?: string | undefined
+  readonly 'plan-out'?: string | undefined
+  readonly data?: string | undefined
+  readonly ratio: string
+  readonly criterion?: AmpOptions['criterion'] | undefined
+  readonly allocation?: AmpOptions['allocation'] | undefined
+  readonly recover?: AmpOptions['recover'] | undefined
+  readonly scope?: AmpOptions['scope'] | undefined
+  readonly 'round-to'?: string | undefined
+  readonly protect?: readonly string[] | undefined
+  readonly paper: boolean
+  readonly eval?: string | undefined
+  readonly 'eval-samples'?: number | undefined
+  readonly metric?: readonly MetricName[] | undefined
+  readonly 'fail-if'?: readonly string[] | undefined
+  readonly junit?: string | undefined
+  readonly provider: 'auto' | ProviderName
+  readonly seed: number
+}
+
+export type PruneJson = ReturnType<typeof pruneJson>
+
+export async function runPrune(
+  path: string,
+  flags: PruneFlags,
+  context: CommandContext,
+): Promise<{ json: PruneJson; lines: readonly string[]; exitCode: number | undefined }> {
+  const { junit } = flags
+  try {
+    const { options, provider } = await readOptions(path, flags, context)
+    const result = await prune(options)
+    if (flags['plan-out']) writePlan(flags['plan-out'], result.stored)
+    if (junit)
+      writeJUnit(junit, 'attnc prune', [
+        ...checkCases(result.check),
+        ...verdictCases(result.verdicts),
+      ])
+    const isPrinted = flags['dry-run'] && !flags['plan-out']
+    return {
+      json: pruneJson(result, provider, isPrinted),
+      lines: [...describeResult(result), ...describeSkipped(result), ...nextSteps(flags, path)],
+      exitCode: result.skipped.length > 0 ? exitCodes.partial : undefined,
+    }
+  } catch (error) {
+    if (junit && error instanceof AttncError)
+      writeJUnit(
+        junit,
+        'attnc prune',
+        error instanceof MetricMissed
+          ? verdictCases(error.verdicts)
+          : [{ name: 'prune', failure: `${error.message} (${error.code})` }],
+      )
+    throw error
+  }
+}
+
+async function readOptions(
+  path: string,
+  flags: PruneFlags,
+  context: CommandContext,
+): Promise<{ readonly options: PruneOptions; readonly provider: ChosenProvider }> {
+  const { output, force } = flags
+  if (output === undefined && !flags['dry-run'])
+    throw new AttncError('OUTPUT_MISSING', 'usage', 'There is no output folder.', {
+      suggestions: ['Name one with -o, or add --dry-run to see what would go.'],
+    })
+  const failIf = readConditions(flags['fail-if'], flags.eval !== undefined)
+  const amp = readAmp(flags)
+  const source = loadModel(path)
+  if (output !== undefined) checkOutput(output, { force, from: source.folder })
+  const { choice } = source.location
+  if (choice && !isSingle(path)) context.log.info(`Read ${choice}.`)
+  const protect = parseProtect(flags.protect ?? [], readModel(source.model.graph))
+  const stored = flags.plan === undefined ? undefined : readPlan(flags.plan)
+  const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
+  const evaluate = flags.eval
+    ? { ...readEvaluation(source, flags.eval, flags, context), failIf }
+    : undefined
+  const provider = await chooseProvider(flags.provider)
+  const options: PruneOptions = {
+    ...context,
+    provider: provider.name,
+    source,
+    stored,
+    batches,
+    amp: { ...amp, protect },
+    output,
+    force,
+    single: isSingle(path),
+    evaluate,
+  }
+  return { options, provider }
+}
+
+function readEvaluation(
+  source: LoadedModel,
+  path: string,
+  flags: PruneFlags,
+  { log }: CommandContext,
+) {
+  const choice = { ...flags, samples: flags['eval-samples'], tokens: undefined }
+  return { batches: chooseData(source, path, choice, log), metrics: flags.metric ?? [] }
+}
+
+function readAmp(flags: PruneFlags): Partial<AmpOptions> {
+  const { criterion, allocation, recover, scope, seed } = flags
+  const paper = { criterion: 'paper', allocation: 'uniform', recover: 'none' } as const
+  return {
+    ratio: parseRatio(flags.ratio),
+    seed,
+    ...(criterion && { criterion }),
+    ...(allocation && { allocation }),
+    ...(recover && { recover }),
+    ...(scope && { scope }),
+    ...(flags['round-to'] && { roundTo: parseRoundTo(flags['round-to']) }),
+    ...(flags.paper && paper),
+  }
+}
+
+function writePlan(path: string, stored: StoredPlan): void {
+  const name = basename(path, extname(path))
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    for (const [file, content] of Object.entries(planFiles(stored, name)))
+      writeFileSync(join(dirname(path), file), content)
+  } catch (cause) {
+    throw new AttncError('PLAN_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
+  }
+}
+
+function pruneJson(result: PruneResult, provider: ChosenProvider, isPrinted: boolean) {
+  const { stored, measured, verdicts, skipped } = result
+  const plan = isPrinted ? printablePlan(stored) : stored.plan
+  return {
+    ...folderJson(plan, result, provider),
+    metrics: metricsJson(measured),
+    conditions: verdictsJson(verdicts),
+    skipped,
+    ...(skipped.length > 0 && {
+      error: {
+        code: 'PARTIAL',
+        message: `${skipped.length} of the blocks could not lose anything.`,
+        suggestions: ['Run "attnc inspect --explain" to see why, or protect them.'],
+      },
+    }),
+  }
+}
+
+function describeSkipped({ skipped }: PruneResult): string[] {
+  if (skipped.length === 0) return []
+  return [
+    '',
+    `Partial: ${skipped.length} ${skipped.length === 1 ? 'block' : 'blocks'} could not lose anything:`,
+    ...skipped.map(({ block, layer, reason }) => `  ${block} (layer ${layer}): ${reason}`),
+  ]
+}
+
+function nextSteps(flags: PruneFlags, path: string): string[] {
+  if (flags['plan-out'] && flags['dry-run'])
+    return [`Carry it out: attnc apply ${path} --plan ${flags['plan-out']} -o OUT`]
+  return flags['dry-run'] ? ['Leave --dry-run away and name a folder with -o to do it.'] : []
+}

@@ -1,0 +1,15 @@
+/** What can be measured, by the names that flags and conditions use. */
+
+export const metricNames = [
+  'perplexity',
+  'accuracy',
+  'roc-auc',
+  'ndcg@10',
+  'hit-rate@10',
+  'cosine',
+  'top10',
+] as const
+export type MetricName = (typeof metricNames)[number]
+
+/** Metrics of which less is better. */
+export const lowerIsBetter: ReadonlySet<MetricName> = new Set<MetricName>(['perplexity'])

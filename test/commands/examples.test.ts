@@ -1,0 +1,80 @@
+/** Every example of every command's help does what it says, with paths of our own. */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { writeArrays } from '../../src/data/npz.js'
+import { tensorOf } from '../../src/onnx/numbers.js'
+import { type CommandClass, example, root, runCommand } from './run-command.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'attnc-examples-'))
+const commands = await Promise.all(
+  readdirSync(join(root, 'commands'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map(async (name) => {
+      const loaded = (await import(join(root, 'commands', name))) as { default: CommandClass }
+      return { id: name.replace('.ts', '').replaceAll('/', ' '), command: loaded.default }
+    }),
+)
+
+/** What the examples call things, and what stands for it here. */
+const paths: Readonly<Record<string, string>> = {
+  'model/': example,
+  'model/model.onnx': join(example, 'model.onnx'),
+  // A second model where one is read.
+  'smaller/': example,
+  'text.txt': join(example, 'calibration.txt'),
+  'eval.txt': join(example, 'eval.txt'),
+}
+
+beforeAll(() => {
+  const ids = Array.from({ length: 8 * 32 }, (_, i) => (i * 37) % 2048)
+  const arrays = {
+    input_ids: tensorOf('int64', [8, 32], ids),
+    attention_mask: tensorOf(
+      'int64',
+      [8, 32],
+      ids.map(() => 1),
+    ),
+  }
+  writeFileSync(join(folder, 'arrays.npz'), writeArrays(arrays))
+  const slices = [{ dimension: 'layer.1.width', remove: [0, 1, 2] }]
+  writeFileSync(join(folder, 'plan.json'), JSON.stringify({ format: 1, slices }))
+})
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+describe.each(commands)('$id', ({ id, command }) => {
+  const examples = (command.examples ?? []).map((each) =>
+    typeof each === 'string' ? each : each.command,
+  )
+
+  it('has examples', () => expect(examples.length).toBeGreaterThan(0))
+
+  it.each(examples)('runs %s', async (text) => {
+    const place = mkdtempSync(join(folder, 'run-'))
+    mkdirSync(place, { recursive: true })
+    const words = [...text.matchAll(/'([^']*)'|<%=[^>]*%>|\S+/g)].map(
+      ([word, quoted]) => quoted ?? word,
+    )
+    expect(words.slice(0, 2).join(' ')).toBe(`<%= config.bin %> ${id}`)
+    const argv = words
+      .slice(2)
+      .map((word, index, all) =>
+        all[index - 1] === '-o' ? join(place, word) : (paths[word] ?? placeOf(word, place)),
+      )
+    const { flags = {} } = command
+    if ('samples' in flags && !argv.includes('--samples')) argv.push('--samples=4')
+    if ('eval-samples' in flags) argv.push('--eval-samples=4')
+    const { error, exitCode, stdout } = await runCommand(command, argv)
+    expect(error?.message).toBeUndefined()
+    expect(exitCode).toBe(0)
+    expect(stdout).not.toBe('')
+  })
+})
+
+/** Inputs lie in the folder of all examples; outputs in one of their own. */
+function placeOf(word: string, place: string): string {
+  if (/^(arrays\.npz|plan\.json)$/.test(word)) return join(folder, word)
+  return /\/$|\.(xml|html|json)$/.test(word) ? join(place, word) : word
+}
