@@ -1,0 +1,53 @@
+/**
+ * `npm run demo`: the main job on the model beside this file, each step as one would type it. Writes
+ * to out/, which git ignores; running it again starts anew.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+
+const root = resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '..')
+const model = 'examples/tiny-stories'
+const smaller = 'out/tiny-stories-30'
+const text = ['--text-mode', 'paragraphs']
+
+const say = (line) => process.stdout.write(`${line}\n`)
+
+/** Shows a command, runs it, and ends the demo where it fails. */
+function attnc(why, ...words) {
+  say(
+    `\n# ${why}\n$ attnc ${words.map((word) => (word.includes(' ') ? `'${word}'` : word)).join(' ')}\n`,
+  )
+  const { status } = spawnSync(process.execPath, [join(root, 'bin/run.js'), ...words], {
+    cwd: root,
+    stdio: 'inherit',
+  })
+  if (status !== 0) process.exit(status ?? 130)
+}
+
+const has = (command) => existsSync(join(root, `dist/commands/${command}.js`))
+
+rmSync(join(root, smaller), { recursive: true, force: true })
+const started = performance.now()
+say(
+  'A language model that writes stories for children: 2 million parameters, an ONNX folder of 8 MB.',
+)
+attnc('What is it made of, and what may go?', 'inspect', model)
+attnc(
+  'Take 30 % of its blocks away: calibrate on some stories, decide, re-fit, check, measure on others.',
+  ...['prune', model, '--ratio', '0.3', '--data', `${model}/calibration.txt`, ...text],
+  ...['--eval', `${model}/eval.txt`, '-o', smaller],
+)
+if (has('compare')) attnc('What changed?', 'compare', model, smaller)
+if (has('generate'))
+  for (const [which, path] of [
+    ['before', model],
+    ['after', smaller],
+  ])
+    attnc(`A story ${which}.`, 'generate', path, '--prompt', 'Once upon a time, there was a little')
+say(
+  `\nThat took ${Math.round((performance.now() - started) / 1000)} s. The smaller model is ${smaller}; its plan is in ${smaller}/plan.json.`,
+)
+say(
+  'Your own model: node bin/run.js prune MODEL --data text.txt -o smaller   (or npm link, then attnc …)',
+)

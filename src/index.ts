@@ -1,0 +1,52 @@
+/**
+ * attnc as a library. The command line is built on nothing else. Nothing here prints or exits: progress
+ * goes to a `Log`, cancellation comes by an `AbortSignal`, errors are `AttncError` with a code that never
+ * changes its meaning.
+ *
+ * ```ts
+ * import { loadModel, openData, prune, silentLog } from 'attnc'
+ *
+ * const source = loadModel('model/')
+ * const batches = openData('text.txt', { model: source.model, folder: source.folder, samples: 64 })
+ * const { before, after } = await prune({
+ *   source, batches, amp: { ratio: 0.3 }, output: 'smaller/', single: false, log: silentLog,
+ * })
+ * ```
+ */
+export { type Decision, decideAmp } from '../passes/amp/decide.js'
+export { type AmpOptions, ampDefaults, type Criterion } from '../passes/amp/options.js'
+export type { Skipped } from '../passes/amp/skipped.js'
+export { type Calibration, type CalibrationOptions, calibrate } from './calibrate/calibrate.js'
+export type { Batch } from './data/batch.js'
+export { type DataOptions, openData } from './data/open-data.js'
+export { AttncError, type ExitKind, exitCodes } from './errors.js'
+export { type Condition, judge, parseCondition, type Verdict } from './evaluate/condition.js'
+export {
+  defaultMetric,
+  type EvaluateOptions,
+  evaluate,
+  type Measured,
+} from './evaluate/evaluate.js'
+export { type MetricName, metricNames } from './evaluate/metric-name.js'
+export type { Graph, Model } from './graph/graph.js'
+export { type Inspection, inspect } from './inspect/inspect.js'
+export { type Log, silentLog } from './log.js'
+export { type ModelDimension, readModel, type TransformerModel } from './model/model.js'
+export { type LoadedModel, type LoadOptions, loadModel } from './model-folder/load.js'
+export { type SavedFolder, type SaveOptions, saveModelFolder } from './model-folder/save.js'
+export { type ApplyOptions, applyPlan, type RefittedProjection } from './plan/apply.js'
+export { type Plan, type PlanSlice, parsePlan } from './plan/plan.js'
+export { readPlan, type StoredPlan } from './plan/plan-file.js'
+export { applyToFolder, type FolderOptions, type FolderResult } from './prune/apply-to-folder.js'
+export type { NumericCheck } from './prune/check.js'
+export { type MeasuredPair, type PruneOptions, type PruneResult, prune } from './prune/prune.js'
+export type { ReportRow, Totals } from './prune/report.js'
+export type { RunOptions } from './runtime/batches.js'
+export {
+  type Availability,
+  type ChosenProvider,
+  chooseProvider,
+  type ProviderName,
+  probeProvider,
+} from './runtime/provider.js'
+export { version } from './version.js'
