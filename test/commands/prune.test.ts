@@ -100,11 +100,13 @@ describe('prune', () => {
       7,
     ],
   ])('refuses %s and says what to do', async (_, argv, code) => {
-    const { stdout, exitCode } = await runCommand(Prune, [...argv, '--json'])
+    const output = join(folder, 'out')
+    const own = argv.map((each) => (each === 'out' ? output : each))
+    const { stdout, exitCode } = await runCommand(Prune, [...own, '--json'])
     const { error } = JSON.parse(stdout) as { error: { code: string; message: string } }
     expect({ exitCode, ...error }).toMatchObject({ exitCode: code })
     expect(error.message).not.toBe('')
-    expect(existsSync('out')).toBe(false)
+    expect(existsSync(output)).toBe(false)
   })
 })
 
