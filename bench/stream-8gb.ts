@@ -16,7 +16,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
-import { cpus, tmpdir, totalmem } from 'node:os'
+import { cpus, loadavg, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { edit } from '../src/graph/edit.js'
@@ -102,13 +102,15 @@ async function work(from: string, to: string, keepRatio: number): Promise<void> 
       }
     })
   await saveModelFolder({ models: { 'model.onnx': model }, to })
-  process.stdout.write(
-    JSON.stringify({ peakMiB: Math.round(process.resourceUsage().maxRSS / 1024) }),
-  )
+  const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage()
+  const cpuSeconds = (userCPUTime + systemCPUTime) / 1e6
+  process.stdout.write(JSON.stringify({ peakMiB: Math.round(maxRSS / 1024), cpuSeconds }))
 }
 
 interface Measured {
   readonly seconds: number
+  /** Time on a processor: what remains of `seconds` was waiting, for the disk or for other programs. */
+  readonly cpuSeconds: number
   readonly peakMiB: number
   readonly bytes: number
 }
@@ -125,10 +127,10 @@ function measure(from: string, to: string, keepRatio: number): Measured {
   )
   const seconds = (performance.now() - started) / 1000
   if (done.status !== 0) throw new Error(done.stderr)
-  const { peakMiB } = JSON.parse(done.stdout) as { peakMiB: number }
+  const { peakMiB, cpuSeconds } = JSON.parse(done.stdout) as Measured
   const bytes = statSync(join(to, 'model.onnx.data')).size
   rmSync(to, { recursive: true })
-  return { seconds, peakMiB, bytes }
+  return { seconds, cpuSeconds, peakMiB, bytes }
 }
 
 /** Throws a file out of the page cache, which needs it clean: coreutils' way, without being root. */
@@ -179,11 +181,11 @@ function main(gigabytes: number, rounds: number): void {
       const whole = measure(from, join(folder, 'whole'), 1)
       const line = (name: string, each: Measured): boolean =>
         print(
-          `  ${name}: ${each.seconds.toFixed(1)} s (${(each.seconds / copy).toFixed(2)} × cp, ${(each.seconds / copySync).toFixed(2)} × cp + sync), ` +
+          `  ${name}: ${each.seconds.toFixed(1)} s (${each.cpuSeconds.toFixed(1)} s of CPU, ${(each.seconds / copy).toFixed(2)} × cp, ${(each.seconds / copySync).toFixed(2)} × cp + sync), ` +
             `peak ${each.peakMiB} MiB, ${(each.bytes / 1e9).toFixed(2)} GB written`,
         )
       print(
-        `round ${Math.floor(round / 2) + 1}, ${isCold ? 'cold' : 'warm'}: cp ${copy.toFixed(1)} s, cp + sync ${copySync.toFixed(1)} s`,
+        `round ${Math.floor(round / 2) + 1}, ${isCold ? 'cold' : 'warm'}: cp ${copy.toFixed(1)} s, cp + sync ${copySync.toFixed(1)} s (load average ${loadavg()[0]?.toFixed(1)})`,
       )
       line('load → keep 70 % of every feed-forward → save', sliced)
       line('load → save', whole)
