@@ -1,0 +1,92 @@
+/** `attnc bench` behind its flags, and its result for people. */
+import { type BenchEntry, type BenchResult, bench } from '../bench/bench.js'
+import type { Ratio, Spread } from '../bench/statistics.js'
+import { readHostConfig } from '../generate/host-config.js'
+import { loadModel } from '../model-folder/load.js'
+import { isSingle } from '../prune/apply-to-folder.js'
+import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { chooseData } from './choose-data.js'
+import type { CommandContext } from './command-context.js'
+import { describeBytes, describeCount, table } from './text.js'
+
+export interface BenchFlags {
+  readonly batch: number
+  readonly 'sequence-length'?: number | undefined
+  readonly 'decode-tokens': number
+  readonly runs: number
+  readonly seconds: number
+  readonly data?: string | undefined
+  readonly memory: boolean
+  readonly seed: number
+  readonly provider: 'auto' | ProviderName
+}
+
+export async function runBench(
+  paths: readonly string[],
+  flags: BenchFlags,
+  context: CommandContext,
+): Promise<BenchResult> {
+  const models = paths.map((path) => loadModel(path))
+  const { name: provider } = await chooseProvider(flags.provider)
+  const { data, seed, runs, seconds, memory, batch: batchSize } = flags
+  const positions = models.map(({ folder }) => readHostConfig(folder).positions ?? 512)
+  const sequenceLength = flags['sequence-length'] ?? Math.min(512, ...positions)
+  const choice = { 'sequence-length': sequenceLength, 'batch-size': batchSize, samples: batchSize }
+  return bench(models, {
+    ...context,
+    provider,
+    batchSize,
+    sequenceLength,
+    runs,
+    seconds,
+    memory,
+    seed,
+    decodeTokens: flags['decode-tokens'],
+    single: paths.some(isSingle),
+    inputs:
+      data === undefined ? undefined : (source) => chooseData(source, data, choice, context.log),
+  })
+}
+
+export function describeBench(found: BenchResult): string[] {
+  const shapes = Object.entries(found.shape).map(([name, dims]) => `${name} [${dims.join(', ')}]`)
+  const { ratios, models } = found
+  const row = (
+    what: string,
+    cell: (entry: BenchEntry) => string,
+    ratio: Ratio | number | null | undefined,
+  ): string[] => [what, ...models.map(cell), ...(ratios ? [describeRatio(ratio)] : [])]
+  const head = ['', ...models.map((_, index) => 'AB'[index] ?? ''), ...(ratios ? ['B ÷ A'] : [])]
+  return [
+    ...models.map(({ path }, index) => `${'AB'[index]}: ${path}`),
+    `${found.provider}, ${found.threads} threads, ${found.processor} · ${found.data} inputs: ${shapes.slice(0, 3).join(', ')}`,
+    '',
+    ...table(head, [
+      row('prefill', ({ prefill }) => milliseconds(prefill), ratios?.prefill),
+      row('prefill, tokens/s', (entry) => rate(entry.prefillTokensPerSecond), undefined),
+      row('decode, a token', ({ decode }) => (decode ? milliseconds(decode) : '–'), ratios?.decode),
+      row('decode, tokens/s', ({ decode }) => rate(decode?.tokensPerSecond ?? null), undefined),
+      row(
+        'peak memory',
+        ({ memory }) => (memory ? describeBytes(memory.peakBytes) : '–'),
+        ratios?.peakMemory,
+      ),
+      row('weights', ({ bytes }) => describeBytes(bytes), ratios?.bytes),
+      row('parameters', ({ parameters }) => describeCount(parameters), ratios?.parameters),
+    ]),
+    '',
+    `Medians (quartiles) of ${models[0]?.prefill.runs ?? 0} turns${ratios ? '; ratios are medians of pairs (95 % interval)' : ''}.`,
+  ]
+}
+
+const milliseconds = ({ median, firstQuartile, thirdQuartile }: Spread): string =>
+  `${median.toPrecision(3)} ms (${firstQuartile.toPrecision(3)}–${thirdQuartile.toPrecision(3)})`
+
+const rate = (perSecond: number | null): string =>
+  perSecond === null ? '–' : describeCount(perSecond)
+
+function describeRatio(ratio: Ratio | number | null | undefined): string {
+  if (ratio === null || ratio === undefined) return ''
+  if (typeof ratio === 'number') return ratio.toFixed(3)
+  return `${ratio.ratio.toFixed(3)} (${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)})`
+}
