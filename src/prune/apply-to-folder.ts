@@ -43,7 +43,8 @@ export interface FolderResult {
 }
 
 /** Whether a path names one model file and not its folder. */
-export const isSingle = (path: string): boolean => !statSync(resolve(path)).isDirectory()
+export const isSingle = (path: string): boolean =>
+  statSync(resolve(path), { throwIfNoEntry: false })?.isFile() ?? false
 
 /** Errors: those of plans, of the check and of writing; nothing is left behind. */
 export async function applyToFolder(options: FolderOptions): Promise<FolderResult> {
