@@ -4,6 +4,7 @@ import { AttncError } from '../errors.js'
 import type { ProviderName } from '../runtime/provider.js'
 import type { Feeds } from '../runtime/session.js'
 import { sourceLoader } from '../runtime/source-loader.js'
+import { keepRuntimeSilent } from '../runtime/telemetry.js'
 
 export interface MemoryRequest {
   readonly path: string
@@ -27,6 +28,7 @@ export type MemoryReply = Memory | { readonly error: string }
  */
 export async function measureMemory(request: MemoryRequest, signal?: AbortSignal): Promise<Memory> {
   signal?.throwIfAborted()
+  keepRuntimeSilent()
   const loader = sourceLoader()
   const file = new URL(loader ? './memory-process.ts' : './memory-process.js', import.meta.url)
   const child = fork(file, {

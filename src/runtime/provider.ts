@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { AttncError } from '../errors.js'
+import { keepRuntimeSilent } from './telemetry.js'
 
 export type ProviderName = 'cpu' | 'cuda' | 'webgpu'
 export const providerNames: readonly ProviderName[] = ['cuda', 'webgpu', 'cpu']
@@ -26,6 +27,7 @@ const probeTimeoutMs = 30_000
 /** Tries one provider. Never throws. */
 export async function probeProvider(name: ProviderName): Promise<Availability> {
   if (name === 'cpu') return { available: true }
+  keepRuntimeSilent()
   if (name === 'cuda') {
     const missing = missingCuda()
     if (missing) return missing

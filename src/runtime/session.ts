@@ -8,6 +8,7 @@ import { AttncError } from '../errors.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import type { ProviderName } from './provider.js'
 import { sourceLoader } from './source-loader.js'
+import { keepRuntimeSilent } from './telemetry.js'
 import type { Port, Reply, Request } from './worker.js'
 
 export type { Port } from './worker.js'
@@ -98,6 +99,7 @@ function explain(error: unknown, options: SessionOptions, provider: ProviderName
 }
 
 function startWorker(): Worker {
+  keepRuntimeSilent()
   const loader = sourceLoader()
   if (!loader) return new Worker(new URL('./worker.js', import.meta.url))
   const entry = new URL('./worker.ts', import.meta.url).href
