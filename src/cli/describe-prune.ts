@@ -78,7 +78,9 @@ function describeCheck({ check }: FolderResult): string[] {
   if (!check) return []
   const { largest, bound } = check
   return [
-    `Checked: outputs differ from the masked model's by ${largest.toExponential(0)} of the largest; ${bound} is allowed.`,
+    largest === 0
+      ? "Checked: outputs equal the masked model's."
+      : `Checked: outputs differ from the masked model's by ${largest.toExponential(0)} of the largest; ${bound} is allowed.`,
   ]
 }
 

@@ -34,13 +34,22 @@ export async function checkSlice(
   const one = await outputsOf(sliced, batches, options)
   const other = await outputsOf(masked, batches, options)
   let largest = 0
+  let compared = 0
   for (const [index, results] of one.entries())
     for (const [name, tensor] of Object.entries(results)) {
       const reference = other[index]?.[name]
       // Caches lose members: they are checked through what is computed from them.
       if (!reference || reference.dims.join() !== tensor.dims.join()) continue
       largest = Math.max(largest, relativeDifference(name, tensor, reference))
+      compared++
     }
+  if (compared === 0)
+    throw new AttncError(
+      'NOTHING_COMPARED',
+      'numeric',
+      'No output of the pruned model has the shape that it had before, so the two can’t be compared.',
+      { suggestions: ['Nothing was written. Protect the dimensions that reach the outputs.'] },
+    )
   if (largest <= bound) return { largest, bound }
   throw new AttncError(
     'NUMERIC_CHECK',
