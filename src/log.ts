@@ -2,8 +2,8 @@
 export interface Log {
   info(message: string): void
   warn(code: string, message: string): void
-  /** `done` of `total` of a step that takes a while. */
-  progress(step: string, done: number, total: number): void
+  /** `done` of `total` of a step that takes a while, and how it stands. */
+  progress(step: string, done: number, total: number, detail?: string): void
 }
 
 export const silentLog: Log = { info: () => {}, warn: () => {}, progress: () => {} }

@@ -40,7 +40,7 @@ export function openTerminal(options: {
       options.warn(code, message)
       if (step !== undefined) spinner?.start()
     },
-    progress(now, done, total) {
+    progress(now, done, total, detail) {
       if (isSilent) return
       if (now !== step) {
         stop()
@@ -61,7 +61,8 @@ export function openTerminal(options: {
         return
       }
       spinner ??= ora.default({ stream: process.stderr, discardStdin: false }).start()
-      spinner.text = progressText(now, done, total, elapsedMs)
+      const text = progressText(now, done, total, elapsedMs)
+      spinner.text = detail ? `${text} · ${detail}` : text
     },
   }
 }

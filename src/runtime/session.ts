@@ -40,11 +40,12 @@ export interface Session extends AsyncDisposable {
   run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RuntimeTensor>>
   /**
    * A run of which some outputs, by name, become inputs of the next one without leaving the thread.
-   * Feeding such an input starts it afresh.
+   * Feeding such an input starts it afresh. Outputs in `copies` stay and are returned as well.
    */
   step(
     feeds: Feeds,
     carry: Readonly<Record<string, string>>,
+    copies?: readonly string[],
   ): Promise<Record<string, RuntimeTensor>>
   close(): Promise<void>
 }
@@ -229,8 +230,9 @@ class ThreadSession implements Session {
   async step(
     feeds: Feeds,
     carry: Readonly<Record<string, string>>,
+    copies?: readonly string[],
   ): Promise<Record<string, RuntimeTensor>> {
-    const results = await this.ask(feeds, undefined, carry)
+    const results = await this.ask(feeds, undefined, carry, copies)
     this.carried = Object.values(carry)
     return results
   }
@@ -239,11 +241,12 @@ class ThreadSession implements Session {
     feeds: Feeds,
     fetches: readonly string[] | undefined,
     carry: Readonly<Record<string, string>> | undefined,
+    copies?: readonly string[],
   ): Promise<Record<string, RuntimeTensor>> {
     this.check(feeds)
     let reply: Reply
     try {
-      reply = await this.channel.ask({ kind: 'run', feeds, fetches, carry })
+      reply = await this.channel.ask({ kind: 'run', feeds, fetches, carry, copies })
     } catch (cause) {
       if (cause instanceof AttncError || (cause as Error | undefined)?.name === 'AbortError')
         throw cause

@@ -16,6 +16,8 @@ export type Request =
       readonly fetches: readonly string[] | undefined
       /** Outputs that stay in this thread and are the inputs of that name in the next run. */
       readonly carry: Readonly<Record<string, string>> | undefined
+      /** Of those that stay, the ones that are sent as well. */
+      readonly copies: readonly string[] | undefined
     }
   | { readonly id: number; readonly kind: 'close' }
 
@@ -75,11 +77,13 @@ async function answer(request: Request): Promise<Reply> {
   carried = {}
   const kept = request.carry ?? {}
   for (const [output, input] of Object.entries(kept)) carried[input] = results[output] as Tensor
-  const leaving = Object.entries(results).filter(([name]) => !kept[name])
-  const exchanged = leaving.map(([name, each]): [string, RuntimeTensor] => [
-    name,
-    { dataType: each.type as DataType, dims: [...each.dims], data: each.data as TypedArray },
-  ])
+  const isCopied = (name: string): boolean => request.copies?.includes(name) ?? false
+  const leaving = Object.entries(results).filter(([name]) => !kept[name] || isCopied(name))
+  const exchanged = leaving.map(([name, each]): [string, RuntimeTensor] => {
+    // What is sent leaves this thread for good, so what stays too is sent as a copy.
+    const data = (kept[name] ? each.data.slice() : each.data) as TypedArray
+    return [name, { dataType: each.type as DataType, dims: [...each.dims], data }]
+  })
   return { id, results: Object.fromEntries(exchanged), runMs }
 }
 

@@ -1,0 +1,157 @@
+/**
+ * Training of a model's weights, or of low-rank updates of them, on data: what is asked for, and the
+ * graphs and sessions that it takes. The loop itself is training-run.ts.
+ */
+import type { Batch } from '../data/batch.js'
+import { AttncError } from '../errors.js'
+import { extractSubgraph } from '../graph/extract.js'
+import type { Model, Value } from '../graph/graph.js'
+import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
+import type { RunOptions } from '../runtime/batches.js'
+import { type Materialised, materialise } from '../runtime/materialise.js'
+import { openSession, type Session } from '../runtime/session.js'
+import {
+  chooseObjective,
+  countOf,
+  type Distillation,
+  type Objective,
+  targetsOf,
+} from './objective.js'
+import { adamW, type Optimizer, type Schedule } from './optimizer.js'
+import {
+  type FoldedWeight,
+  findTrainable,
+  foldTrainable,
+  type Method,
+  PARAMETERS,
+} from './trainable.js'
+import { buildLossGraph, buildTrainingGraph } from './training-graph.js'
+import { pick, TrainingRun, vector } from './training-run.js'
+
+export interface TrainOptions extends RunOptions {
+  readonly batches: readonly Batch[]
+  /** Judges the parameters; the last tenth of the batches where there is none. */
+  readonly heldOut?: readonly Batch[] | undefined
+  readonly method: Method
+  readonly updates: number
+  readonly batchSize: number
+  /** Batches an update. */
+  readonly accumulate?: number | undefined
+  /** Peak learning rate. */
+  readonly rate: number
+  readonly schedule?: Schedule | undefined
+  readonly warmup?: number | undefined
+  readonly optimizer?: Optimizer | undefined
+  /** Longest gradient. */
+  readonly clip?: number | undefined
+  /** Updates between two looks at the held-out data. */
+  readonly judgeEvery?: number | undefined
+  /** Looks without an improvement before it ends. */
+  readonly patience?: number | undefined
+  readonly seed: number
+  /** Learns from this model's answers too. */
+  readonly teacher?: ({ readonly model: Model } & Distillation) | undefined
+  /** File of the run; one that is there already goes on. */
+  readonly checkpoint?: string | undefined
+}
+
+export interface TrainPoint {
+  readonly update: number
+  /** Mean loss since the last point. */
+  readonly training: number
+  readonly heldOut: number
+}
+
+export interface TrainResult {
+  readonly weights: readonly FoldedWeight[]
+  readonly curve: readonly TrainPoint[]
+  /** Held-out loss before and at its best. */
+  readonly before: number
+  readonly best: number
+  readonly trained: number
+  readonly updates: number
+}
+
+/** Errors: NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
+export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {
+  const { training, heldOut } = holdOut(options)
+  const objective = chooseObjective(model, training)
+  const trainable = findTrainable(model.graph, options.method)
+  const step = buildTrainingGraph(model, {
+    objective,
+    trainable,
+    optimizer: options.optimizer ?? adamW(),
+    clip: options.clip ?? 1,
+    accumulate: options.accumulate ?? 1,
+    teacher: options.teacher,
+  })
+  const judge = buildLossGraph(model, { objective, trainable })
+  const { provider = 'cpu', threads, signal, teacher } = options
+  const files: Materialised[] = []
+  const open = (each: Model): Promise<Session> => {
+    const file = materialise(each)
+    files.push(file)
+    return openSession({ path: file.path, provider, threads, signal })
+  }
+  try {
+    await using session = await open(step.model)
+    await using judging = await open(judge.model)
+    await using teaching = teacher && (await open(onlyOutput(teacher.model, objective.output)))
+    const run = new TrainingRun(
+      { ...options, batches: training },
+      { objective, trainable, step, session, teaching },
+      (parameters) => heldOutLoss(judging, judge.loss, { objective, heldOut, parameters }),
+    )
+    const { before, state, curve } = await run.toEnd()
+    return {
+      weights: foldTrainable(trainable, state.best.parameters),
+      curve,
+      before,
+      best: state.best.loss,
+      trained: trainable.size,
+      updates: state.updates,
+    }
+  } finally {
+    for (const file of files) file.dispose()
+  }
+}
+
+const onlyOutput = ({ graph }: Model, output: string): Model =>
+  extractSubgraph(graph, new Map(), [graph.values.get(output) as Value])
+
+/** Mean loss over what counts in all held-out batches. */
+async function heldOutLoss(
+  session: Session,
+  loss: string,
+  given: {
+    readonly objective: Objective
+    readonly heldOut: readonly Batch[]
+    readonly parameters: Float32Array
+  },
+): Promise<number> {
+  const known = new Set(session.inputs.map(({ name }) => name))
+  let sum = 0
+  let count = 0
+  for (const batch of given.heldOut) {
+    const targets = targetsOf(given.objective, batch)
+    const fed = pick({ ...batch.feeds, ...targets, [PARAMETERS]: vector(given.parameters) }, known)
+    const results = await session.run(fed, [loss])
+    const own = countOf(targets)
+    sum += own * (numbersOf(results[loss] as RuntimeTensor)[0] as number)
+    count += own
+  }
+  return sum / count
+}
+
+function holdOut({ batches, heldOut }: TrainOptions) {
+  if (heldOut) return { training: batches, heldOut }
+  const count = Math.max(1, Math.round(batches.length / 10))
+  if (batches.length < 2)
+    throw new AttncError(
+      'DATA_TOO_SMALL',
+      'usage',
+      'There is one batch of data; training needs some to learn from and some to be judged by.',
+      { suggestions: ['Give more data, or a smaller --batch-size.'] },
+    )
+  return { training: batches.slice(0, -count), heldOut: batches.slice(-count) }
+}

@@ -1,0 +1,132 @@
+/**
+ * A training step as one graph: parameters and the optimiser's states are inputs and outputs, so that
+ * a session loops on them. A step whose loss or gradient is not finite changes nothing.
+ */
+import { edit } from '../graph/edit.js'
+import { extractSubgraph } from '../graph/extract.js'
+import type { Model, Value } from '../graph/graph.js'
+import { inferShapes } from '../shape/infer.js'
+import { addGradients } from './gradients.js'
+import { NodeBuilder } from './node-builder.js'
+import { addObjective, type Distillation, type Objective } from './objective.js'
+import { clipNorm, type Optimizer } from './optimizer.js'
+import { insertTrainable, type Trainable } from './trainable.js'
+
+export const RATE = 'attnc.rate'
+export const COUNT = 'attnc.count'
+export const APPLY = 'attnc.apply'
+const ACCUMULATED = 'attnc.accumulated'
+
+export interface TrainingGraph {
+  readonly model: Model
+  readonly loss: string
+  /** Length of the gradient before it is clipped. */
+  readonly norm: string
+  /** Outputs that are the inputs of the next step: parameters, sums, states. */
+  readonly carry: Readonly<Record<string, string>>
+  /** Vectors as long as the parameters, all zero at first. */
+  readonly states: readonly string[]
+  /** Output of the parameters. */
+  readonly parameters: string
+}
+
+export interface StepOptions {
+  readonly objective: Objective
+  readonly trainable: Trainable
+  readonly optimizer: Optimizer
+  readonly clip: number
+  /** Batches of which the gradients are averaged before an update. */
+  readonly accumulate: number
+  readonly teacher?: Distillation | undefined
+}
+
+/** The loss alone, of the same inputs; what held-out data is judged by. */
+export function buildLossGraph(
+  model: Model,
+  { objective, trainable }: Pick<StepOptions, 'objective' | 'trainable'>,
+): { readonly model: Model; readonly loss: string } {
+  const copy = copyOf(model, objective)
+  const loss = edit(copy.graph, 'attnc.loss', (change) => {
+    const found = addObjective(
+      new NodeBuilder(change, inferShapes(copy.graph)),
+      objective,
+      undefined,
+    )
+    insertTrainable(change, trainable)
+    for (const output of [...copy.graph.outputs]) change.hide(output)
+    change.expose(found)
+    return found.name
+  })
+  return { model: copy, loss }
+}
+
+export function buildTrainingGraph(model: Model, options: StepOptions): TrainingGraph {
+  const { objective, trainable, optimizer, clip, accumulate, teacher } = options
+  const copy = copyOf(model, objective)
+  const { graph } = copy
+  return edit(graph, 'attnc.train', (change) => {
+    const b = new NodeBuilder(change, inferShapes(graph))
+    const loss = addObjective(b, objective, teacher)
+    const parameters = insertTrainable(change, trainable)
+    const found = addGradients(change, loss, [parameters]).get(parameters) as Value
+    const size = [trainable.size]
+    const input = (name: string): Value => change.addInput(name, 'float32', size)
+    const [rate, count] = [RATE, COUNT].map((name) => change.addInput(name, 'float32', []))
+    const sums = accumulate > 1 ? input(ACCUMULATED) : undefined
+    const share = b.op('Mul', [found, b.number(1 / accumulate, 'float32')])
+    const gradient = sums ? b.op('Add', [sums, share]) : found
+    const [clipped, norm] = clipNorm(b, gradient, clip)
+    const states = optimizer.states.map((name) => input(`attnc.${name}`))
+    const next = optimizer.update(b, {
+      parameters,
+      gradient: clipped,
+      states,
+      rate: rate as Value,
+      count: count as Value,
+    })
+    const isSound = b.op('Not', [isOdd(b, b.op('Add', [loss, norm]))])
+    const isDue = sums ? change.addInput(APPLY, 'bool', []) : undefined
+    const isTaken = isDue ? b.op('And', [isSound, isDue]) : isSound
+    const carried: Record<string, string> = {}
+    const keep = (from: Value, to: Value): string => {
+      const output = b.op('Where', [isTaken, to, from])
+      change.expose(output)
+      carried[output.name] = from.name
+      return output.name
+    }
+    for (const output of [...graph.outputs]) change.hide(output)
+    const parametersOut = keep(parameters, next[0])
+    for (const [index, state] of states.entries()) keep(state, next[index + 1] as Value)
+    if (sums && isDue) carried[addSums(b, { sums, gradient, isDue, isSound })] = sums.name
+    for (const value of [loss, norm]) change.expose(value)
+    return {
+      model: copy,
+      loss: loss.name,
+      norm: norm.name,
+      carry: carried,
+      states: [...states, ...(sums ? [sums] : [])].map(({ name }) => name),
+      parameters: parametersOut,
+    }
+  })
+}
+
+/** The sum so far, or zeros after an update. */
+function addSums(
+  b: NodeBuilder,
+  values: Readonly<Record<'sums' | 'gradient' | 'isDue' | 'isSound', Value>>,
+): string {
+  const { sums, gradient, isDue, isSound } = values
+  const kept = b.op('Where', [isSound, gradient, sums])
+  const output = b.op('Where', [isDue, b.op('Sub', [sums, sums]), kept])
+  b.edit.expose(output)
+  return output.name
+}
+
+/** Infinite or not a number; the difference from itself is then not zero. */
+function isOdd(b: NodeBuilder, value: Value): Value {
+  const isZero = b.op('Equal', [b.op('Sub', [value, value]), b.number(0, 'float32')])
+  return b.op('Not', [isZero])
+}
+
+const copyOf = (model: Model, { output }: Objective): Model =>
+  extractSubgraph(model.graph, new Map(), [model.graph.values.get(output) as Value])

@@ -1,0 +1,185 @@
+/**
+ * The loop: steps on seeded batches, a look at held-out data between them, an early stop, checkpoints.
+ * Parameters and states stay in the session's thread; they come out only when they are looked at.
+ */
+import { AttncError } from '../errors.js'
+import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
+import type { Feeds, Session } from '../runtime/session.js'
+import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { type Objective, TEACHER, targetsOf } from './objective.js'
+import { shareOfRate } from './optimizer.js'
+import { type Sampler, sampler } from './sampling.js'
+import type { TrainOptions, TrainPoint } from './train.js'
+import { initialParameters, PARAMETERS, type Trainable } from './trainable.js'
+import { APPLY, COUNT, RATE, type TrainingGraph } from './training-graph.js'
+
+export interface TrainingParts {
+  readonly objective: Objective
+  readonly trainable: Trainable
+  readonly step: TrainingGraph
+  readonly session: Session
+  readonly teaching: Session | undefined
+}
+
+type Results = Readonly<Record<string, RuntimeTensor>>
+
+export class TrainingRun {
+  private readonly settings: string
+  private readonly draw: Sampler
+  private readonly known: ReadonlySet<string>
+  /** What the next step is given besides its batch: everything at the start, then nothing. */
+  private entering: Feeds = {}
+
+  constructor(
+    private readonly options: TrainOptions,
+    private readonly parts: TrainingParts,
+    private readonly look: (parameters: Float32Array) => Promise<number>,
+  ) {
+    this.settings = settingsOf(options, parts.trainable)
+    this.draw = sampler(options.batches, options.batchSize, options.seed)
+    this.known = new Set(parts.session.inputs.map(({ name }) => name))
+  }
+
+  async toEnd() {
+    const { checkpoint: path, updates, patience = 5, log, seed } = this.options
+    const every = this.options.judgeEvery ?? Math.max(10, Math.round(updates / 20))
+    const initial = initialParameters(this.parts.trainable, seed)
+    const before = await this.look(initial)
+    const known = path === undefined ? undefined : readCheckpoint(path, this.settings)
+    let state = known ?? this.fresh(initial, before)
+    this.entering = state.vectors
+    const curve: TrainPoint[] = []
+    let losses: number[] = []
+    for (let at = state.updates; at < updates && state.best.age < patience; at++) {
+      const isLook = (at + 1) % every === 0 || at + 1 === updates
+      const { loss, results } = await this.update(at, isLook)
+      losses.push(loss)
+      const text = `loss ${mean(losses).toFixed(3)}, held out ${state.best.loss.toFixed(3)}`
+      log.progress('training', at + 1, updates, text)
+      if (!isLook) continue
+      const parameters = numbersOf(results[this.parts.step.parameters] as RuntimeTensor)
+      const heldOut = await this.look(parameters as Float32Array)
+      const isBetter = heldOut < state.best.loss
+      state = {
+        updates: at + 1,
+        vectors: this.vectorsOf(results),
+        best: isBetter
+          ? { loss: heldOut, parameters: parameters as Float32Array, age: 0 }
+          : { ...state.best, age: state.best.age + 1 },
+        settings: this.settings,
+      }
+      curve.push({ update: at + 1, training: mean(losses), heldOut })
+      losses = []
+      if (path !== undefined) writeCheckpoint(path, state)
+    }
+    return { before, state, curve }
+  }
+
+  /** One update of `accumulate` batches. */
+  private async update(at: number, isLook: boolean) {
+    const { accumulate = 1, signal } = this.options
+    const { step, session } = this.parts
+    let results: Results = {}
+    let loss = 0
+    for (let part = 0; part < accumulate; part++) {
+      signal?.throwIfAborted()
+      const isLast = part === accumulate - 1
+      const feeds = await this.feedsOf(at, at * accumulate + part, isLast)
+      const copies = isLook && isLast ? Object.keys(step.carry) : []
+      results = await session.step({ ...feeds, ...this.entering }, step.carry, copies)
+      this.entering = {}
+      const own = numberOf(results, step.loss)
+      if (!Number.isFinite(own + numberOf(results, step.norm))) throw notFinite(at + 1, own)
+      loss += own / accumulate
+    }
+    return { loss, results }
+  }
+
+  private async feedsOf(at: number, index: number, isLast: boolean): Promise<Feeds> {
+    const { rate, schedule = 'cosine', warmup = 0, updates } = this.options
+    const { objective, teaching } = this.parts
+    const batch = this.draw(index)
+    const answers = await teaching?.run(batch.feeds, [objective.output])
+    const now = rate * shareOfRate(schedule, at, updates, warmup)
+    const all = {
+      ...batch.feeds,
+      ...targetsOf(objective, batch),
+      [RATE]: tensorOf('float32', [], [now]),
+      [COUNT]: tensorOf('float32', [], [at + 1]),
+      [APPLY]: tensorOf('bool', [], [Number(isLast)]),
+      ...(answers ? { [TEACHER]: asSingle(answers[objective.output] as RuntimeTensor) } : {}),
+    }
+    return pick(all, this.known)
+  }
+
+  private vectorsOf(results: Results): Checkpoint['vectors'] {
+    return Object.fromEntries(
+      Object.entries(this.parts.step.carry).map(([output, input]) => [
+        input,
+        results[output] as RuntimeTensor,
+      ]),
+    )
+  }
+
+  private fresh(parameters: Float32Array, loss: number): Checkpoint {
+    const { trainable, step } = this.parts
+    const states = step.states.map((name) => [name, zeros('float32', [trainable.size])] as const)
+    return {
+      updates: 0,
+      vectors: { [PARAMETERS]: vector(parameters), ...Object.fromEntries(states) },
+      best: { loss, parameters, age: 0 },
+      settings: this.settings,
+    }
+  }
+}
+
+/** What has to be the same for a run that goes on to reach the same numbers. */
+function settingsOf(options: TrainOptions, trainable: Trainable): string {
+  const { method, updates, batchSize, rate, schedule, warmup, seed, accumulate, clip } = options
+  const optimizer = options.optimizer?.name
+  const teacher = options.teacher && {
+    share: options.teacher.share,
+    temperature: options.teacher.temperature,
+  }
+  return JSON.stringify({
+    method,
+    updates,
+    batchSize,
+    rate,
+    schedule,
+    warmup,
+    seed,
+    accumulate,
+    clip,
+    optimizer,
+    teacher,
+    numbers: trainable.size,
+  })
+}
+
+const notFinite = (step: number, loss: number): AttncError =>
+  new AttncError(
+    'LOSS_NOT_FINITE',
+    'partial',
+    `Update ${step} has ${Number.isFinite(loss) ? 'a gradient that is' : `a loss of ${loss}, which is`} not finite.`,
+    { suggestions: ['Ask for a lower learning rate, or shorter gradients.'] },
+  )
+
+const numberOf = (results: Results, name: string): number =>
+  numbersOf(results[name] as RuntimeTensor)[0] as number
+
+const mean = (numbers: readonly number[]): number =>
+  numbers.reduce((sum, each) => sum + each, 0) / numbers.length
+
+export const vector = (numbers: Float32Array): RuntimeTensor => ({
+  dataType: 'float32',
+  dims: [numbers.length],
+  data: numbers,
+})
+
+/** Those of the feeds that a session takes. */
+export const pick = (feeds: Feeds, known: ReadonlySet<string>): Feeds =>
+  Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name)))
+
+const asSingle = (tensor: RuntimeTensor): RuntimeTensor =>
+  tensor.dataType === 'float32' ? tensor : tensorOf('float32', tensor.dims, numbersOf(tensor))

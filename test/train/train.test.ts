@@ -1,0 +1,188 @@
+/** Training as a whole: what it reaches, how it goes on, and how it stops. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, describe, expect, it } from 'vitest'
+import { type Batch, sliceArrays } from '../../src/data/batch.js'
+import { generator } from '../../src/data/generator.js'
+import { portsOf } from '../../src/data/open-data.js'
+import { edit } from '../../src/graph/edit.js'
+import { Model, type Value } from '../../src/graph/graph.js'
+import { silentLog } from '../../src/log.js'
+import { numbersOf, tensorOf, toConstant } from '../../src/onnx/numbers.js'
+import { shareOfRate } from '../../src/train/optimizer.js'
+import { sampler } from '../../src/train/sampling.js'
+import { type TrainOptions, train } from '../../src/train/train.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'attnc-train-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** x [batch, 6] → 12 → 3 classes, as MatMul and as Gemm with a turned weight. */
+function classifier(): Model {
+  const random = generator(7)
+  const model = new Model()
+  model.irVersion = 8
+  model.opsets.set('', 17)
+  edit(model.graph, 'test', (change) => {
+    const draw = (dims: number[]): Value => {
+      const count = dims.reduce((product, size) => product * size, 1)
+      const numbers = Array.from({ length: count }, () => (random() - 0.5) * 0.6)
+      return change.constant(toConstant(tensorOf('float32', dims, numbers)), `w${dims.join('x')}`)
+    }
+    const x = change.addInput('x', 'float32', ['batch', 6])
+    const hidden = change.add('Tanh', [change.add('MatMul', [x, draw([6, 12])])])
+    const scores = change.add('Gemm', [hidden, draw([3, 12]), draw([3])], {
+      output: 'scores',
+      attributes: { transB: { kind: 'int', value: 1n } },
+    })
+    change.setType(scores, { dataType: 'float32', dims: ['batch', 3] })
+    change.expose(scores)
+  })
+  return model
+}
+
+/** Which of three sums of pairs is the largest. */
+function samples(count: number, seed: number, size = 8): Batch[] {
+  const random = generator(seed)
+  const x = Array.from({ length: count * 6 }, () => random() * 2 - 1)
+  const labels = Array.from({ length: count }, (_, row) => {
+    const pairs = [0, 2, 4].map((i) => (x[row * 6 + i] as number) + (x[row * 6 + i + 1] as number))
+    return pairs.indexOf(Math.max(...pairs))
+  })
+  const arrays = {
+    x: tensorOf('float32', [count, 6], x),
+    labels: tensorOf('int64', [count], labels),
+  }
+  return sliceArrays(arrays, portsOf(classifier()), { what: 'test', batchSize: size })
+}
+
+const options: TrainOptions = {
+  batches: samples(192, 1),
+  heldOut: samples(64, 2, 64),
+  method: { kind: 'full' },
+  updates: 60,
+  batchSize: 16,
+  rate: 0.03,
+  judgeEvery: 20,
+  patience: 9,
+  seed: 3,
+  threads: 1,
+  log: silentLog,
+}
+
+describe('train', () => {
+  it.each([
+    ['full' as const, { kind: 'full' as const }],
+    ['lora' as const, { kind: 'lora' as const, rank: 3, alpha: 6 }],
+  ])(
+    '%s learns, and the folded weights judge as the trained graph did',
+    async (_, method) => {
+      const model = classifier()
+      const found = await train(model, { ...options, method })
+      expect(found.before).toBeGreaterThan(1)
+      expect(found.best).toBeLessThan(0.5)
+      expect(found.curve.map(({ update }) => update)).toEqual([20, 40, 60])
+      edit(model.graph, 'fold', (change) => {
+        for (const { name, tensor } of found.weights)
+          change.setConstant(model.graph.values.get(name) as Value, tensor)
+      })
+      const again = await train(model, { ...options, updates: 1, judgeEvery: 1, rate: 0 })
+      expect(again.before).toBeCloseTo(found.best, 4)
+    },
+    60_000,
+  )
+
+  it('goes on from a checkpoint to the numbers of a run in one go', async () => {
+    const checkpoint = join(folder, 'run.npz')
+    const method = { kind: 'lora', rank: 2, alpha: 2 } as const
+    const whole = await train(classifier(), { ...options, method, accumulate: 2 })
+    const controller = new AbortController()
+    const interrupted = train(classifier(), {
+      ...options,
+      method,
+      accumulate: 2,
+      checkpoint,
+      signal: controller.signal,
+      log: {
+        ...silentLog,
+        progress: (step, done) => {
+          if (step === 'training' && done === 47) controller.abort()
+        },
+      },
+    })
+    await expect(interrupted).rejects.toThrow()
+    const rest = await train(classifier(), { ...options, method, accumulate: 2, checkpoint })
+    expect(rest.curve.map(({ update }) => update)).toEqual([60])
+    expect(rest.curve.at(-1)?.heldOut).toBe(whole.curve.at(-1)?.heldOut)
+    expect(rest.weights.map(({ tensor }) => [...tensor.bytes()])).toEqual(
+      whole.weights.map(({ tensor }) => [...tensor.bytes()]),
+    )
+    const other = train(classifier(), { ...options, method, rate: 1, accumulate: 2, checkpoint })
+    await expect(other).rejects.toMatchObject({ code: 'RESUME_MISMATCH' })
+  }, 60_000)
+
+  it('stops at the first loss that is not finite, and says where', async () => {
+    const [first] = samples(16, 1, 16)
+    const { data } = first?.feeds['x'] ?? { data: new Float32Array() }
+    data[5] = Number.NaN
+    const broken = train(classifier(), { ...options, batches: [first as Batch], batchSize: 16 })
+    await expect(broken).rejects.toMatchObject({
+      code: 'LOSS_NOT_FINITE',
+      message: expect.stringContaining('Update 1'),
+    })
+  }, 60_000)
+
+  it('ends early when held-out data gets no better', async () => {
+    const found = await train(classifier(), { ...options, rate: 0, patience: 2 })
+    expect(found.updates).toBe(40)
+    expect(found.best).toBe(found.before)
+  }, 60_000)
+
+  it('refuses data that says nothing about what is right', async () => {
+    const batches = samples(32, 1).map(({ extras: _, ...rest }) => rest)
+    await expect(train(classifier(), { ...options, batches })).rejects.toMatchObject({
+      code: 'NO_OBJECTIVE',
+    })
+  })
+})
+
+describe('a sampler', () => {
+  it('shows every sample once an epoch, in an order that the seed alone decides', () => {
+    const batches = samples(24, 5, 8)
+    const seen = (seed: number, epoch: number): number[] => {
+      const draw = sampler(batches, 6, seed)
+      return [0, 1, 2, 3].flatMap((index) => [
+        ...numbersOf(draw(epoch * 4 + index).feeds['x'] as never).filter((_, at) => at % 6 === 0),
+      ])
+    }
+    const all = seen(1, 0).toSorted()
+    fc.assert(
+      fc.property(fc.nat(1000), fc.nat(5), (seed, epoch) => {
+        expect(seen(seed, epoch).toSorted()).toEqual(all)
+        expect(seen(seed, epoch)).toEqual(seen(seed, epoch))
+      }),
+      { numRuns: 20, seed: 1 },
+    )
+    expect(seen(1, 0)).not.toEqual(seen(1, 1))
+  })
+})
+
+describe('the schedule of the rate', () => {
+  it('rises over the warm-up, then never rises again and ends near zero', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 20, max: 200 }), fc.nat(10), (total, warmup) => {
+        for (const schedule of ['linear', 'cosine'] as const) {
+          const shares = Array.from({ length: total }, (_, i) =>
+            shareOfRate(schedule, i, total, warmup),
+          )
+          const falling = shares.slice(warmup)
+          expect(Math.max(...shares)).toBe(1)
+          expect(falling).toEqual(falling.toSorted((a, b) => b - a))
+          expect(falling.at(-1)).toBeLessThan(0.1)
+        }
+      }),
+      { seed: 1 },
+    )
+  })
+})
