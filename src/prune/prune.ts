@@ -11,6 +11,7 @@ import { AttncError } from '../errors.js'
 import { type Condition, judge, MetricMissed, type Verdict } from '../evaluate/condition.js'
 import { defaultMetric, evaluate, type Measured } from '../evaluate/evaluate.js'
 import type { MetricName } from '../evaluate/metric-name.js'
+import { assertFiniteWeights } from '../model/finite-weights.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
@@ -100,6 +101,7 @@ async function decide(options: PruneOptions): Promise<StoredPlan> {
         'Without data: --criterion magnitude --recover none.',
       ],
     })
+  assertFiniteWeights(view)
   if (batches) log.info(`Calibrating on ${batches.length} batches, then deciding what goes.`)
   const calibration =
     options.calibration ??

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { inspect } from '../../src/inspect/inspect.js'
+import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { saveModelFolder } from '../../src/model-folder/save.js'
@@ -15,6 +16,7 @@ import type {
   TensorMessage,
 } from '../../src/onnx/messages.js'
 import { applyPlan } from '../../src/plan/apply.js'
+import { prune } from '../../src/prune/prune.js'
 import { attentionModel } from '../fuzz/models.js'
 import { scaleFunction } from '../graph/models.js'
 import { node, tensorMessage, valueInfo } from '../onnx/messages.js'
@@ -247,6 +249,22 @@ describe('taken, and what can’t be understood is named', () => {
     expect(weight?.dims).toEqual([8, 14])
     expect(rows.filter(Number.isNaN)).toEqual([])
     expect(rows.filter((each) => each === Number.NEGATIVE_INFINITY)).toHaveLength(8)
+  })
+
+  test('but nothing is decided on numbers that are none', async () => {
+    const raw_data = new Uint8Array(Float32Array.from({ length: 128 }, () => Number.NaN).buffer)
+    const source = loadModel(write(withWeight((each) => ({ ...each, raw_data }))))
+    const refusal = await refusalOf(folder, () =>
+      prune({
+        source,
+        amp: { criterion: 'magnitude', recover: 'none' },
+        output: join(folder, 'output'),
+        single: false,
+        log: silentLog,
+      }),
+    )
+    expect(refusal).toMatchObject({ code: 'WEIGHT_NOT_FINITE', exit: 4 })
+    expect(refusal.message).toContain('"up" [8,16]')
   })
 
   test('weights that two layers share are cut once, for both', async () => {
