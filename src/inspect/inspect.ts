@@ -128,9 +128,10 @@ function prunability(
   return { prunable: dimension.sliceable, reasons: reasonsOf(dimension) }
 }
 
+/** One width where all streams have it, else each in order. */
 export function describeHidden(hidden: readonly Axis[]): Inspection['hidden'] {
   const sizes = hidden.flatMap((axis) => axis.size.value ?? [])
-  return sizes.length === 0 ? null : sizes.length === 1 ? (sizes[0] as number) : sizes
+  return new Set(sizes).size > 1 ? sizes : (sizes[0] ?? null)
 }
 
 function describeExperts(view: TransformerModel): Inspection['experts'] {

@@ -220,7 +220,10 @@ function isOriginal(analysis: AxisAnalysis, value: Value, leaf: Axis): boolean {
 const sizeOfAll = (axes: readonly Axis[]): number =>
   axes.reduce((product, axis) => product * (axis.size.value ?? 1), 1)
 
-/** Cross-attention reads keys that are not made of what the queries are made of. */
+/**
+ * Cross-attention reads keys that are not made of what the queries are made of. The queries' stream is
+ * followed back past the blocks that wrote to it, but not into what those blocks read.
+ */
 function isCross(
   analysis: AxisAnalysis,
   byNode: ReadonlyMap<Node, Contraction>,
@@ -228,43 +231,19 @@ function isCross(
   keyInput: Value,
 ): boolean {
   if (analysis.isConstant(queries)) return true
-  const queryLeaves = new Set(
-    (analysis.axes(queries) ?? []).flatMap(leavesOf).filter((leaf) => !leaf.marks.has('projected')),
-  )
-  const source = projectionInput(analysis, byNode, queries)
-  if (source && dependsOn(keyInput, source)) return false
-  const keySource = projectionInput(analysis, byNode, keyInput)
-  if (!source || !keySource) {
-    const shared = (analysis.axes(keyInput) ?? []).flatMap(leavesOf)
-    return !shared.some((leaf) => leaf.size.value === undefined && queryLeaves.has(leaf))
-  }
-  return !sharesStream(analysis, source, keySource)
-}
-
-/** Two views of one stream: the inputs' sequences are the same axis. */
-function sharesStream(analysis: AxisAnalysis, a: Value, b: Value): boolean {
-  const sequence = (value: Value): Axis | undefined => analysis.axes(value)?.at(-2)
-  const [left, right] = [sequence(a), sequence(b)]
-  return left !== undefined && right !== undefined && left.root === right.root
-}
-
-/** What the nearest product with a constant behind `value` reads. */
-function projectionInput(
-  analysis: AxisAnalysis,
-  byNode: ReadonlyMap<Node, Contraction>,
-  value: Value,
-): Value | undefined {
-  for (const node of upstream(value)) {
+  const isOwn = (node: Node): boolean => {
+    if (isFusedAttention(node) || node.op === 'Softmax' || isMeasure(node)) return false
     const contraction = byNode.get(node)
-    if (!contraction || !isProjection(analysis, contraction)) continue
-    const activation = contraction.operands.find(({ input }) => {
-      const each = node.inputs[input]
-      return each && !analysis.isConstant(each)
-    })
-    return activation && node.inputs[activation.input]
+    return !contraction || isProjection(analysis, contraction)
   }
-  return undefined
+  const sources = new Set(upstream(keyInput, (node) => !isMeasure(node)))
+  for (const node of upstream(queries, isOwn))
+    if (sources.has(node) && !node.outputs.every((each) => !each || analysis.isConstant(each)))
+      return false
+  return true
 }
+
+const isMeasure = (node: Node): boolean => node.op === 'Shape' || node.op === 'Size'
 
 /** The product with a constant that contracts heads and value head size. */
 function findOutputProjection(

@@ -7,7 +7,7 @@ import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
 import { isElementwise } from '../axes/rules/elementwise.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
-import { dependsOn, downstream, isTransparent, upstream } from './trace.js'
+import { dependsOn, downstream, isMover, isTransparent, upstream } from './trace.js'
 
 export interface FeedForward {
   /** The product that uses the width up. */
@@ -54,8 +54,9 @@ function readFeedForward(
   if (width === undefined || width < 2) return undefined
   const producers = findProducers(analysis, byNode, hidden, axis)
   if (producers.length === 0 || producers.includes(node)) return undefined
+  if (!isBent(analysis, byNode, hidden)) return undefined
   const join = findJoin(analysis, node, producers)
-  if (!join) return undefined
+  if (!join || isConvolutionModule(analysis, hidden, producers, width)) return undefined
   return {
     node,
     width,
@@ -101,6 +102,21 @@ const passes = (node: Node): boolean =>
   node.op === 'BatchNormalization' ||
   (node.op === 'Conv' && intAttribute(node, 'group', 1) !== 1)
 
+/** A depthwise convolution on a branch no wider than its stream mixes positions: it is not a feed-forward. */
+function isConvolutionModule(
+  analysis: AxisAnalysis,
+  hidden: Value,
+  producers: readonly Node[],
+  width: number,
+): boolean {
+  const source = producers[0]?.inputs.find((value) => value && !analysis.isConstant(value))
+  const isAsWide = source && analysis.axes(source)?.some((axis) => axis.size.value === width)
+  if (!isAsWide) return false
+  for (const node of upstream(hidden, (each) => passes(each) && !producers.includes(each)))
+    if (node.op === 'Conv' && !producers.includes(node)) return true
+  return false
+}
+
 /** Products with constants whose columns are the width, behind operators that keep members apart. */
 function findProducers(
   analysis: AxisAnalysis,
@@ -119,6 +135,28 @@ function findProducers(
     if (has) producers.push(node)
   }
   return producers
+}
+
+const straight = new Set(
+  `Add Sub Identity Cast Dropout QuantizeLinear DequantizeLinear DynamicQuantizeLinear
+BatchNormalization Conv`.split(/\s+/),
+)
+
+/** Whether anything but sums and scales is between the producers and the width: two projections in a row are one. */
+function isBent(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  hidden: Value,
+): boolean {
+  const through = (node: Node): boolean => passes(node) && !byNode.has(node)
+  for (const node of upstream(hidden, through)) {
+    if (!through(node) || isMover(node) || straight.has(node.op)) continue
+    const isScale =
+      (node.op === 'Mul' || node.op === 'Div') &&
+      node.inputs.some((input) => input && analysis.isConstant(input))
+    if (!isScale) return true
+  }
+  return false
 }
 
 /** Two different producers, or two parts of one, meet in a product. */
@@ -192,9 +230,26 @@ export function joinOf(analysis: AxisAnalysis, output: Value, source: Value): No
     const isSkip = next.op.startsWith('Skip')
     if (!isAdd && !isSkip) continue
     const other = next.inputs[index === 0 ? 1 : 0]
-    if (other && !analysis.isConstant(other) && dependsOn(source, other)) return next
+    if (!other || analysis.isConstant(other)) continue
+    if (dependsOn(source, other)) return next
+    if (isSumWith(analysis, next, other, source)) return next
   }
   return undefined
+}
+
+/** What `source` was made from, scaled, or with another block's result added already; of its width. */
+function isSumWith(analysis: AxisAnalysis, next: Node, value: Value, source: Value): boolean {
+  const { producer } = value
+  if (producer?.domain !== '') return false
+  const open = producer.inputs.flatMap((input) =>
+    input && !analysis.isConstant(input) ? [input] : [],
+  )
+  const isSum = producer.op === 'Add'
+  const isScale = open.length === 1 && ['Mul', 'Cast', 'Identity'].includes(producer.op)
+  const stream = next.outputs[0] && analysis.axes(next.outputs[0])?.at(-1)
+  const own = analysis.axes(source)?.at(-1)
+  const isOneWidth = stream !== undefined && own !== undefined && stream.root === own.root
+  return (isSum || isScale) && isOneWidth && open.some((each) => dependsOn(source, each))
 }
 
 const isBranchStep = (node: Node): boolean =>
@@ -206,6 +261,7 @@ const isNorm = (node: Node): boolean =>
 /** Size of a batch axis of the weight, or rows of the table it is picked from. */
 function expertCount(analysis: AxisAnalysis, contraction: Contraction): number {
   const { node, operands } = contraction
+  if (node.op.includes('Conv')) return 1
   const operand = operands.find(({ input }) => isWeightInput(analysis, node, input))
   const weight = operand && node.inputs[operand.input]
   const table = weight && (expertTable(analysis, weight) ?? weight)

@@ -63,7 +63,7 @@ export function readModel(graph: Graph): TransformerModel {
   const analysis = analyseAxes(graph)
   const attention = findAttention(analysis)
   const taken = new Set(attention.flatMap(attentionLeaves))
-  const groups = groupExperts(findFeedForward(analysis, taken))
+  const groups = groupExperts(onStreams(analysis, findFeedForward(analysis, taken), attention))
   const order = new Map([...graph.nodes()].map((node, index) => [node, index]))
   const encoder = encoderNodes(attention)
   // What cross-attention reads was there first, wherever the file lists it.
@@ -117,6 +117,27 @@ export function readModel(graph: Graph): TransformerModel {
   }
 }
 
+/** Convolutional feed-forwards are those on a stream that attention writes to; others are a backbone's. */
+function onStreams(
+  analysis: AxisAnalysis,
+  feedForward: readonly FeedForward[],
+  attention: readonly AttentionBlock[],
+): readonly FeedForward[] {
+  const columns = ({ outputProjection }: AttentionBlock | FeedForward): Axis[] => {
+    const [output] = outputProjection?.node.outputs ?? []
+    return ((output && analysis.axes(output)) ?? []).filter((axis) => isStream(analysis, axis))
+  }
+  const streams = new Set(attention.flatMap(columns).flatMap(leavesOf))
+  if (streams.size === 0) return feedForward
+  return feedForward.filter(
+    (block) =>
+      block.node.op !== 'Conv' ||
+      columns(block)
+        .flatMap(leavesOf)
+        .some((leaf) => streams.has(leaf)),
+  )
+}
+
 function encoderNodes(attention: readonly AttentionBlock[]): Set<Node> {
   const nodes = new Set<Node>()
   for (const block of attention)
@@ -144,6 +165,8 @@ function groupExperts(blocks: readonly FeedForward[]): FeedForward[][] {
 
 /** A layer ends where a kind of block that it has comes again, or attention after a feed-forward. */
 function numberLayers(blocks: readonly Block[]): Map<Block, number> {
+  const repeated = layersByRepetition(blocks)
+  if (repeated) return new Map(blocks.map((block, index) => [block, repeated[index] as number]))
   const layers = new Map<Block, number>()
   let layer = 0
   let seen = new Set<Block['kind']>()
@@ -156,6 +179,39 @@ function numberLayers(blocks: readonly Block[]): Map<Block, number> {
     layers.set(block, layer)
   }
   return layers
+}
+
+/**
+ * Layers as the pattern that repeats, one self-attention each: feed-forwards may stand on both sides
+ * of it or follow in numbers. Two patterns where an encoder and a decoder differ; attention at the end
+ * that only pools belongs to the last layer.
+ */
+function layersByRepetition(blocks: readonly Block[]): number[] | undefined {
+  const kinds = blocks.map(({ kind }) => kind)
+  const periods = (from: number, to: number): number[] | undefined => {
+    const part = kinds.slice(from, to)
+    const count = part.filter((kind) => kind === 'self').length
+    if (part.length === 0) return []
+    if (count === 0) return from > 0 && part[0] === 'cross' ? part.map(() => -1) : undefined
+    const length = part.findIndex(
+      (_, index) =>
+        index > 0 &&
+        part.length % index === 0 &&
+        part.slice(0, index).includes('self') &&
+        part.every((kind, at) => kind === part[at % index]),
+    )
+    if (length > 0) return part.map((_, index) => Math.floor(index / length))
+    return count === 1 ? part.map(() => 0) : undefined
+  }
+  if (kinds.filter((kind) => kind === 'self').length < 2) return undefined
+  for (let border = kinds.length; border > 0; border--) {
+    const first = periods(0, border)
+    const rest = first && periods(border, kinds.length)
+    if (!first || !rest || (border < kinds.length && !kinds.includes('cross', border))) continue
+    const count = (first.at(-1) ?? 0) + 1
+    return [...first, ...rest.map((layer) => count + layer)]
+  }
+  return undefined
 }
 
 interface DimensionName {
@@ -206,7 +262,7 @@ function findHidden(analysis: AxisAnalysis, blocks: readonly Block[]): Axis[] {
     const output = source.outputProjection?.node.outputs[0]
     const axis =
       output && (analysis.axes(output) ?? []).findLast((each) => isStream(analysis, each))
-    for (const leaf of axis ? leavesOf(axis) : []) if (!found.includes(leaf)) found.push(leaf)
+    if (axis && !found.includes(axis.root)) found.push(axis.root)
   }
   return found
 }
@@ -243,12 +299,16 @@ function mixtureOf(
   const group = groups.find((each) => each.includes(block)) ?? [block]
   const count = block.experts > 1 ? block.experts : group.length
   if (count < 2) return undefined
+  let best = 0
   for (const node of ancestorsOf(block.outputProjection.node.outputs[0] as Value)) {
-    if (node.op !== 'TopK') continue
+    const isBest = node.op === 'ArgMax'
+    if (node.op !== 'TopK' && !isBest) continue
+    const among = node.inputs[0] && analysis.axes(node.inputs[0])
+    if (isBest && among?.some((axis) => axis.size.value === count)) best++
     const chosen = node.outputs[0] && analysis.axes(node.outputs[0])?.at(-1)?.size.value
-    if (chosen) return { count, perToken: chosen }
+    if (!isBest && chosen) return { count, perToken: chosen }
   }
-  return { count, perToken: count }
+  return { count, perToken: best || count }
 }
 
 const attentionRoles: ReadonlySet<Role> = new Set([
@@ -265,10 +325,11 @@ function describeDimensions(
   vocabulary: Axis | undefined,
 ): ModelDimension[] {
   let channels = 0
+  const streams = [...new Set(hidden.flatMap(leavesOf))]
   const described: ModelDimension[] = []
   for (const each of findDimensions(analysis)) {
     const name = names.get(each.axis)
-    const hiddenIndex = hidden.indexOf(each.axis)
+    const hiddenIndex = streams.indexOf(each.axis)
     const role: Role | undefined =
       name?.role ??
       (hiddenIndex >= 0 ? 'hidden' : each.axis === vocabulary ? 'vocabulary' : undefined)
@@ -277,7 +338,7 @@ function describeDimensions(
     const id =
       name?.id ??
       (role === 'hidden'
-        ? hidden.length > 1
+        ? streams.length > 1
           ? `hidden.${hiddenIndex}`
           : 'hidden'
         : (role ?? `channels.${channels++}`))

@@ -11,6 +11,9 @@ const movers = new Set(
 GatherElements GatherND ScatterElements ScatterND`.split(/\s+/),
 )
 
+/** Whether an operator only moves members, or picks some. */
+export const isMover = (node: Node): boolean => node.domain === '' && movers.has(node.op)
+
 /** Operands of a mover that say where, not what. */
 const isPosition = (node: Node, index: number): boolean =>
   movers.has(node.op) && node.op !== 'Concat' && index > 0 && !isScatteredData(node, index)
@@ -19,8 +22,7 @@ const isScatteredData = (node: Node, index: number): boolean =>
   node.op.startsWith('Scatter') && index === 2
 
 /** Whether members pass this operator without seeing each other. */
-export const isTransparent = (node: Node): boolean =>
-  isElementwise(node) || (node.domain === '' && movers.has(node.op))
+export const isTransparent = (node: Node): boolean => isElementwise(node) || isMover(node)
 
 /**
  * Nodes that are reached from `start` against the flow, nearest first. Goes through a node where

@@ -119,7 +119,11 @@ const concat: AxisRule = {
         else context.unify(each, out[position])
     }
     const target = out[axis]
-    if (target) context.unify(sumOf(parts, target.size), target)
+    if (!target) return
+    // Single members, each from a place of its own: the axis stays whole.
+    if (parts.length > 1 && parts.every(({ size }) => size.isOne))
+      context.block(target, 'its members are put together one by one')
+    else context.unify(sumOf(parts, target.size), target)
   },
 }
 
@@ -127,13 +131,15 @@ const concat: AxisRule = {
 function relateSegments(context: RuleContext, axis: number, outputs: readonly number[]): void {
   const from = context.input(0) ?? []
   let start = Size.of(0)
+  const isOneByOne = outputs.every((index) => context.output(index)?.[axis]?.size.isOne)
+  if (isOneByOne) context.block(from[axis], 'its members are taken apart one by one')
   for (const index of outputs) {
     const to = context.output(index)
     const target = to?.[axis]
     if (!to || !target) continue
     for (const [position, each] of from.entries())
       if (position !== axis) context.unify(each, to[position])
-    relateSegment(context, from[axis] as Axis, target, start)
+    if (!isOneByOne) relateSegment(context, from[axis] as Axis, target, start)
     start = start.add(target.size)
   }
 }
