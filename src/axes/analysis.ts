@@ -87,9 +87,16 @@ export class AxisAnalysis {
     for (const node of this.graph.nodes()) {
       if (node.attributes.size > 0 && [...innerGraphs(node)].length > 0) continue
       if (node.op.startsWith('Random')) continue
-      if (node.inputs.every((input) => !input || this.constants.has(input)))
-        for (const output of node.outputs) if (output) this.constants.add(output)
+      const isMade = node.inputs.every((input) => !input || this.constants.has(input))
+      // Sizes that don't change count too: of a weight, or of an axis whose length is fixed.
+      for (const output of node.outputs)
+        if (output && (isMade || this.isKnown(output))) this.constants.add(output)
     }
+  }
+
+  private isKnown(value: Value): boolean {
+    const elements = this.shapes.integers(value)?.elements
+    return elements?.every((size) => size?.value !== undefined) ?? false
   }
 
   private relate(node: Node): void {
@@ -137,6 +144,7 @@ export class AxisAnalysis {
         const value = node.outputs[index]
         return value && analysis.axes(value)
       },
+      axesOf: (value) => analysis.axes(value),
       isConstant: (index) => {
         const value = node.inputs[index]
         return value !== undefined && analysis.constants.has(value)

@@ -21,6 +21,8 @@ export interface RuleContext {
   /** Axes of an input; undefined where the slot is empty or the rank unknown. */
   input(index: number): readonly Axis[] | undefined
   output(index: number): readonly Axis[] | undefined
+  /** Axes of a value made earlier. */
+  axesOf(value: Value): readonly Axis[] | undefined
   /** Whether the input is the same in every run: made of constants only. */
   isConstant(index: number): boolean
   newAxis(size: Size): Axis

@@ -144,6 +144,11 @@ export class Size {
   floorDiv(other: Size): Size {
     const exact = this.divideExact(other)
     if (exact) return exact
+    const shared = this.sharedMonomial(other)
+    if (shared) {
+      const [a, b] = [this.divideExact(shared), other.divideExact(shared)]
+      if (a && b) return a.floorDiv(b)
+    }
     const by = other.value
     if (by === undefined || by <= 0 || !Number.isInteger(by))
       return Size.atom(`⌊(${this})/(${other})⌋`)
@@ -153,6 +158,22 @@ export class Size {
     const rest = this.sub(quotient.mul(other))
     if (rest.value !== undefined) return quotient
     return quotient.add(rest.nestedFloor(by) ?? rest.newFloor(by))
+  }
+
+  /** The symbols that are factors of every term of both. */
+  private sharedMonomial(other: Size): Size | undefined {
+    const [first, ...rest] = [...this.terms.keys(), ...other.terms.keys()]
+    if (!first) return undefined
+    const shared = first.split(SEPARATOR)
+    for (const monomial of rest) {
+      const left = monomial.split(SEPARATOR)
+      for (const symbol of [...shared]) {
+        const found = left.indexOf(symbol)
+        if (found >= 0) left.splice(found, 1)
+        else shared.splice(shared.indexOf(symbol), 1)
+      }
+    }
+    return shared.length === 0 ? undefined : Size.from([[shared.join(SEPARATOR), 1]], this)
   }
 
   /** ⌊(⌊x/b⌋ + c)/d⌋ = ⌊(x + c·b)/(b·d)⌋ */

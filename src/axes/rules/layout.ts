@@ -2,7 +2,13 @@
  * Operators that move members without changing them: Reshape splits and merges axes and so introduces
  * factors; Concat, Split and Slice make and take segments; Expand and Tile repeat.
  */
-import { intAttribute, intsAttribute, stringAttribute } from '../../graph/graph.js'
+import {
+  intAttribute,
+  intsAttribute,
+  type Node,
+  stringAttribute,
+  type Value,
+} from '../../graph/graph.js'
 import { Size } from '../../shape/symbolic.js'
 import type { Axis } from '../axis.js'
 import { type AxisRule, fromFront, type RewriteContext, type RuleContext } from '../rule.js'
@@ -121,10 +127,32 @@ const concat: AxisRule = {
     const target = out[axis]
     if (!target) return
     // Single members, each from a place of its own: the axis stays whole.
-    if (parts.length > 1 && parts.every(({ size }) => size.isOne))
+    if (parts.length > 1 && parts.every(({ size }) => size.isOne)) {
       context.block(target, 'its members are put together one by one')
-    else context.unify(sumOf(parts, target.size), target)
+      context.unify(target, takenApart(context, axis))
+    } else context.unify(sumOf(parts, target.size), target)
   },
+}
+
+/** The axis that a Split took apart into the members that a Concat puts together, each on a way of its own. */
+function takenApart(context: RuleContext, axis: number): Axis | undefined {
+  const sources = context.node.inputs.map((value) => value && splitBehind(value))
+  const [split] = sources[0] ?? []
+  const isInOrder = sources.every((each, index) => each?.[0] === split && each?.[1] === index)
+  const whole = split?.inputs[0]
+  return isInOrder && whole ? context.axesOf(whole)?.[axis] : undefined
+}
+
+/** The nearest Split that a value comes from, and which part of it. */
+function splitBehind(value: Value): [Node, number] | undefined {
+  const queue = [value]
+  for (let at = 0; at < queue.length && at < 32; at++) {
+    const each = queue[at] as Value
+    const { producer } = each
+    if (producer?.op === 'Split') return [producer, producer.outputs.indexOf(each)]
+    for (const input of producer?.inputs ?? []) if (input) queue.push(input)
+  }
+  return undefined
 }
 
 /** Joins each output with its segment of the input's axis. */

@@ -184,7 +184,8 @@ function rangeLength(size: Size, range: Range): Size | undefined {
   const place = (at: Size | undefined): Size | undefined => {
     if (!at) return undefined
     const number = at.value
-    if (number === undefined) return Size.min(at, size)
+    // A table that is read up to a length holds so many rows, or the model would not run.
+    if (number === undefined) return size.value === undefined ? Size.min(at, size) : at
     if (number >= FAR) return size
     if (number < 0) {
       if (size.value !== undefined) return Size.of(Math.max(0, size.value + number))
