@@ -19,6 +19,8 @@ export function maskMembers(
   const removal = new Removal(
     new Map([...keep].filter(([leaf, members]) => members.length < (leaf.size.value ?? 0))),
   )
+  // Two axes of one input may be summed: what is masked already has the axes of what it was.
+  const before = new Map<Value, Value>()
   for (const { node, operands } of analysis.contractions) {
     const operand =
       operands.find(({ input }) => {
@@ -29,9 +31,10 @@ export function maskMembers(
     if (!operand || !kept) continue
     const place = floatingSource(analysis, node, operand.input)
     const value = place?.node.inputs[place.index]
-    const rank = value && analysis.axes(value)?.length
-    const type = value && analysis.shapes.dataType(value)
-    if (!place || !value || rank === undefined || !type) continue
+    const source = value && (before.get(value) ?? value)
+    const rank = source && analysis.axes(source)?.length
+    const type = source && analysis.shapes.dataType(source)
+    if (!place || !value || !source || rank === undefined || !type) continue
     const mask = edit.constant(
       maskTensor(type, operand.what.size.value as number, kept, rank - operand.axis - 1),
       `${node.label}/kept`,
@@ -40,6 +43,7 @@ export function maskMembers(
       output: `${value.name}/masked`,
       before: place.node,
     })
+    before.set(masked, source)
     edit.setInput(place.node, place.index, masked)
   }
 }
@@ -52,7 +56,8 @@ function floatingSource(
 ): { node: Node; index: number } | undefined {
   const value: Value | undefined = node.inputs[index]
   if (!value) return undefined
-  const type = analysis.shapes.dataType(value)
+  // What a mask was put on has no known type yet: it is floating.
+  const type = analysis.shapes.dataType(value) ?? 'float32'
   const { producer } = value
   const isQuantiser = producer?.op === 'QuantizeLinear' || producer?.op === 'DynamicQuantizeLinear'
   const isDequantiser = producer?.op === 'DequantizeLinear'

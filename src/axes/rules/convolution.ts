@@ -5,6 +5,7 @@
 import { intAttribute } from '../../graph/graph.js'
 import type { Axis } from '../axis.js'
 import type { AxisRule, RuleContext } from '../rule.js'
+import { rewriteShapeOperand } from './layout.js'
 
 interface Slots {
   readonly data: number
@@ -111,6 +112,10 @@ const resize: AxisRule = {
         context.block(axis, 'is resized')
         context.block(to[index], 'is resized')
       }
+  },
+  rewrite(context) {
+    // Sizes, where they are stated rather than scales.
+    if (context.valueOf(3)) rewriteShapeOperand(context, 3)
   },
 }
 
