@@ -56,10 +56,11 @@ export class AxisAnalysis {
   inputAxes(node: Node, index: number): readonly Axis[] | undefined {
     const value = node.inputs[index]
     if (!value) return undefined
-    if (!isSharedVector(value)) return this.axes(value)
+    // Known slots first: while members are removed, slots get constants of their own.
     const key = `${node.id}:${index}`
     const known = this.byUse.get(key)
     if (known) return known.axes
+    if (!isSharedVector(value)) return this.axes(value)
     const axes = this.shapes.dims(value)?.map((size) => new Axis(size))
     if (axes) this.byUse.set(key, { value, use: { node, index }, axes })
     return axes

@@ -15,6 +15,7 @@ import { removeFromTensor } from './constants.js'
 import { Removal } from './removal.js'
 import type { RewriteContext } from './rule.js'
 import { findAxisRule } from './rules/index.js'
+import { sizeValue } from './size-value.js'
 
 /**
  * Keeps only `keep` of each leaf; lists ascend. The analysis describes the graph before the change
@@ -72,9 +73,8 @@ function retype(edit: GraphEdit, analysis: AxisAnalysis, removal: Removal): void
     if (!value.type?.dims || !axes.some((axis) => removal.isTouched(axis))) continue
     const dims = value.type.dims.map((dim, index) => {
       const axis = axes[index]
-      return axis && removal.isTouched(axis) && typeof dim === 'number'
-        ? removal.sizeOf(axis).value
-        : dim
+      // A name for a size that had the members in it would promise the old size.
+      return axis && removal.isTouched(axis) ? removal.sizeOf(axis).value : dim
     })
     edit.setType(value, { ...value.type, dims })
   }
@@ -165,7 +165,7 @@ function setIntegers(
     return
   }
   if (!operand) return
-  edit.setInput(node, index, correct(edit, node, operand, now ?? [], elements))
+  edit.setInput(node, index, correct(edit, shapes, node, operand, now ?? [], elements))
 }
 
 const isSymbolic = (size: Size | undefined): boolean =>
@@ -174,6 +174,7 @@ const isSymbolic = (size: Size | undefined): boolean =>
 /** Entries of a computed operand set to numbers, or scaled where they are multiples of a symbol. */
 function correct(
   edit: GraphEdit,
+  shapes: ShapeInfo,
   node: Node,
   operand: Value,
   now: readonly (Size | undefined)[],
@@ -193,17 +194,31 @@ function correct(
     const scaled = edit.add('Mul', [result, times], { output: name, before: node })
     result = edit.add('Div', [scaled, over], { output: name, before: node })
   }
-  // A symbol that the graph no longer computes is what a -1 stands for, once in a Reshape.
+  // A size that the operand no longer computes is what a -1 stands for, once in a Reshape.
   const lost = wanted.flatMap((size, i) =>
     size && size.value === undefined && !ratios[i] ? [i] : [],
   )
+  const flag = (isSet: (i: number) => boolean): Value =>
+    edit.constant(
+      boolTensor(
+        length,
+        wanted.map((_, i) => (isSet(i) ? 1 : 0)),
+      ),
+      `${node.label}/which`,
+    )
+  const place = { graph: node.graph, shapes, before: node }
+  for (const index of node.op === 'Reshape' && lost.length === 1 ? [] : lost) {
+    const size = sizeValue(edit, place, wanted[index] as Size)
+    if (!size) continue
+    const inputs = [flag((i) => i === index), size, result]
+    result = edit.add('Where', inputs, { output: name, before: node })
+  }
   const numbers =
     node.op === 'Reshape' && lost.length === 1
       ? wanted.with(lost[0] as number, Size.of(-1)).map((size) => size?.value)
       : wanted.map((size) => size?.value)
   if (numbers.some((value) => value !== undefined)) {
-    const isSet = numbers.map((value) => (value === undefined ? 0 : 1))
-    const condition = edit.constant({ ...boolTensor(length, isSet) }, `${node.label}/which`)
+    const condition = flag((i) => numbers[i] !== undefined)
     const values = vector(numbers.map((value) => value ?? 0))
     result = edit.add('Where', [condition, values, result], { output: name, before: node })
   }
@@ -217,12 +232,11 @@ const boolTensor = (dims: readonly number[], values: readonly number[]): Tensor 
 
 /** wanted/now as a fraction of integers, for 3·batch against 4·batch. */
 function ratioOf(wanted: Size, now: Size | undefined): [number, number] | undefined {
-  if (!now) return undefined
-  for (let over = 1; over <= 65536; over++) {
-    const times = wanted.mul(Size.of(over)).divideExact(now)?.value
-    if (times !== undefined) return [times, over]
-  }
-  return undefined
+  const [times] = wanted.monomials
+  const [over] = now?.monomials ?? []
+  if (!now || !times || !over) return undefined
+  const isMultiple = wanted.mul(Size.of(over.factor)).equals(now.mul(Size.of(times.factor)))
+  return isMultiple ? [times.factor, over.factor] : undefined
 }
 
 /** Range number `position` of a Slice becomes [start, end). */

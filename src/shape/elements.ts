@@ -51,7 +51,7 @@ function readIntegers(tensor: Tensor): number[] | undefined {
 /** The tensor of elements that are all numbers. */
 export function toTensor(known: KnownElements, type: DataType): Tensor | undefined {
   const values = known.elements.map((size) => size?.value)
-  if (values.some((value) => value === undefined)) return undefined
+  if (values.some((value) => value === undefined || !Number.isFinite(value))) return undefined
   const numbers = values as number[]
   const array =
     type === 'int64'

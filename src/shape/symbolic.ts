@@ -89,6 +89,14 @@ export class Size {
     ]
   }
 
+  /** The terms of the sum: a factor times symbols, none for the constant. */
+  get monomials(): readonly { readonly factor: number; readonly symbols: readonly string[] }[] {
+    return [...this.terms].map(([monomial, factor]) => ({
+      factor,
+      symbols: monomial === '' ? [] : monomial.split(SEPARATOR),
+    }))
+  }
+
   equals(other: Size): boolean {
     return this.key === other.key
   }

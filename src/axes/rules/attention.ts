@@ -113,6 +113,7 @@ const multiHeadAttention: AxisRule = {
     relateHeads(context, key, keyFactors(factors))
     relateHeads(context, value, valueFactors(factors))
     relateBias(context, 3, factors)
+    if (context.input(3)) context.block(factors.headSize, 'its members get a bias inside')
     relateScoresLike(context, context.input(5), factors)
     relateHeads(context, context.input(6), keyFactors(factors))
     relateHeads(context, context.input(7), valueFactors(factors))
