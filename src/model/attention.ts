@@ -7,6 +7,7 @@ import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { Node, Value } from '../graph/graph.js'
+import { isFloating } from '../onnx/data-type.js'
 import { dependsOn, downstream, isTransparent, upstream } from './trace.js'
 
 export interface AttentionBlock {
@@ -236,11 +237,29 @@ function isCross(
     const contraction = byNode.get(node)
     return !contraction || isProjection(analysis, contraction)
   }
-  const sources = new Set(upstream(keyInput, (node) => !isMeasure(node)))
-  for (const node of upstream(queries, isOwn))
-    if (sources.has(node) && !node.outputs.every((each) => !each || analysis.isConstant(each)))
-      return false
+  const sources = valuesBehind(analysis, keyInput, (node) => !isMeasure(node))
+  for (const value of valuesBehind(analysis, queries, isOwn)) if (sources.has(value)) return false
   return true
+}
+
+/** What flows into a value, itself included: results of nodes, and inputs that hold numbers. */
+function valuesBehind(
+  analysis: AxisAnalysis,
+  value: Value,
+  through: (node: Node) => boolean,
+): Set<Value> {
+  const found = new Set([value])
+  const add = (each: Value | undefined): void => {
+    if (each && !analysis.isConstant(each)) found.add(each)
+  }
+  for (const node of upstream(value, through)) {
+    node.outputs.forEach(add)
+    if (!through(node)) continue
+    for (const input of node.inputs)
+      if (input && !input.producer && isFloating(analysis.shapes.dataType(input) ?? 'int64'))
+        add(input)
+  }
+  return found
 }
 
 const isMeasure = (node: Node): boolean => node.op === 'Shape' || node.op === 'Size'

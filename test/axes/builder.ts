@@ -1,0 +1,89 @@
+/** Small graphs written by hand: each call is a node, weights are random and the same in every run. */
+import { generator } from '../../src/data/generator.js'
+import { edit, type GraphEdit } from '../../src/graph/edit.js'
+import { type Attribute, Model, type TensorType, type Value } from '../../src/graph/graph.js'
+import { elementCount, float32Tensor, int64Tensor } from '../../src/onnx/tensor.js'
+
+type Setting = number | readonly number[] | string
+
+export class Builder {
+  private readonly random = generator(7)
+
+  constructor(private readonly change: GraphEdit) {}
+
+  input(name: string, dims: TensorType['dims']): Value {
+    return this.change.addInput(name, 'float32', dims)
+  }
+
+  op(op: string, inputs: readonly (Value | undefined)[], settings: Record<string, Setting> = {}) {
+    return this.change.add(op, inputs, { attributes: attributesOf(settings) })
+  }
+
+  split(value: Value, axis: number, count: number): Value[] {
+    const node = this.change.addNode({
+      op: 'Split',
+      inputs: [value],
+      outputs: Array.from({ length: count }, (_, index) => `part${index}`),
+      attributes: attributesOf({ axis, num_outputs: count }),
+    })
+    return node.outputs as Value[]
+  }
+
+  weight(...dims: number[]): Value {
+    const data = Array.from({ length: elementCount(dims) }, () => this.random() - 0.5)
+    return this.change.constant(float32Tensor(dims, data))
+  }
+
+  scalar(value: number): Value {
+    return this.change.constant(float32Tensor([], [value]))
+  }
+
+  integers(...values: number[]): Value {
+    return this.change.constant(int64Tensor([values.length], values))
+  }
+
+  linear(value: Value, from: number, to: number): Value {
+    return this.op('Add', [this.op('MatMul', [value, this.weight(from, to)]), this.weight(to)])
+  }
+
+  reshape(value: Value, ...dims: number[]): Value {
+    return this.op('Reshape', [value, this.integers(...dims)])
+  }
+
+  transpose(value: Value, ...perm: number[]): Value {
+    return this.op('Transpose', [value], { perm })
+  }
+
+  /** One position of an axis. */
+  pick(value: Value, axis: number, index: number): Value {
+    const position = this.change.constant(int64Tensor([], [index]))
+    return this.op('Gather', [value, position], { axis })
+  }
+
+  expose(value: Value): void {
+    this.change.expose(value)
+  }
+}
+
+function attributesOf(settings: Record<string, Setting>): Record<string, Attribute> {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, value]): [string, Attribute] => {
+      if (typeof value === 'string')
+        return [name, { kind: 'string', value: new TextEncoder().encode(value) }]
+      if (typeof value === 'number') return [name, { kind: 'int', value: BigInt(value) }]
+      return [name, { kind: 'ints', value: value.map(BigInt) }]
+    }),
+  )
+}
+
+/** A model whose last value is its output. */
+export function build(write: (builder: Builder) => Value): Model {
+  const model = new Model()
+  model.irVersion = 9
+  model.opsets.set('', 20)
+  edit(model.graph, 'build', (change) => {
+    const builder = new Builder(change)
+    builder.expose(write(builder))
+  })
+  return model
+}
