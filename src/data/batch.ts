@@ -19,7 +19,9 @@ export function makeTokenBatch(
   rows: readonly (readonly number[])[],
   inputs: readonly Port[],
 ): Batch {
-  const fixed = inputs.find((port) => port.dims.length === 2 && typeof port.dims[1] === 'number')
+  const fixed = inputs.find(
+    ({ dims, dataType }) => dims.length === 2 && !isFloat(dataType) && typeof dims[1] === 'number',
+  )
   const longest = rows.reduce((top, row) => Math.max(top, row.length), 0)
   const length = fixed ? (fixed.dims[1] as number) : longest
   const dims = [rows.length, length]
@@ -37,13 +39,17 @@ export function makeTokenBatch(
   return { feeds, tokenMask: tensorOf('float32', dims, mask), ids: rows }
 }
 
+const isFloat = (dataType: Port['dataType']): boolean => /^b?float/.test(dataType)
+
 type Fills = Readonly<Record<TokenRole, readonly number[]>>
 
 function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTensor {
   const { name, dataType } = port
-  if (port.dims.length === 2) return tensorOf(dataType, dims, fills[tokenRole(name)])
+  const role = tokenRole(name)
+  if (port.dims.length === 2 && (!isFloat(dataType) || role === 'mask'))
+    return tensorOf(dataType, dims, fills[role])
   // A cache that is still empty: [batch, heads, past, head size].
-  if (port.dims.length === 4 && dataType.startsWith('float'))
+  if (port.dims.length === 4 && isFloat(dataType))
     return zeros(
       dataType,
       port.dims.map((dim, axis) =>
@@ -63,7 +69,10 @@ function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTen
   )
 }
 
-/** Batches from whole arrays: the first axis is samples. Errors: INPUT_MISSING, INPUT_SHAPE. */
+/**
+ * Batches from whole arrays: the first axis is samples. Errors: INPUT_MISSING, INPUT_SHAPE, INPUT_TYPE,
+ * DATA_EMPTY, DATA_NOT_A_NUMBER.
+ */
 export function sliceArrays(
   arrays: Readonly<Record<string, RuntimeTensor>>,
   inputs: readonly Port[],
@@ -92,23 +101,17 @@ export function sliceArrays(
         { suggestions: ['Name the arrays as the inputs that "attnc inspect" prints.'] },
       )
     checkShape(options.what, port, array)
+    checkNumbers(options.what, port, array)
   }
   const first = arrays[given[0]?.name ?? '']
   const stated = given[0]?.dims[0]
   const size = typeof stated === 'number' ? stated : options.batchSize
   const count = Math.min(first?.dims[0] ?? 0, options.samples ?? Number.POSITIVE_INFINITY)
-  const uneven = given.find(({ name }) => arrays[name]?.dims[0] !== first?.dims[0])
-  if (uneven)
-    throw new AttncError(
-      'INPUT_SHAPE',
-      'usage',
-      `Array "${uneven.name}" of "${options.what}" has ${arrays[uneven.name]?.dims[0]} samples, "${given[0]?.name}" has ${first?.dims[0]}.`,
-      { suggestions: ['Give arrays whose first axes are samples, as many in each.'] },
-    )
   if (count === 0)
     throw new AttncError('DATA_EMPTY', 'usage', `"${options.what}" holds no samples.`, {
       suggestions: ['Give arrays whose first axis is at least 1.'],
     })
+  const whole = findWhole(options.what, given, arrays)
   const names = new Set(inputs.map(({ name }) => name))
   const batches: Batch[] = []
   for (let at = 0; at < count; at += size) {
@@ -117,7 +120,12 @@ export function sliceArrays(
     if (typeof stated === 'number' && to - at < size && batches.length > 0) break
     const feeds: Record<string, RuntimeTensor> = {}
     for (const { name, dataType } of given)
-      feeds[name] = castTo(rowsOf(arrays[name] as RuntimeTensor, at, to), dataType)
+      feeds[name] = castTo(
+        whole.has(name)
+          ? (arrays[name] as RuntimeTensor)
+          : rowsOf(arrays[name] as RuntimeTensor, at, to),
+        dataType,
+      )
     const missing = inputs.filter(({ name }) => !arrays[name])
     if (missing.length > 0)
       Object.assign(feeds, makeTokenBatch(tokensOf(feeds, given).ids, missing).feeds)
@@ -146,6 +154,48 @@ function checkShape(what: string, port: Port, array: RuntimeTensor): void {
     `Array "${port.name}" of "${what}" is [${array.dims}]; the model takes [${port.dims}].`,
     { suggestions: ['Reshape the array, or give data made for this model.'] },
   )
+}
+
+/** NaN is a mistake; infinity is how additive masks say no. */
+function checkNumbers(what: string, port: Port, { dataType, data }: RuntimeTensor): void {
+  if (!(data instanceof Float32Array || data instanceof Float64Array)) return
+  const nan = data.findIndex(Number.isNaN)
+  if (nan >= 0)
+    throw new AttncError(
+      'DATA_NOT_A_NUMBER',
+      'usage',
+      `Array "${port.name}" of "${what}" holds NaN, first at element ${nan}.`,
+      { suggestions: ['Leave out the samples that hold NaN.'] },
+    )
+  const isWhole = /^u?int|^bool/.test(port.dataType)
+  const broken = isWhole ? data.findIndex((each) => !Number.isInteger(each)) : -1
+  if (broken >= 0)
+    throw new AttncError(
+      'INPUT_TYPE',
+      'usage',
+      `Array "${port.name}" of "${what}" is ${dataType} and holds ${data[broken]}; the model takes ${port.dataType}.`,
+      { suggestions: ['Give whole numbers for this input.'] },
+    )
+}
+
+/** Inputs that are no samples: of another first axis than the first input, and fed whole each time. */
+function findWhole(
+  what: string,
+  given: readonly Port[],
+  arrays: Readonly<Record<string, RuntimeTensor>>,
+): Set<string> {
+  const [first] = given
+  const rows = first && arrays[first.name]?.dims[0]
+  const others = given.filter(({ name, dims }) => dims.length > 0 && arrays[name]?.dims[0] !== rows)
+  for (const { name, dims } of others)
+    if (first && dims[0] === first.dims[0] && typeof dims[0] === 'string')
+      throw new AttncError(
+        'INPUT_SHAPE',
+        'usage',
+        `Array "${name}" of "${what}" has ${arrays[name]?.dims[0]} samples, "${first.name}" has ${rows}.`,
+        { suggestions: ['Give arrays whose first axes are samples, as many in each.'] },
+      )
+  return new Set(others.map(({ name }) => name))
 }
 
 /** The mask and the ids, where an input is [batch, sequence] of whole numbers. */

@@ -58,7 +58,7 @@ function parse(path: string): Line[] {
       if (text.trim() === '') return []
       try {
         const line: unknown = JSON.parse(text)
-        if (typeof line === 'object' && line !== null) return [line as Line]
+        if (typeof line === 'object' && line !== null && !Array.isArray(line)) return [line as Line]
       } catch {
         // Said below.
       }
@@ -75,10 +75,8 @@ function parse(path: string): Line[] {
 function toTensor(value: unknown, path: string, index: number, name: string): RuntimeTensor {
   const dims: number[] = []
   for (let each = value; Array.isArray(each); each = each[0]) dims.push(each.length)
-  const items: unknown[] = Array.isArray(value) ? value.flat(Number.POSITIVE_INFINITY) : [value]
-  const numbers = items.map((each) => (each === null ? Number.NaN : Number(each)))
-  const isWhole = dims.reduce((product, dim) => product * dim, 1) === numbers.length
-  if (!isWhole || numbers.some(Number.isNaN))
+  const numbers: number[] = []
+  if (!collect(value, dims, numbers))
     throw new AttncError(
       'JSON_LINE',
       'usage',
@@ -86,4 +84,17 @@ function toTensor(value: unknown, path: string, index: number, name: string): Ru
       { suggestions: [lineFormat] },
     )
   return tensorOf('float64', [1, ...dims], numbers)
+}
+
+/** Whether a list has these lengths at every level, and numbers in it, which are added to `numbers`. */
+function collect(value: unknown, [length, ...rest]: readonly number[], numbers: number[]): boolean {
+  if (length !== undefined)
+    return (
+      Array.isArray(value) &&
+      value.length === length &&
+      value.every((each) => collect(each, rest, numbers))
+    )
+  if (typeof value !== 'number' && typeof value !== 'boolean') return false
+  numbers.push(Number(value))
+  return true
 }

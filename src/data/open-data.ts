@@ -1,5 +1,5 @@
 /** Data by its path: what the file is decides how it is read. */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
@@ -44,7 +44,7 @@ export function portsOf(model: Model): Port[] {
 
 /**
  * Batches of `path`: .txt and .md by the folder's tokenizer, .jsonl, .npz, .npy, a test data set, or
- * `random` for seeded inputs. Errors: DATA_MISSING, DATA_FORMAT and those of each reader.
+ * `random` for seeded inputs. Errors: DATA_MISSING, DATA_FORMAT, TEST_DATA_INCOMPLETE and those of each reader.
  */
 export function openData(path: string, options: DataOptions): Batch[] {
   const inputs = portsOf(options.model)
@@ -68,8 +68,16 @@ export function openData(path: string, options: DataOptions): Batch[] {
       suggestions: ['Give a .txt, .jsonl, .npz or .npy file, or a test_data_set folder.'],
     })
   if (statSync(path).isDirectory()) {
-    const set = existsSync(join(path, 'input_0.pb')) ? path : join(path, 'test_data_set_0')
-    return readTestDataSet(set, inputs)
+    if (existsSync(join(path, 'input_0.pb'))) return readTestDataSet(path, inputs)
+    const sets = readdirSync(path).filter((name) => /^test_data_set_\d+$/.test(name))
+    if (sets.length === 0)
+      throw new AttncError(
+        'TEST_DATA_INCOMPLETE',
+        'usage',
+        `The folder "${path}" has neither input_0.pb nor a folder test_data_set_0.`,
+        { suggestions: ['Give a test_data_set folder, or a file: .txt, .jsonl, .npz.'] },
+      )
+    return sets.sort().flatMap((name) => readTestDataSet(join(path, name), inputs))
   }
   switch (extname(path).toLowerCase()) {
     case '.txt':

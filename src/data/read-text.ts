@@ -2,14 +2,23 @@
 import { readFileSync } from 'node:fs'
 import { AttncError } from '../errors.js'
 
-/** Error: FILE_UNREADABLE. */
+/** Without a byte order mark. Errors: FILE_UNREADABLE, TEXT_ENCODING. */
 export function readDataText(path: string): string {
+  let bytes: Uint8Array
   try {
-    return readFileSync(path, 'utf8')
+    bytes = readFileSync(path)
   } catch (cause) {
     throw new AttncError('FILE_UNREADABLE', 'usage', `"${path}" can't be read.`, {
       cause,
       suggestions: ['Check that it is a file that this user may read.'],
+    })
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new AttncError('TEXT_ENCODING', 'usage', `"${path}" is not text in UTF-8.`, {
+      cause,
+      suggestions: ['Convert it, for instance with "iconv -f LATIN1 -t UTF-8".'],
     })
   }
 }

@@ -1,0 +1,128 @@
+/** `attnc calibrate` and `attnc calibrate merge` behind their flags. */
+import { existsSync } from 'node:fs'
+import type { Shard } from '../calibrate/calibrate.js'
+import { calibrateToFile } from '../calibrate/calibrate-to-file.js'
+import { readCalibration, writeCalibration } from '../calibrate/calibration-file.js'
+import { type CalibrationState, isComplete, mergeStates } from '../calibrate/state.js'
+import { openData } from '../data/open-data.js'
+import { AttncError } from '../errors.js'
+import { readModel } from '../model/model.js'
+import { loadModel } from '../model-folder/load.js'
+import type { RunOptions } from '../runtime/batches.js'
+import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+
+export interface CalibrateFlags {
+  readonly output: string
+  readonly force?: boolean | undefined
+  readonly data: string
+  readonly samples?: number | undefined
+  readonly 'sequence-length'?: number | undefined
+  readonly 'batch-size'?: number | undefined
+  readonly shard?: string | undefined
+  readonly stride?: number | undefined
+  readonly provider: 'auto' | ProviderName
+  readonly seed: number
+}
+
+interface Outcome {
+  readonly json: CalibrateJson
+  readonly lines: readonly string[]
+}
+
+export type CalibrateJson = ReturnType<typeof toJson>
+
+/** Windows beyond this hardly change what calibration measures. */
+const SAMPLES = 64
+
+export async function runCalibrate(
+  path: string,
+  flags: CalibrateFlags,
+  context: Omit<RunOptions, 'provider'>,
+): Promise<Outcome> {
+  const shard = flags.shard === undefined ? undefined : parseShard(flags.shard)
+  const source = loadModel(path)
+  if (flags.data === 'random')
+    context.log.warn(
+      'RANDOM_DATA',
+      'The inputs are drawn by chance: they say nothing about quality.',
+    )
+  const batches = openData(flags.data, {
+    model: source.model,
+    folder: source.folder,
+    vocabulary: readModel(source.model.graph).vocabulary,
+    samples: flags.samples ?? SAMPLES,
+    sequenceLength: flags['sequence-length'],
+    batchSize: flags['batch-size'] ?? 2,
+    seed: flags.seed,
+  })
+  const provider = await chooseProvider(flags.provider, context.log)
+  const digest = await source.digest(context.signal)
+  const { output, force, stride } = flags
+  const options = {
+    ...context,
+    batches,
+    provider,
+    digest,
+    moments: true,
+    output,
+    force,
+    stride,
+    shard,
+  }
+  return describe(output, await calibrateToFile(source.model, options))
+}
+
+export async function runMerge(
+  paths: readonly string[],
+  flags: { readonly output: string; readonly force?: boolean | undefined },
+): Promise<Outcome> {
+  const [first, ...rest] = paths
+  if (first === undefined || rest.length === 0)
+    throw new AttncError('PARTS_MISSING', 'usage', `${paths.length} parts can't be put together.`, {
+      suggestions: ['Name at least two: attnc calibrate merge a.npz b.npz -o all.npz'],
+    })
+  if (existsSync(flags.output) && !flags.force)
+    throw new AttncError('OUTPUT_EXISTS', 'usage', `"${flags.output}" exists.`, {
+      suggestions: ['Name another file, or pass --force to replace it.'],
+    })
+  const state = readCalibration(first)
+  for (const path of rest) mergeStates(state, readCalibration(path), { state: first, other: path })
+  await writeCalibration(flags.output, state)
+  return describe(flags.output, state)
+}
+
+/** Error: SHARD_FORMAT. */
+export function parseShard(text: string): Shard {
+  const [, index, count] = /^(\d+)\/(\d+)$/.exec(text) ?? []
+  const shard = { index: Number(index), count: Number(count) }
+  if (shard.index >= 1 && shard.index <= shard.count) return shard
+  throw new AttncError('SHARD_FORMAT', 'usage', `"${text}" is no part of a whole.`, {
+    suggestions: ['Write --shard 2/8 for the second of eight parts.'],
+  })
+}
+
+function toJson(output: string, state: CalibrationState) {
+  const { key, done, providers, blocks } = state
+  const [any] = blocks.values()
+  return {
+    format: 1 as const,
+    output,
+    model: key.model,
+    batches: { done: done.size, total: key.batches },
+    isComplete: isComplete(state),
+    blocks: blocks.size,
+    prompts: any?.prompts ?? 0,
+    tokens: any?.tokens ?? 0,
+    providers: [...providers].sort(),
+  }
+}
+
+function describe(output: string, state: CalibrationState): Outcome {
+  const json = toJson(output, state)
+  const { done, total } = json.batches
+  const rest = json.isComplete ? '' : `; ${total - done} batches are in other parts`
+  return {
+    json,
+    lines: [`${output}: ${json.blocks} blocks, ${done} of ${total} batches${rest}`],
+  }
+}
