@@ -57,6 +57,12 @@ export default class Prune extends BaseCommand {
       description: 'write the plan there as well (its numbers lie beside it as .npz)',
     }),
     ...dataFlags,
+    calibration: Flags.string({
+      helpValue: 'FILE',
+      description:
+        'what "attnc calibrate" measured, instead of measuring it on --data; with --data too, the re-fit sees the pruned model',
+      helpGroup: 'DATA',
+    }),
     ...ampFlags,
     eval: Flags.string({
       helpValue: 'FILE',

@@ -4,24 +4,19 @@ import type { Shard } from '../calibrate/calibrate.js'
 import { calibrateToFile } from '../calibrate/calibrate-to-file.js'
 import { readCalibration, writeCalibration } from '../calibrate/calibration-file.js'
 import { type CalibrationState, isComplete, mergeStates } from '../calibrate/state.js'
-import { openData } from '../data/open-data.js'
 import { AttncError } from '../errors.js'
-import { readModel } from '../model/model.js'
 import { loadModel } from '../model-folder/load.js'
-import type { RunOptions } from '../runtime/batches.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { chooseCalibration, type DataChoice } from './choose-data.js'
+import type { CommandContext } from './command-context.js'
 
-export interface CalibrateFlags {
+export interface CalibrateFlags extends DataChoice {
   readonly output: string
-  readonly force?: boolean | undefined
+  readonly force: boolean
   readonly data: string
-  readonly samples?: number | undefined
-  readonly 'sequence-length'?: number | undefined
-  readonly 'batch-size'?: number | undefined
   readonly shard?: string | undefined
   readonly stride?: number | undefined
   readonly provider: 'auto' | ProviderName
-  readonly seed: number
 }
 
 interface Outcome {
@@ -31,34 +26,18 @@ interface Outcome {
 
 export type CalibrateJson = ReturnType<typeof toJson>
 
-/** Windows beyond this hardly change what calibration measures. */
-const SAMPLES = 64
-
 export async function runCalibrate(
   path: string,
   flags: CalibrateFlags,
-  context: Omit<RunOptions, 'provider'>,
+  context: CommandContext,
 ): Promise<Outcome> {
   const shard = flags.shard === undefined ? undefined : parseShard(flags.shard)
   const source = loadModel(path)
-  if (flags.data === 'random')
-    context.log.warn(
-      'RANDOM_DATA',
-      'The inputs are drawn by chance: they say nothing about quality.',
-    )
-  const batches = openData(flags.data, {
-    model: source.model,
-    folder: source.folder,
-    vocabulary: readModel(source.model.graph).vocabulary,
-    samples: flags.samples ?? SAMPLES,
-    sequenceLength: flags['sequence-length'],
-    batchSize: flags['batch-size'] ?? 2,
-    seed: flags.seed,
-  })
-  const provider = await chooseProvider(flags.provider, context.log)
+  const batches = chooseCalibration(source, flags.data, flags, context.log)
+  const { name: provider } = await chooseProvider(flags.provider)
   const digest = await source.digest(context.signal)
   const { output, force, stride } = flags
-  const options = {
+  const state = await calibrateToFile(source.model, {
     ...context,
     batches,
     provider,
@@ -68,13 +47,13 @@ export async function runCalibrate(
     force,
     stride,
     shard,
-  }
-  return describe(output, await calibrateToFile(source.model, options))
+  })
+  return describe(output, state)
 }
 
 export async function runMerge(
   paths: readonly string[],
-  flags: { readonly output: string; readonly force?: boolean | undefined },
+  flags: { readonly output: string; readonly force: boolean },
 ): Promise<Outcome> {
   const [first, ...rest] = paths
   if (first === undefined || rest.length === 0)

@@ -2,6 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
 import type { AmpOptions } from '../../passes/amp/options.js'
+import { loadCalibrationFor } from '../calibrate/calibration-file.js'
+import { finishState, isComplete } from '../calibrate/state.js'
 import { AttncError, exitCodes } from '../errors.js'
 import { MetricMissed } from '../evaluate/condition.js'
 import type { MetricName } from '../evaluate/metric-name.js'
@@ -28,6 +30,7 @@ export interface PruneFlags extends DataChoice {
   readonly plan?: string | undefined
   readonly 'plan-out'?: string | undefined
   readonly data?: string | undefined
+  readonly calibration?: string | undefined
   readonly ratio: string
   readonly criterion?: AmpOptions['criterion'] | undefined
   readonly allocation?: AmpOptions['allocation'] | undefined
@@ -100,6 +103,10 @@ async function readOptions(
   const protect = parseProtect(flags.protect ?? [], readModel(source.model.graph))
   const stored = flags.plan === undefined ? undefined : readPlan(flags.plan)
   const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
+  const calibration =
+    flags.calibration === undefined
+      ? undefined
+      : await readStatistics(flags.calibration, source, context)
   const evaluate = flags.eval
     ? { ...readEvaluation(source, flags.eval, flags, context), failIf }
     : undefined
@@ -110,6 +117,7 @@ async function readOptions(
     source,
     stored,
     batches,
+    calibration,
     amp: { ...amp, protect },
     output,
     force,
@@ -117,6 +125,16 @@ async function readOptions(
     evaluate,
   }
   return { options, provider }
+}
+
+async function readStatistics(path: string, source: LoadedModel, context: CommandContext) {
+  const state = loadCalibrationFor(path, await source.digest(context.signal))
+  if (!isComplete(state))
+    context.log.warn(
+      'CALIBRATION_PARTIAL',
+      `"${path}" holds ${state.done.size} of ${state.key.batches} batches.`,
+    )
+  return finishState(state)
 }
 
 function readEvaluation(

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import Calibrate from '../../commands/calibrate.js'
 import { writeArrays } from '../../src/data/npz.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { type CommandClass, example, root, runCommand } from './run-command.js'
@@ -27,7 +28,12 @@ const paths: Readonly<Record<string, string>> = {
   'eval.txt': join(example, 'eval.txt'),
 }
 
-beforeAll(() => {
+beforeAll(async () => {
+  for (const index of [1, 2]) {
+    const argv = [example, '--data', join(example, 'calibration.txt'), '--samples=4', '--shard']
+    argv.push(`${index}/2`, '-o', join(folder, `part-${index}.npz`))
+    expect((await runCommand(Calibrate, argv)).error).toBeUndefined()
+  }
   const ids = Array.from({ length: 8 * 32 }, (_, i) => (i * 37) % 2048)
   const arrays = {
     input_ids: tensorOf('int64', [8, 32], ids),
@@ -57,9 +63,10 @@ describe.each(commands)('$id', ({ id, command }) => {
     const words = [...text.matchAll(/'([^']*)'|<%=[^>]*%>|\S+/g)].map(
       ([word, quoted]) => quoted ?? word,
     )
-    expect(words.slice(0, 2).join(' ')).toBe(`<%= config.bin %> ${id}`)
+    const length = 1 + id.split(' ').length
+    expect(words.slice(0, length).join(' ')).toBe(`<%= config.bin %> ${id}`)
     const argv = words
-      .slice(2)
+      .slice(length)
       .map((word, index, all) =>
         all[index - 1] === '-o' ? join(place, word) : (paths[word] ?? placeOf(word, place)),
       )
@@ -75,6 +82,6 @@ describe.each(commands)('$id', ({ id, command }) => {
 
 /** Inputs lie in the folder of all examples; outputs in one of their own. */
 function placeOf(word: string, place: string): string {
-  if (/^(arrays\.npz|plan\.json)$/.test(word)) return join(folder, word)
+  if (/^(arrays\.npz|part-\d\.npz|plan\.json)$/.test(word)) return join(folder, word)
   return /\/$|\.(xml|html|json)$/.test(word) ? join(place, word) : word
 }
