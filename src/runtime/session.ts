@@ -6,6 +6,7 @@
 import { Worker } from 'node:worker_threads'
 import { AttncError } from '../errors.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
+import { checkFeeds } from './check-feeds.js'
 import type { ProviderName } from './provider.js'
 import { sourceLoader } from './source-loader.js'
 import { keepRuntimeSilent } from './telemetry.js'
@@ -62,7 +63,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     return new ThreadSession(channel, provider, opened.inputs, opened.outputs)
   } catch (error) {
     await channel.end()
-    throw explain(error, options, provider)
+    throw explainRefusal(error, options, provider)
   }
 }
 
@@ -81,7 +82,11 @@ function sessionOptions(provider: ProviderName, options: SessionOptions): object
   }
 }
 
-function explain(error: unknown, options: SessionOptions, provider: ProviderName): unknown {
+export function explainRefusal(
+  error: unknown,
+  options: SessionOptions,
+  provider: ProviderName,
+): unknown {
   if (options.signal?.aborted || error instanceof AttncError) return error
   const text = error instanceof Error ? error.message : String(error)
   if (provider !== 'cpu' && /provider|library|CUDA|WebGPU/i.test(text))
@@ -243,7 +248,7 @@ class ThreadSession implements Session {
     carry: Readonly<Record<string, string>> | undefined,
     copies?: readonly string[],
   ): Promise<Record<string, RuntimeTensor>> {
-    this.check(feeds)
+    checkFeeds(this.inputs, feeds, this.carried)
     let reply: Reply
     try {
       reply = await this.channel.ask({ kind: 'run', feeds, fetches, carry, copies })
@@ -265,36 +270,4 @@ class ThreadSession implements Session {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
-
-  /** Missing, unknown or misshapen inputs, said by name. */
-  private check(feeds: Feeds): void {
-    const known = this.inputs.map(({ name }) => name)
-    const missing = known.filter((name) => !(name in feeds) && !this.carried.includes(name))
-    const unknown = Object.keys(feeds).filter((name) => !known.includes(name))
-    if (missing.length > 0 || unknown.length > 0)
-      throw new AttncError(
-        'INPUT_NAMES',
-        'usage',
-        `The data has ${list(Object.keys(feeds))}; the model's inputs are ${list(known)}.`,
-        { suggestions: ['Name the arrays as the model names its inputs.'] },
-      )
-    for (const port of this.inputs) {
-      const fed = feeds[port.name]
-      if (!fed) continue
-      const { dims, dataType } = fed
-      const fits =
-        dims.length === port.dims.length &&
-        port.dims.every((dim, axis) => typeof dim !== 'number' || dim < 0 || dim === dims[axis])
-      if (fits && dataType === port.dataType) continue
-      throw new AttncError(
-        'INPUT_SHAPE',
-        'usage',
-        `Input "${port.name}" is ${dataType} [${dims}] in the data; the model takes ${port.dataType} [${port.dims}].`,
-        { suggestions: ['Reshape or convert the array, or give data made for this model.'] },
-      )
-    }
-  }
 }
-
-const list = (names: readonly string[]): string =>
-  names.length === 0 ? 'nothing' : names.map((name) => `"${name}"`).join(', ')

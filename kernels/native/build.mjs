@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+/**
+ * Builds attnc's kernel library and session addon with g++ alone:
+ * `npm run build:native [-- --sanitize]`.
+ * The kernels are compiled once for each instruction set; which one runs is decided at run time.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import nodeApi from 'node-api-headers'
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+const compiler = process.env.CXX ?? 'g++'
+const isSanitized = process.argv.includes('--sanitize')
+
+const common = ['-std=c++17', '-fPIC', '-fvisibility=hidden', '-Wall', '-Wextra']
+const optimised = isSanitized
+  ? ['-O1', '-g', '-fsanitize=address,undefined', '-fno-omit-frame-pointer']
+  : ['-O3', '-fno-plt']
+// gcc 12 takes the undefined operands of its own AVX-512 intrinsics for a mistake.
+const kernel = [
+  '-fno-exceptions',
+  '-fno-rtti',
+  '-Wno-maybe-uninitialized',
+  '-Wno-uninitialized',
+  '-Wno-psabi',
+]
+
+const instructionSets =
+  process.arch === 'x64'
+    ? {
+        avx512: ['-mavx512f', '-mavx512vl', '-mavx512bw', '-mavx512dq', '-mfma', '-mf16c'],
+        avx2: ['-mavx2', '-mfma', '-mf16c'],
+        baseline: [],
+      }
+    : { baseline: [] }
+
+const outputPath = (name) =>
+  join(root, 'kernels', 'prebuilt', `${process.platform}-${process.arch}`, name)
+
+const objects = mkdtempSync(join(tmpdir(), 'attnc-build-'))
+try {
+  const compile = (source, name, flags) => {
+    const object = join(objects, `${name}.o`)
+    const file = join('kernels', source)
+    const all = [...common, ...optimised, ...flags, `-ffile-prefix-map=${root}=.`]
+    execFileSync(compiler, [...all, '-c', file, '-o', object], { cwd: root, stdio: 'inherit' })
+    return object
+  }
+  const link = (name, files) => {
+    const target = outputPath(name)
+    mkdirSync(dirname(target), { recursive: true })
+    const flags = isSanitized ? optimised : ['-static-libstdc++', '-static-libgcc', '-s']
+    // Under a new name first, so that a process that has the old one open keeps it.
+    const all = ['-shared', '-Wl,--exclude-libs,ALL', ...flags, ...files, '-o', `${target}.new`]
+    execFileSync(compiler, [...all, '-ldl'], { stdio: 'inherit' })
+    renameSync(`${target}.new`, target)
+    process.stdout.write(`${target}\n`)
+  }
+  const files = Object.entries(instructionSets).map(([name, flags]) =>
+    compile('block-attention/cpu/attention.cpp', name, [
+      ...kernel,
+      ...flags,
+      `-DATTNC_ENGINE=${name}`,
+    ]),
+  )
+  for (const name of ['host', 'block-sparse-attention', 'register'])
+    files.push(compile(`native/${name}.cpp`, name, []))
+  link('libattnc_kernels.so', files)
+  link(
+    'attnc_session.node',
+    ['runtime', 'session', 'addon'].map((name) =>
+      compile(`../src/runtime/native/addon/${name}.cpp`, `session-${name}`, [
+        '-DNAPI_VERSION=8',
+        `-I${nodeApi.include_dir}`,
+      ]),
+    ),
+  )
+} finally {
+  rmSync(objects, { recursive: true, force: true })
+}

@@ -1,0 +1,84 @@
+// Inputs of an operator as the kernels want them, and refusals that name operator, input and
+// expectation. Nothing here throws: a kernel returns a status.
+#pragma once
+
+#include <cstdarg>
+#include <cstdio>
+#include <string>
+
+#include "ort-api.h"
+
+namespace attnc {
+
+struct Tensor {
+  const void* data = nullptr;
+  int32_t type = ort::kUndefined;
+  size_t rank = 0;
+  int64_t dims[6] = {};
+
+  explicit operator bool() const { return data != nullptr || rank > 0; }
+
+  // As in the messages: [1, 2, 64].
+  std::string shape() const {
+    std::string text = "[";
+    for (size_t i = 0; i < rank; i++) text += (i ? ", " : "") + std::to_string(dims[i]);
+    return text + "]";
+  }
+};
+
+// One run of one operator.
+struct Call {
+  const ort::Api& api;
+  ort::KernelContext* context;
+  const char* op;
+
+  ort::Status* refuse(const std::string& message) const {
+    const std::string text = std::string("attnc.") + op + ": " + message;
+    return api.CreateStatus(ort::kInvalidArgument, text.c_str());
+  }
+
+  // An input that is left out stays empty.
+  ort::Status* read(size_t index, size_t inputs, Tensor& tensor) const {
+    if (index >= inputs) return nullptr;
+    const ort::Value* value = nullptr;
+    if (ort::Status* status = api.KernelContext_GetInput(context, index, &value)) return status;
+    if (!value) return nullptr;
+    ort::TypeAndShape* info = nullptr;
+    if (ort::Status* status = api.GetTensorTypeAndShape(value, &info)) return status;
+    ort::Status* status = api.GetTensorElementType(info, &tensor.type);
+    if (!status) status = api.GetDimensionsCount(info, &tensor.rank);
+    if (!status && tensor.rank > 6) status = refuse("a tensor has more than 6 dimensions.");
+    if (!status) status = api.GetDimensions(info, tensor.dims, tensor.rank);
+    api.ReleaseTensorTypeAndShapeInfo(info);
+    if (status) return status;
+    void* data = nullptr;
+    status = api.GetTensorMutableData(const_cast<ort::Value*>(value), &data);
+    tensor.data = data;
+    return status;
+  }
+
+  ort::Status* expect(const char* name, const Tensor& tensor, int32_t type, const char* type_name,
+                      std::initializer_list<int64_t> dims) const {
+    bool fits = tensor && tensor.type == type && tensor.rank == dims.size();
+    std::string expected = "[";
+    size_t axis = 0;
+    for (int64_t dim : dims) {
+      if (dim >= 0 && fits && tensor.dims[axis] != dim) fits = false;
+      expected += (axis++ ? ", " : "") + (dim < 0 ? std::string("any") : std::to_string(dim));
+    }
+    if (fits) return nullptr;
+    return refuse(std::string("\"") + name + "\" is " + (tensor ? tensor.shape() : "missing") +
+                  "; expected " + type_name + " " + expected + "].");
+  }
+
+  ort::Status* output(size_t index, std::initializer_list<int64_t> dims, void** data) const {
+    ort::Value* value = nullptr;
+    if (ort::Status* status =
+            api.KernelContext_GetOutput(context, index, dims.begin(), dims.size(), &value))
+      return status;
+    *data = nullptr;
+    return value ? api.GetTensorMutableData(value, data) : nullptr;
+  }
+};
+
+}  // namespace attnc

@@ -1,0 +1,390 @@
+// The door to JavaScript: open, run and close return promises and do their work on libuv's pool, so
+// that the thread of the event loop never waits. Tensors come and go without a copy: an input is
+// read where JavaScript keeps it, an output is memory of ONNX Runtime until it is collected.
+#include <dlfcn.h>
+#include <node_api.h>
+
+#include <chrono>
+#include <functional>
+
+#include "session.h"
+
+namespace attnc {
+
+namespace {
+
+using Values = std::vector<napi_value>;
+
+// A JavaScript exception is already waiting.
+struct Pending {};
+
+void check(napi_env env, napi_status status) {
+  if (status == napi_ok) return;
+  bool pending = false;
+  napi_is_exception_pending(env, &pending);
+  if (!pending) {
+    const napi_extended_error_info* info = nullptr;
+    napi_get_last_error_info(env, &info);
+    napi_throw_type_error(env, nullptr, info && info->error_message ? info->error_message : "wrong argument");
+  }
+  throw Pending{};
+}
+
+std::string text(napi_env env, napi_value value) {
+  size_t length = 0;
+  check(env, napi_get_value_string_utf8(env, value, nullptr, 0, &length));
+  std::string result(length, '\0');
+  check(env, napi_get_value_string_utf8(env, value, result.data(), length + 1, &length));
+  return result;
+}
+
+napi_value text(napi_env env, const std::string& value) {
+  napi_value result;
+  check(env, napi_create_string_utf8(env, value.c_str(), value.size(), &result));
+  return result;
+}
+
+napi_value property(napi_env env, napi_value object, const char* name) {
+  napi_value result;
+  check(env, napi_get_named_property(env, object, name, &result));
+  return result;
+}
+
+void set(napi_env env, napi_value object, const char* name, napi_value value) {
+  check(env, napi_set_named_property(env, object, name, value));
+}
+
+napi_value number(napi_env env, double value) {
+  napi_value result;
+  check(env, napi_create_double(env, value, &result));
+  return result;
+}
+
+int64_t whole(napi_env env, napi_value value) {
+  int64_t result = 0;
+  check(env, napi_get_value_int64(env, value, &result));
+  return result;
+}
+
+bool is_true(napi_env env, napi_value value) {
+  bool result = false;
+  check(env, napi_get_value_bool(env, value, &result));
+  return result;
+}
+
+Values elements(napi_env env, napi_value array) {
+  uint32_t length = 0;
+  check(env, napi_get_array_length(env, array, &length));
+  Values values(length);
+  for (uint32_t i = 0; i < length; i++) check(env, napi_get_element(env, array, i, &values[i]));
+  return values;
+}
+
+napi_value list(napi_env env, const Values& values) {
+  napi_value array;
+  check(env, napi_create_array_with_length(env, values.size(), &array));
+  for (uint32_t i = 0; i < values.size(); i++) check(env, napi_set_element(env, array, i, values[i]));
+  return array;
+}
+
+std::map<std::string, std::string> pairs(napi_env env, napi_value array) {
+  std::map<std::string, std::string> result;
+  for (napi_value pair : elements(env, array)) {
+    const Values both = elements(env, pair);
+    if (both.size() == 2) result[text(env, both[0])] = text(env, both[1]);
+  }
+  return result;
+}
+
+// Handles of C++ objects in JavaScript, told apart by their tags.
+constexpr napi_type_tag kSessionTag{0x61747463'73657373, 0x1};
+constexpr napi_type_tag kTensorTag{0x61747463'74656e73, 0x2};
+
+template <typename T>
+napi_value wrap_shared(napi_env env, std::shared_ptr<T> object, const napi_type_tag& tag) {
+  napi_value result;
+  auto* holder = new std::shared_ptr<T>(std::move(object));
+  check(env, napi_create_external(
+                 env, holder, [](napi_env, void* data, void*) { delete (std::shared_ptr<T>*)data; },
+                 nullptr, &result));
+  check(env, napi_type_tag_object(env, result, &tag));
+  return result;
+}
+
+template <typename T>
+std::shared_ptr<T>& unwrap_shared(napi_env env, napi_value value, const napi_type_tag& tag) {
+  bool fits = false;
+  check(env, napi_check_object_type_tag(env, value, &tag, &fits));
+  if (!fits) check(env, napi_invalid_arg);
+  void* data = nullptr;
+  check(env, napi_get_value_external(env, value, &data));
+  return *(std::shared_ptr<T>*)data;
+}
+
+// Work on libuv's pool, and what JavaScript gets of it.
+struct Job {
+  std::function<void()> work;
+  std::function<napi_value(napi_env)> result;
+  std::vector<napi_ref> kept;  // buffers that the work reads
+  std::string error;
+  napi_deferred deferred = nullptr;
+  napi_async_work handle = nullptr;
+};
+
+napi_value start(napi_env env, std::unique_ptr<Job> job) {
+  napi_value promise, name;
+  check(env, napi_create_promise(env, &job->deferred, &promise));
+  check(env, napi_create_string_utf8(env, "attnc", NAPI_AUTO_LENGTH, &name));
+  const auto execute = [](napi_env, void* data) {
+    Job& each = *(Job*)data;
+    try {
+      each.work();
+    } catch (const std::exception& error) {
+      each.error = error.what();
+      if (each.error.empty()) each.error = "unknown error";
+    }
+  };
+  const auto complete = [](napi_env env, napi_status status, void* data) {
+    const std::unique_ptr<Job> each((Job*)data);
+    for (napi_ref reference : each->kept) napi_delete_reference(env, reference);
+    napi_value outcome = nullptr;
+    if (status == napi_ok && each->error.empty()) {
+      try {
+        outcome = each->result(env);
+        napi_resolve_deferred(env, each->deferred, outcome);
+      } catch (const Pending&) {
+        napi_get_and_clear_last_exception(env, &outcome);
+        napi_reject_deferred(env, each->deferred, outcome);
+      }
+    } else {
+      napi_value message;
+      const std::string& text = each->error.empty() ? "the work was cancelled" : each->error;
+      napi_create_string_utf8(env, text.c_str(), text.size(), &message);
+      napi_create_error(env, nullptr, message, &outcome);
+      napi_reject_deferred(env, each->deferred, outcome);
+    }
+    napi_delete_async_work(env, each->handle);
+  };
+  check(env, napi_create_async_work(env, nullptr, name, execute, complete, job.get(), &job->handle));
+  check(env, napi_queue_async_work(env, job->handle));
+  job.release();
+  return promise;
+}
+
+template <napi_value (*Body)(napi_env, const Values&), size_t Count>
+napi_value entry(napi_env env, napi_callback_info info) {
+  Values arguments(Count);
+  size_t count = Count;
+  try {
+    check(env, napi_get_cb_info(env, info, &count, arguments.data(), nullptr, nullptr));
+    return Body(env, arguments);
+  } catch (const Pending&) {
+    return nullptr;
+  } catch (const std::exception& error) {
+    napi_throw_error(env, nullptr, error.what());
+    return nullptr;
+  }
+}
+
+napi_value describe(napi_env env, const std::vector<Port>& ports) {
+  Values result;
+  for (const Port& port : ports) {
+    napi_value object;
+    check(env, napi_create_object(env, &object));
+    Values dims;
+    for (const auto& dim : port.dims)
+      dims.push_back(dim.index() == 0 ? number(env, (double)std::get<0>(dim))
+                                      : text(env, std::get<1>(dim)));
+    set(env, object, "name", text(env, port.name));
+    set(env, object, "type", number(env, port.type));
+    set(env, object, "dims", list(env, dims));
+    result.push_back(object);
+  }
+  return list(env, result);
+}
+
+// open(runtime, options) → {handle, inputs, outputs}
+napi_value open(napi_env env, const Values& arguments) {
+  const std::string library = text(env, arguments[0]);
+  const napi_value given = arguments[1];
+  SessionOptions options;
+  options.model = text(env, property(env, given, "model"));
+  options.kernels = text(env, property(env, given, "kernels"));
+  options.threads = (int)whole(env, property(env, given, "threads"));
+  options.optimization = (int)whole(env, property(env, given, "optimization"));
+  options.cuda = is_true(env, property(env, given, "cuda"));
+  options.provider = pairs(env, property(env, given, "providerOptions"));
+  options.config = pairs(env, property(env, given, "config"));
+  options.profile = text(env, property(env, given, "profile"));
+  auto job = std::make_unique<Job>();
+  const auto session = std::make_shared<std::shared_ptr<Session>>();
+  job->work = [library, options, session] {
+    *session = std::make_shared<Session>(Runtime::open(library), options);
+  };
+  job->result = [session](napi_env env) {
+    napi_value object;
+    check(env, napi_create_object(env, &object));
+    set(env, object, "inputs", describe(env, (*session)->inputs));
+    set(env, object, "outputs", describe(env, (*session)->outputs));
+    set(env, object, "handle", wrap_shared(env, *session, kSessionTag));
+    return object;
+  };
+  return start(env, std::move(job));
+}
+
+// An input of a run: {type, dims, data} in JavaScript's memory, or a tensor that stayed.
+HeldTensor feed(napi_env env, const Session& session, napi_value value, Job& job) {
+  napi_valuetype type;
+  check(env, napi_typeof(env, value, &type));
+  if (type == napi_external) return unwrap_shared<Held>(env, value, kTensorTag);
+  std::vector<int64_t> dims;
+  for (napi_value dim : elements(env, property(env, value, "dims"))) dims.push_back(whole(env, dim));
+  const napi_value array = property(env, value, "data");
+  napi_typedarray_type kind;
+  size_t length = 0, offset = 0;
+  void* data = nullptr;
+  napi_value buffer;
+  check(env, napi_get_typedarray_info(env, array, &kind, &length, &data, &buffer, &offset));
+  napi_value size = property(env, array, "byteLength");
+  napi_ref reference;
+  check(env, napi_create_reference(env, array, 1, &reference));
+  job.kept.push_back(reference);
+  return session.wrap(data, (size_t)whole(env, size),
+                      (int32_t)whole(env, property(env, value, "type")), dims);
+}
+
+size_t element_bytes(int32_t type) {
+  switch (type) {
+    case 2: case 3: case 9: return 1;
+    case 4: case 5: case 10: case 16: return 2;
+    case 1: case 6: case 12: return 4;
+    case 7: case 11: case 13: return 8;
+    default: throw std::runtime_error("an output has element type " + std::to_string(type) + ", which JavaScript has no array for.");
+  }
+}
+
+napi_value result_of(napi_env env, const HeldTensor& tensor, bool stays) {
+  napi_value object, buffer;
+  check(env, napi_create_object(env, &object));
+  const std::vector<int64_t> dims = tensor->dims();
+  size_t bytes = element_bytes(tensor->type());
+  Values sizes;
+  for (int64_t dim : dims) {
+    sizes.push_back(number(env, (double)dim));
+    bytes *= (size_t)dim;
+  }
+  set(env, object, "type", number(env, tensor->type()));
+  set(env, object, "dims", list(env, sizes));
+  if (stays) {
+    set(env, object, "handle", wrap_shared(env, tensor, kTensorTag));
+    return object;
+  }
+  auto* holder = new HeldTensor(tensor);
+  if (bytes == 0) {
+    delete holder;
+    check(env, napi_create_arraybuffer(env, 0, nullptr, &buffer));
+  } else
+    check(env, napi_create_external_arraybuffer(
+                   env, tensor->data(), bytes,
+                   [](napi_env, void*, void* hint) { delete (HeldTensor*)hint; }, holder, &buffer));
+  set(env, object, "buffer", buffer);
+  return object;
+}
+
+// run(handle, [[name, tensor]], [[name, stays]]) → {outputs, milliseconds}
+napi_value run(napi_env env, const Values& arguments) {
+  const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
+  if (!session) throw std::runtime_error("the session is closed");
+  auto job = std::make_unique<Job>();
+  std::vector<Feed> feeds;
+  for (napi_value pair : elements(env, arguments[1])) {
+    const Values both = elements(env, pair);
+    feeds.push_back({text(env, both.at(0)), feed(env, *session, both.at(1), *job)});
+  }
+  std::vector<Fetch> fetches;
+  for (napi_value pair : elements(env, arguments[2])) {
+    const Values both = elements(env, pair);
+    fetches.push_back({text(env, both.at(0)), is_true(env, both.at(1))});
+  }
+  struct Outcome {
+    std::vector<HeldTensor> tensors;
+    double milliseconds;
+  };
+  const auto outcome = std::make_shared<Outcome>();
+  job->work = [session, feeds, fetches, outcome] {
+    const auto started = std::chrono::steady_clock::now();
+    outcome->tensors = session->run(feeds, fetches);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - started;
+    outcome->milliseconds = took.count();
+  };
+  job->result = [fetches, outcome](napi_env env) {
+    napi_value object;
+    check(env, napi_create_object(env, &object));
+    Values outputs;
+    for (size_t i = 0; i < outcome->tensors.size(); i++)
+      outputs.push_back(result_of(env, outcome->tensors[i], fetches[i].stays));
+    set(env, object, "outputs", list(env, outputs));
+    set(env, object, "milliseconds", number(env, outcome->milliseconds));
+    return object;
+  };
+  return start(env, std::move(job));
+}
+
+// close(handle): the session ends when the run that uses it does.
+napi_value close(napi_env env, const Values& arguments) {
+  unwrap_shared<Session>(env, arguments[0], kSessionTag).reset();
+  return nullptr;
+}
+
+// endProfiling(handle) → path of the profile
+napi_value end_profiling(napi_env env, const Values& arguments) {
+  const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
+  if (!session) throw std::runtime_error("the session is closed");
+  return text(env, session->end_profiling());
+}
+
+// A function of the library of operators.
+void* symbol(const std::string& library, const char* name) {
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* found = handle ? dlsym(handle, name) : nullptr;
+  if (!found) throw std::runtime_error(dlerror());
+  return found;
+}
+
+// instructionSet(library) → "avx512" …
+napi_value instruction_set(napi_env env, const Values& arguments) {
+  const auto name = (const char* (*)())symbol(text(env, arguments[0]), "attnc_instruction_set");
+  return text(env, name());
+}
+
+// exponential(library, numbers): replaces them by their exponentials, as the kernels compute them.
+napi_value exponential(napi_env env, const Values& arguments) {
+  napi_typedarray_type kind;
+  size_t length = 0, offset = 0;
+  void* data = nullptr;
+  napi_value buffer;
+  check(env, napi_get_typedarray_info(env, arguments[1], &kind, &length, &data, &buffer, &offset));
+  if (kind != napi_float32_array) check(env, napi_invalid_arg);
+  const auto compute = (void (*)(const float*, float*, size_t))symbol(text(env, arguments[0]), "attnc_exponential");
+  compute((const float*)data, (float*)data, length);
+  return nullptr;
+}
+
+}  // namespace
+
+}  // namespace attnc
+
+NAPI_MODULE_INIT() {
+  const auto add = [&](const char* name, napi_callback callback) {
+    napi_value function;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
+    napi_set_named_property(env, exports, name, function);
+  };
+  add("open", attnc::entry<attnc::open, 2>);
+  add("run", attnc::entry<attnc::run, 3>);
+  add("close", attnc::entry<attnc::close, 1>);
+  add("endProfiling", attnc::entry<attnc::end_profiling, 1>);
+  add("instructionSet", attnc::entry<attnc::instruction_set, 1>);
+  add("exponential", attnc::entry<attnc::exponential, 2>);
+  return exports;
+}

@@ -1,0 +1,166 @@
+// Opens and runs sessions through IO binding: what stays on the device is never copied.
+#include "session.h"
+
+namespace attnc {
+
+namespace {
+
+constexpr int kArenaAllocator = 1;
+constexpr int kDeviceAllocator = 0;
+constexpr int kDefaultMemory = 0;
+
+// Releases a handle when its scope ends, also by an exception.
+template <int Slot, typename Handle>
+struct Owned {
+  const Runtime& runtime;
+  Handle* handle = nullptr;
+  ~Owned() { runtime.release<Slot>(handle); }
+};
+
+}  // namespace
+
+std::pair<int32_t, std::vector<int64_t>> Held::read() const {
+  Owned<slot::ReleaseTensorTypeAndShapeInfo, ort::TypeAndShape> info{runtime_};
+  runtime_.call<slot::GetTensorTypeAndShape>((const ort::Value*)value_, &info.handle);
+  const ort::TypeAndShape* shape = info.handle;
+  int32_t type = 0;
+  size_t rank = 0;
+  runtime_.call<slot::GetTensorElementType>(shape, &type);
+  runtime_.call<slot::GetDimensionsCount>(shape, &rank);
+  std::vector<int64_t> dims(rank);
+  runtime_.call<slot::GetDimensions>(shape, dims.data(), rank);
+  return {type, dims};
+}
+
+void* Held::data() const {
+  void* data = nullptr;
+  runtime_.call<slot::GetTensorMutableData>(value_, &data);
+  return data;
+}
+
+Session::Session(Runtime& runtime, const SessionOptions& options) : runtime_(runtime) {
+  Owned<slot::ReleaseSessionOptions, ort::SessionOptions> owned{runtime};
+  runtime.call<slot::CreateSessionOptions>(&owned.handle);
+  ort::SessionOptions* settings = owned.handle;
+  constexpr int kErrorsOnly = 3;
+  runtime.call<slot::SetSessionLogSeverityLevel>(settings, kErrorsOnly);
+  runtime.call<slot::SetSessionGraphOptimizationLevel>(settings, options.optimization);
+  if (options.threads > 0) {
+    runtime.call<slot::SetIntraOpNumThreads>(settings, options.threads);
+    runtime.call<slot::SetInterOpNumThreads>(settings, 1);
+  }
+  for (const auto& [key, value] : options.config)
+    runtime.call<slot::AddSessionConfigEntry>(settings, key.c_str(), value.c_str());
+  if (!options.profile.empty())
+    runtime.call<slot::EnableProfiling>(settings, options.profile.c_str());
+  if (options.cuda) {
+    Owned<slot::ReleaseCudaOptions, void> cuda{runtime};
+    runtime.call<slot::CreateCudaOptions>(&cuda.handle);
+    std::vector<const char*> keys, values;
+    for (const auto& [key, value] : options.provider) {
+      keys.push_back(key.c_str());
+      values.push_back(value.c_str());
+    }
+    runtime.call<slot::UpdateCudaOptions>(cuda.handle, (const char* const*)keys.data(),
+                                          (const char* const*)values.data(), keys.size());
+    runtime.call<slot::AppendCuda>(settings, (const void*)cuda.handle);
+  }
+  if (!options.kernels.empty())
+    runtime.call<slot::RegisterCustomOpsLibrary>(settings, options.kernels.c_str());
+  runtime.call<slot::CreateSession>((const ort::Env*)runtime.env(), options.model.c_str(),
+                                    (const ort::SessionOptions*)settings, &session_);
+  runtime.call<slot::CreateCpuMemoryInfo>(kArenaAllocator, kDefaultMemory, &cpu_);
+  if (options.cuda)
+    runtime.call<slot::CreateMemoryInfo>("Cuda", kDeviceAllocator, 0, kDefaultMemory, &device_);
+  inputs = describe<slot::SessionGetInputCount, slot::SessionGetInputTypeInfo,
+                    slot::SessionGetInputName>();
+  outputs = describe<slot::SessionGetOutputCount, slot::SessionGetOutputTypeInfo,
+                     slot::SessionGetOutputName>();
+}
+
+Session::~Session() {
+  const std::lock_guard<std::mutex> lock(running_);
+  runtime_.release<slot::ReleaseMemoryInfo>(device_);
+  runtime_.release<slot::ReleaseMemoryInfo>(cpu_);
+  runtime_.release<slot::ReleaseSession>(session_);
+}
+
+template <int Count, int Info, int Name>
+std::vector<Port> Session::describe() const {
+  const ort::Session* session = session_;
+  size_t count = 0;
+  runtime_.call<Count>(session, &count);
+  std::vector<Port> ports;
+  for (size_t i = 0; i < count; i++) {
+    char* name = nullptr;
+    runtime_.call<Name>(session, i, runtime_.allocator(), &name);
+    Port port{name, 0, {}};
+    runtime_.call<slot::AllocatorFree>(runtime_.allocator(), (void*)name);
+    Owned<slot::ReleaseTypeInfo, ort::TypeInfo> info{runtime_};
+    runtime_.call<Info>(session, i, &info.handle);
+    const ort::TypeAndShape* shape = nullptr;
+    runtime_.call<slot::CastTypeInfoToTensorInfo>((const ort::TypeInfo*)info.handle, &shape);
+    if (shape) {
+      size_t rank = 0;
+      runtime_.call<slot::GetTensorElementType>(shape, &port.type);
+      runtime_.call<slot::GetDimensionsCount>(shape, &rank);
+      std::vector<int64_t> dims(rank);
+      std::vector<const char*> names(rank);
+      runtime_.call<slot::GetDimensions>(shape, dims.data(), rank);
+      runtime_.call<slot::GetSymbolicDimensions>(shape, names.data(), rank);
+      for (size_t axis = 0; axis < rank; axis++) {
+        if (dims[axis] >= 0)
+          port.dims.emplace_back(dims[axis]);
+        else
+          port.dims.emplace_back(std::string(names[axis] ? names[axis] : ""));
+      }
+    }
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
+HeldTensor Session::wrap(void* data, size_t bytes, int32_t type,
+                         const std::vector<int64_t>& dims) const {
+  ort::Value* value = nullptr;
+  runtime_.call<slot::CreateTensorWithDataAsOrtValue>((const ort::MemoryInfo*)cpu_, data, bytes,
+                                                      dims.data(), dims.size(), type, &value);
+  return std::make_shared<Held>(runtime_, value);
+}
+
+std::vector<HeldTensor> Session::run(const std::vector<Feed>& feeds,
+                                     const std::vector<Fetch>& fetches) {
+  const std::lock_guard<std::mutex> lock(running_);
+  Owned<slot::ReleaseIoBinding, ort::IoBinding> binding{runtime_};
+  runtime_.call<slot::CreateIoBinding>(session_, &binding.handle);
+  for (const Feed& feed : feeds)
+    runtime_.call<slot::BindInput>(binding.handle, feed.name.c_str(),
+                                   (const ort::Value*)feed.tensor->value());
+  for (const Fetch& fetch : fetches)
+    runtime_.call<slot::BindOutputToDevice>(
+        binding.handle, fetch.name.c_str(),
+        (const ort::MemoryInfo*)(fetch.stays && device_ ? device_ : cpu_));
+  Owned<slot::ReleaseRunOptions, ort::RunOptions> options{runtime_};
+  runtime_.call<slot::CreateRunOptions>(&options.handle);
+  runtime_.call<slot::RunWithBinding>(session_, (const ort::RunOptions*)options.handle,
+                                      (const ort::IoBinding*)binding.handle);
+  if (device_) runtime_.call<slot::SynchronizeBoundOutputs>(binding.handle);
+  ort::Value** values = nullptr;
+  size_t count = 0;
+  runtime_.call<slot::GetBoundOutputValues>((const ort::IoBinding*)binding.handle,
+                                            runtime_.allocator(), &values, &count);
+  std::vector<HeldTensor> results;
+  for (size_t i = 0; i < count; i++) results.push_back(std::make_shared<Held>(runtime_, values[i]));
+  runtime_.call<slot::AllocatorFree>(runtime_.allocator(), (void*)values);
+  return results;
+}
+
+std::string Session::end_profiling() {
+  char* path = nullptr;
+  runtime_.call<slot::SessionEndProfiling>(session_, runtime_.allocator(), &path);
+  const std::string result = path;
+  runtime_.call<slot::AllocatorFree>(runtime_.allocator(), (void*)path);
+  return result;
+}
+
+}  // namespace attnc

@@ -1,0 +1,86 @@
+// A session of ONNX Runtime, without JavaScript: opened, run by binding, described.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <variant>
+#include <vector>
+
+#include "runtime.h"
+
+namespace attnc {
+
+struct Port {
+  std::string name;
+  int32_t type;
+  std::vector<std::variant<int64_t, std::string>> dims;
+};
+
+struct SessionOptions {
+  std::string model;
+  std::string kernels;  // library of operators; empty for none
+  int threads = 0;
+  int optimization = 99;
+  bool cuda = false;
+  std::map<std::string, std::string> provider;  // options of the CUDA provider
+  std::map<std::string, std::string> config;    // session configuration entries
+  std::string profile;                          // prefix of the file; empty for none
+};
+
+// A tensor that ONNX Runtime holds, on whichever device.
+class Held {
+ public:
+  Held(const Runtime& runtime, ort::Value* value) : runtime_(runtime), value_(value) {}
+  ~Held() { runtime_.release<slot::ReleaseValue>(value_); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+  ort::Value* value() const { return value_; }
+  int32_t type() const { return read().first; }
+  std::vector<int64_t> dims() const { return read().second; }
+  void* data() const;
+
+ private:
+  std::pair<int32_t, std::vector<int64_t>> read() const;
+
+  const Runtime& runtime_;
+  ort::Value* value_;
+};
+
+using HeldTensor = std::shared_ptr<Held>;
+
+struct Feed {
+  std::string name;
+  HeldTensor tensor;
+};
+
+struct Fetch {
+  std::string name;
+  bool stays;  // on the device
+};
+
+class Session {
+ public:
+  Session(Runtime& runtime, const SessionOptions& options);
+  ~Session();
+
+  // One run at a time; its outputs are in the order of `fetches`.
+  std::vector<HeldTensor> run(const std::vector<Feed>& feeds, const std::vector<Fetch>& fetches);
+  // A tensor over memory that the caller keeps alive.
+  HeldTensor wrap(void* data, size_t bytes, int32_t type, const std::vector<int64_t>& dims) const;
+  std::string end_profiling();
+
+  std::vector<Port> inputs, outputs;
+
+ private:
+  template <int Count, int Info, int Name>
+  std::vector<Port> describe() const;
+
+  Runtime& runtime_;
+  ort::Session* session_ = nullptr;
+  ort::MemoryInfo* cpu_ = nullptr;
+  ort::MemoryInfo* device_ = nullptr;
+  std::mutex running_;
+};
+
+}  // namespace attnc

@@ -1,0 +1,96 @@
+/**
+ * Where attnc's compiled parts lie: the kernel library, which any host of ONNX Runtime can load, and
+ * the addon that runs sessions with it. Both are built by `npm run build:native`; without them
+ * attnc works all the same, by onnxruntime-node and the bodies that models carry.
+ */
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { runtimeLibraries } from '../provider.js'
+
+const require = createRequire(import.meta.url)
+
+const nativeFolder = (): string =>
+  join(
+    dirname(require.resolve('attnc/package.json')),
+    'kernels',
+    'prebuilt',
+    `${process.platform}-${process.arch}`,
+  )
+
+const findFile = (name: string): string | undefined => {
+  const path = join(nativeFolder(), name)
+  return existsSync(path) ? path : undefined
+}
+
+/** The library of operators, for `register_custom_ops_library` and the like. */
+export const findKernelLibrary = (): string | undefined => findFile('libattnc_kernels.so')
+
+/** A tensor as the addon takes it: in JavaScript's memory … */
+export interface NativeTensor {
+  readonly type: number
+  readonly dims: readonly number[]
+  readonly data: ArrayBufferView
+}
+
+/** … or held by ONNX Runtime. Opaque. */
+export type NativeHandle = { readonly __attnc: 'tensor' }
+export type NativeSessionHandle = { readonly __attnc: 'session' }
+
+export interface NativeOutput {
+  readonly type: number
+  readonly dims: readonly number[]
+  readonly buffer?: ArrayBuffer
+  readonly handle?: NativeHandle
+}
+
+export interface NativePort {
+  readonly name: string
+  readonly type: number
+  readonly dims: readonly (number | string)[]
+}
+
+export interface NativeAddon {
+  open(
+    runtime: string,
+    options: {
+      readonly model: string
+      readonly kernels: string
+      readonly threads: number
+      readonly optimization: number
+      readonly cuda: boolean
+      readonly providerOptions: readonly (readonly [string, string])[]
+      readonly config: readonly (readonly [string, string])[]
+      readonly profile: string
+    },
+  ): Promise<{
+    readonly handle: NativeSessionHandle
+    readonly inputs: readonly NativePort[]
+    readonly outputs: readonly NativePort[]
+  }>
+  run(
+    session: NativeSessionHandle,
+    feeds: readonly (readonly [string, NativeTensor | NativeHandle])[],
+    fetches: readonly (readonly [string, boolean])[],
+  ): Promise<{ readonly outputs: readonly NativeOutput[]; readonly milliseconds: number }>
+  close(session: NativeSessionHandle): void
+  endProfiling(session: NativeSessionHandle): string
+  /** What the kernels of the library run with on this machine. */
+  instructionSet(library: string): string
+  /** Replaces numbers ≤ 0 by their exponentials as the kernels compute them; for tests. */
+  exponential(library: string, numbers: Float32Array): void
+}
+
+/** The addon, or undefined where it was not built or can't be loaded. */
+export function findAddon(): NativeAddon | undefined {
+  const path = findFile('attnc_session.node')
+  if (!path) return undefined
+  try {
+    return require(path) as NativeAddon
+  } catch {
+    return undefined
+  }
+}
+
+/** ONNX Runtime's own library, as onnxruntime-node ships it. */
+export const runtimeLibrary = (): string => join(runtimeLibraries(), 'libonnxruntime.so.1')

@@ -1,0 +1,178 @@
+/**
+ * Sessions of attnc's own addon over the ONNX Runtime that onnxruntime-node ships. Runs happen on
+ * libuv's pool, operators of the domain `attnc` have their kernels, tensors are not copied, and
+ * what `step` carries from run to run stays where it was computed.
+ */
+import { AttncError } from '../../errors.js'
+import { type DataType, dataTypeCode, findDataType } from '../../onnx/data-type.js'
+import { arrayTypeOf, type RuntimeTensor } from '../../onnx/numbers.js'
+import { checkFeeds } from '../check-feeds.js'
+import type { ProviderName } from '../provider.js'
+import {
+  explainRefusal,
+  type Feeds,
+  type Port,
+  type Session,
+  type SessionOptions,
+} from '../session.js'
+import {
+  findAddon,
+  findKernelLibrary,
+  type NativeAddon,
+  type NativeHandle,
+  type NativeOutput,
+  type NativePort,
+  type NativeSessionHandle,
+  type NativeTensor,
+  runtimeLibrary,
+} from './library.js'
+
+export interface NativeSessionOptions extends SessionOptions {
+  /** Off: the bodies of attnc's operators run instead of their kernels. */
+  readonly kernels?: boolean
+  /** Options of the CUDA provider, by ONNX Runtime's names: `gpu_mem_limit`, `use_tf32` … */
+  readonly providerOptions?: Readonly<Record<string, string>>
+  /** A profile of every operator is written to a file that begins so. */
+  readonly profile?: string
+}
+
+const optimizationLevels = { disabled: 0, basic: 1, extended: 2, all: 99 } as const
+
+/** Opens a session. Errors: NATIVE_MISSING, SESSION_REFUSED, PROVIDER_FAILED. */
+export async function openNativeSession(options: NativeSessionOptions): Promise<NativeSession> {
+  options.signal?.throwIfAborted()
+  const addon = findAddon()
+  if (!addon)
+    throw new AttncError('NATIVE_MISSING', 'runtime', "attnc's session addon is not built.", {
+      suggestions: ['Run "npm run build:native"; it needs g++ and nothing else.'],
+    })
+  const provider = options.provider ?? 'cpu'
+  try {
+    const opened = await addon.open(runtimeLibrary(), {
+      model: options.path,
+      kernels: options.kernels === false ? '' : (findKernelLibrary() ?? ''),
+      threads: options.threads ?? 0,
+      optimization: optimizationLevels[options.optimization ?? 'all'],
+      cuda: provider === 'cuda',
+      providerOptions: Object.entries(options.providerOptions ?? {}),
+      config: options.prepacking === false ? [['session.disable_prepacking', '1']] : [],
+      profile: options.profile ?? '',
+    })
+    return new NativeSession(addon, opened.handle, provider, {
+      inputs: opened.inputs.map(portOf),
+      outputs: opened.outputs.map(portOf),
+      signal: options.signal,
+    })
+  } catch (error) {
+    throw explainRefusal(error, options, provider)
+  }
+}
+
+interface Opened {
+  readonly inputs: readonly Port[]
+  readonly outputs: readonly Port[]
+  readonly signal: AbortSignal | undefined
+}
+
+export class NativeSession implements Session {
+  lastRunMs = 0
+  readonly inputs: readonly Port[]
+  readonly outputs: readonly Port[]
+  private readonly carried = new Map<string, NativeHandle>()
+  private isClosed = false
+
+  constructor(
+    private readonly addon: NativeAddon,
+    private readonly handle: NativeSessionHandle,
+    readonly provider: ProviderName,
+    private readonly opened: Opened,
+  ) {
+    this.inputs = opened.inputs
+    this.outputs = opened.outputs
+  }
+
+  async run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RuntimeTensor>> {
+    checkFeeds(this.inputs, feeds)
+    const wanted = fetches ?? this.outputs.map(({ name }) => name)
+    const outputs = await this.execute(
+      Object.entries(feeds).map(([name, tensor]) => [name, toNative(tensor)]),
+      wanted.map((name) => [name, false]),
+    )
+    return Object.fromEntries(outputs.map((each, at) => [wanted[at] as string, toTensor(each)]))
+  }
+
+  async step(
+    feeds: Feeds,
+    carry: Readonly<Record<string, string>>,
+  ): Promise<Record<string, RuntimeTensor>> {
+    checkFeeds(this.inputs, feeds, [...this.carried.keys()])
+    const held = [...this.carried].filter(([name]) => !(name in feeds))
+    const given = Object.entries(feeds).map(([name, tensor]) => [name, toNative(tensor)] as const)
+    const wanted = this.outputs.map(({ name }) => name)
+    const outputs = await this.execute(
+      [...held, ...given],
+      wanted.map((name) => [name, name in carry]),
+    )
+    const results: Record<string, RuntimeTensor> = {}
+    for (const [at, each] of outputs.entries()) {
+      const name = wanted[at] as string
+      const input = carry[name]
+      if (input !== undefined && each.handle) this.carried.set(input, each.handle)
+      else results[name] = toTensor(each)
+    }
+    return results
+  }
+
+  /** Ends profiling and gives the file's path; for sessions opened with `profile`. */
+  endProfiling(): string {
+    return this.addon.endProfiling(this.handle)
+  }
+
+  async close(): Promise<void> {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.carried.clear()
+    this.addon.close(this.handle)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  private async execute(
+    feeds: readonly (readonly [string, NativeTensor | NativeHandle])[],
+    fetches: readonly (readonly [string, boolean])[],
+  ): Promise<readonly NativeOutput[]> {
+    const { signal } = this.opened
+    signal?.throwIfAborted()
+    try {
+      const { outputs, milliseconds } = await this.addon.run(this.handle, feeds, fetches)
+      signal?.throwIfAborted()
+      this.lastRunMs = milliseconds
+      return outputs
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason
+      const text = cause instanceof Error ? cause.message : String(cause)
+      throw new AttncError('RUN_FAILED', 'runtime', `ONNX Runtime stopped: ${text}`, { cause })
+    }
+  }
+}
+
+const portOf = ({ name, type, dims }: NativePort): Port => ({
+  name,
+  dataType: findDataType(type) ?? 'float32',
+  dims,
+})
+
+const toNative = ({ dataType, dims, data }: RuntimeTensor): NativeTensor => ({
+  type: dataTypeCode(dataType),
+  dims,
+  data,
+})
+
+function toTensor({ type, dims, buffer = new ArrayBuffer() }: NativeOutput): RuntimeTensor {
+  const dataType = findDataType(type) as DataType
+  const Type = arrayTypeOf(dataType)
+  if (!Type) throw new TypeError(`no array for ${dataType}`)
+  return { dataType, dims, data: new Type(buffer) }
+}

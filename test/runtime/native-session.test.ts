@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest'
+import { edit } from '../../src/graph/edit.js'
+import { Model } from '../../src/graph/graph.js'
+import { tensorOf } from '../../src/onnx/numbers.js'
+import { materialise } from '../../src/runtime/materialise.js'
+import { findAddon } from '../../src/runtime/native/library.js'
+import { openNativeSession } from '../../src/runtime/native/session.js'
+
+const isBuilt = findAddon() !== undefined
+if (!isBuilt)
+  process.stderr.write(
+    'skipped: the session addon is not built; "npm run build:native" builds it\n',
+  )
+
+/** next = past + step: a cache of one tensor. */
+function counter(): Model {
+  const model = new Model()
+  model.opsets.set('', 17)
+  edit(model.graph, 'next', (change) => {
+    const step = change.addInput('step', 'float32', ['n'])
+    const past = change.addInput('past', 'float32', ['n'])
+    for (const name of ['next', 'seen']) {
+      const sum = change.add('Add', [step, past], { output: name })
+      change.setType(sum, { dataType: 'float32', dims: ['n'] })
+      change.expose(sum)
+    }
+  })
+  return model
+}
+
+async function withSession(
+  use: (session: Awaited<ReturnType<typeof openNativeSession>>) => Promise<void>,
+): Promise<void> {
+  const file = materialise(counter())
+  try {
+    await using session = await openNativeSession({ path: file.path, threads: 1 })
+    await use(session)
+  } finally {
+    file.dispose()
+  }
+}
+
+const floats = (...values: number[]) => tensorOf('float32', [values.length], values)
+
+describe.runIf(isBuilt)('a session of the addon', () => {
+  it('describes inputs and outputs, and runs them', () =>
+    withSession(async (session) => {
+      expect(session.inputs).toEqual([
+        { name: 'step', dataType: 'float32', dims: ['n'] },
+        { name: 'past', dataType: 'float32', dims: ['n'] },
+      ])
+      const results = await session.run({ step: floats(1, 2), past: floats(3, 4) }, ['seen'])
+      expect(results).toEqual({ seen: floats(4, 6) })
+    }))
+
+  it('carries outputs into the next run without handing them out', () =>
+    withSession(async (session) => {
+      const carry = { next: 'past' }
+      const first = await session.step({ step: floats(1, 1), past: floats(0, 5) }, carry)
+      expect(first).toEqual({ seen: floats(1, 6) })
+      await session.step({ step: floats(1, 1) }, carry)
+      const third = await session.step({ step: floats(10, 0) }, carry)
+      expect(third).toEqual({ seen: floats(12, 7) })
+    }))
+
+  it('refuses wrong feeds by name', () =>
+    withSession(async (session) => {
+      await expect(session.run({ step: floats(1) })).rejects.toThrow(/inputs are "step", "past"/)
+    }))
+
+  it('says what ONNX Runtime said when a run fails', () =>
+    withSession(async (session) => {
+      const run = session.run({ step: floats(1, 2, 3), past: floats(1, 2) })
+      await expect(run).rejects.toMatchObject({ code: 'RUN_FAILED' })
+    }))
+
+  it('refuses a file that is no model', async () => {
+    await expect(openNativeSession({ path: '/nowhere/model.onnx' })).rejects.toMatchObject({
+      code: 'SESSION_REFUSED',
+    })
+  })
+})
