@@ -38,7 +38,13 @@ const instructionSets =
     : { baseline: [] }
 
 const outputPath = (name) =>
-  join(root, 'kernels', 'prebuilt', `${process.platform}-${process.arch}`, name)
+  join(
+    root,
+    'kernels',
+    'prebuilt',
+    `${process.platform}-${process.arch}${isSanitized ? '-sanitized' : ''}`,
+    name,
+  )
 
 const objects = mkdtempSync(join(tmpdir(), 'attnc-build-'))
 try {

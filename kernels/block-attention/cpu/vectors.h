@@ -25,6 +25,7 @@ constexpr int kRows = 6;
 
 typedef float Vector __attribute__((vector_size(kWidth * 4)));
 typedef int32_t Integers __attribute__((vector_size(kWidth * 4)));
+typedef uint32_t Bits __attribute__((vector_size(kWidth * 4)));
 
 #define ATTNC_INLINE inline __attribute__((always_inline))
 
@@ -49,22 +50,28 @@ ATTNC_INLINE Vector larger(Vector a, Vector b) {
 }
 
 ATTNC_INLINE float largest(Vector a) {
-  float lanes[kWidth];
-  store(lanes, a);
-  for (int half = kWidth / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-  return lanes[0];
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)a);
+#elif defined(__AVX2__)
+  __m128 half = _mm_max_ps(_mm256_castps256_ps128((__m256)a), _mm256_extractf128_ps((__m256)a, 1));
+  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+#else
+  const float low = a[0] > a[1] ? a[0] : a[1];
+  const float high = a[2] > a[3] ? a[2] : a[3];
+  return low > high ? low : high;
+#endif
 }
 
 ATTNC_INLINE float sum(Vector a) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps((__m512)a);
+#elif defined(__AVX2__)
+  __m128 half = _mm_add_ps(_mm256_castps256_ps128((__m256)a), _mm256_extractf128_ps((__m256)a, 1));
+  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 #else
-  float lanes[kWidth];
-  store(lanes, a);
-  for (int half = kWidth / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
-  return lanes[0];
+  return (a[0] + a[1]) + (a[2] + a[3]);
 #endif
 }
 
@@ -82,8 +89,8 @@ ATTNC_INLINE Vector exponential(Vector x) {
   p = p * f + 0.24022120237350464f;
   p = p * f + 0.6931469440460205f;
   p = p * f + 1.0000001192092896f;
-  const Integers exponent = (Integers)shifted << 23;
-  const Vector scaled = (Vector)((Integers)p + exponent);
+  const Bits exponent = (Bits)shifted << 23;
+  const Vector scaled = (Vector)((Bits)p + exponent);
   return t < -126.0f ? all(0.0f) : scaled;
 }
 

@@ -10,7 +10,9 @@ import { runtimeLibraries } from '../provider.js'
 
 const require = createRequire(import.meta.url)
 
+/** `ATTNC_NATIVE` names another folder, as that of a build with sanitizers. */
 const nativeFolder = (): string =>
+  process.env['ATTNC_NATIVE'] ??
   join(
     dirname(require.resolve('attnc/package.json')),
     'kernels',
