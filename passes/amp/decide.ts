@@ -7,6 +7,7 @@ import type { Calibration } from '../../src/calibrate/calibrate.js'
 import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
+import { openProducts, type Products } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { toWeight } from '../../src/model/projection.js'
 import type { RefittedProjection } from '../../src/plan/apply.js'
@@ -45,12 +46,13 @@ export async function decideAmp(input: AmpInput, options: AmpOptions): Promise<D
       `The ratio is ${options.ratio}; it has to lie between 0 and 1 (0.2 removes a fifth).`,
     )
   const blocks = chooseBlocks(input.view, options)
-  const rankings = rankChoices(blocks, input.calibration, options, input.log)
+  await using products = await openProducts(input)
+  const rankings = await rankChoices(blocks, input.calibration, options, products, input.log)
   const prunable = blockParameters(blocks)
   const counts = countUnits(rankings, prunable * options.ratio, options)
   const decided =
     options.recover === 'ridge'
-      ? await refitBlocks(input, blocks, rankings, counts, options)
+      ? await refitBlocks(input, { blocks, rankings, counts, products }, options)
       : { slices: keepWeights(rankings, counts), projections: [] }
   return { ...decided, removed: removedParameters(counts), prunable }
 }
@@ -122,11 +124,16 @@ function keepWeights(
   return slices
 }
 
+interface Allocated {
+  readonly blocks: readonly PrunableBlock[]
+  readonly rankings: ReadonlyMap<Choice, Ranking>
+  readonly counts: ReadonlyMap<Choice, number>
+  readonly products: Products
+}
+
 async function refitBlocks(
   input: AmpInput,
-  blocks: readonly PrunableBlock[],
-  rankings: ReadonlyMap<Choice, Ranking>,
-  counts: ReadonlyMap<Choice, number>,
+  { blocks, rankings, counts, products }: Allocated,
   options: AmpOptions,
 ): Promise<{ slices: PlanSlice[]; projections: RefittedProjection[] }> {
   const slices: PlanSlice[] = []
@@ -136,8 +143,9 @@ async function refitBlocks(
   )
   // Criteria that choose one by one have chosen already; only the output criterion chooses anew.
   const fixed = options.criterion === 'output' ? undefined : rankings
-  const refit = (block: PrunableBlock, observation: Observation) => {
-    const fitted = refitBlock(block, observation, counts, options.ridge, fixed)
+  const { ridge } = options
+  const refit = async (block: PrunableBlock, observation: Observation) => {
+    const fitted = await refitBlock(block, observation, { counts, ridge, fixed, products })
     if (!fitted) {
       const own = [...rankings].filter(([choice]) => choice.block.key === block.key)
       slices.push(...keepWeights(new Map(own), counts))
@@ -145,15 +153,19 @@ async function refitBlocks(
     }
     slices.push(...fitted.slices)
     projections.push(fitted.projection)
-    return block.projection && toWeight(block.projection, fitted.weight)
+    if (!block.projection) return undefined
+    const { shift } = fitted.projection
+    return { weight: toWeight(block.projection, fitted.weight), shift }
   }
   const { batches, calibration } = input
-  if (batches) await refitInOrder(input.model, losing, refit, { ...input, batches })
+  if (batches)
+    await refitInOrder(input.model, losing, refit, { ...input, batches, addBias: options.bias })
   else
     for (const [index, block] of losing.entries()) {
       const statistics = calibration.get(block.key)
       const { moments } = statistics ?? {}
-      if (statistics && moments) refit(block, { ...statistics, moments, missing: undefined })
+      if (statistics && moments)
+        await refit(block, { ...statistics, moments, missing: undefined, means: undefined })
       input.log.progress('re-fitting', index + 1, losing.length)
     }
   return { slices, projections }

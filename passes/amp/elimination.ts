@@ -3,8 +3,12 @@
  * inputs of an output projection. With H = Σxᵀx/T + λI and W the projection [n, D], dropping unit u
  * costs tr(Wᵤᵀ (H⁻¹)ᵤᵤ⁻¹ Wᵤ) in squared output and is best answered by
  * W ← W − H⁻¹[:, u] (H⁻¹)ᵤᵤ⁻¹ Wᵤ (Hassibi & Stork 1993, structured as in ZipLM, 2023).
+ * Units go in rounds: the cheapest are eliminated one by one among themselves, exactly, and the rest
+ * hears of it in one product.
  */
-import { cholesky, invertSymmetric } from '../../src/linear-algebra/cholesky.js'
+import { cholesky } from '../../src/linear-algebra/cholesky.js'
+import { invertLarge } from '../../src/linear-algebra/inverse.js'
+import type { Matrix, Products } from '../../src/linear-algebra/products.js'
 
 export interface EliminationInput {
   /** Σ xᵀx over tokens, [n, n]. */
@@ -26,155 +30,227 @@ export interface Ranking {
   readonly errors: readonly number[]
 }
 
-/**
- * Rows that were dropped are swapped behind those that live, so that every loop runs over a dense
- * leading part of the matrices.
- */
+/** A round takes at most this share of the rows that are left. */
+const roundShare = 1 / 16
+
 export class Elimination {
-  private readonly n: number
-  private readonly d: number
-  private readonly inverse: Float64Array
-  private readonly w: Float64Array
-  /** ‖w‖² of each place. */
-  private readonly norms: Float64Array
-  /** Original row at each place, and the place of each original row. */
-  private readonly rowAt: Int32Array
-  private readonly placeOf: Int32Array
-  private alive: number
   private total = 0
 
-  constructor(input: EliminationInput) {
+  private constructor(
+    private readonly products: Products,
+    /** Rows that there were, and those that are left. */
+    private readonly n: number,
+    private rows: readonly number[],
+    private readonly d: number,
+    /** [left, left] and [left, D]. */
+    private inverse: Float64Array,
+    private w: Float64Array,
+  ) {}
+
+  static async open(input: EliminationInput, products: Products): Promise<Elimination> {
+    const { columns, tokens } = input
     const n = Math.round(Math.sqrt(input.moments.length))
-    this.n = n
-    this.d = input.columns
-    this.alive = n
-    this.rowAt = Int32Array.from({ length: n }, (_, i) => i)
-    this.placeOf = this.rowAt.slice()
-    this.inverse = invertSymmetric(damped(input, n), n)
-    this.w = Float64Array.from(input.weight)
-    if (input.missing) this.move(input.missing, 1 / Math.max(input.tokens, 1))
-    this.norms = Float64Array.from({ length: n }, (_, i) => squares(this.w, i * this.d, this.d))
+    const h: Matrix = { rows: n, columns: n, numbers: damped(input, n) }
+    const inverse = await invertLarge(h, products)
+    const w = Float64Array.from(input.weight)
+    if (input.missing) {
+      const right: Matrix = { rows: n, columns, numbers: input.missing }
+      const step = (await products.multiply(inverse, right)).numbers
+      const scale = 1 / Math.max(tokens, 1)
+      for (let i = 0; i < w.length; i++) w[i] = (w[i] as number) + scale * (step[i] as number)
+    }
+    const rows = Array.from({ length: n }, (_, row) => row)
+    return new Elimination(products, n, rows, columns, inverse.numbers, w)
   }
 
   /** Drops `count` of the units, cheapest first given what was dropped before; one stays. */
-  drop(units: readonly (readonly number[])[], count: number): Ranking {
-    const left = new Map(
-      units
-        .map((unit, index) => [index, unit.filter((row) => this.isAlive(row))] as const)
-        .filter(([, unit]) => unit.length > 0),
-    )
+  async drop(units: readonly (readonly number[])[], count: number): Promise<Ranking> {
     const order: number[] = []
     const errors: number[] = []
-    while (order.length < count && left.size > 1) {
-      let best = -1
-      let least = Number.POSITIVE_INFINITY
-      for (const [index, unit] of left) {
-        const cost = this.costOf(unit)
-        if (cost < least) {
-          least = cost
-          best = index
-        }
+    const left = new Map(units.entries())
+    while (order.length < count) {
+      const places = new Map(this.rows.map((row, place) => [row, place]))
+      const costs: Candidate[] = []
+      for (const [unit, rows] of left) {
+        const own = rows.flatMap((row) => places.get(row) ?? [])
+        if (own.length > 0)
+          costs.push({
+            unit,
+            places: own,
+            cost: costOf(this.inverse, this.w, this.rows.length, this.d, own),
+          })
       }
-      if (best < 0) break
-      this.dropRows(left.get(best) as number[])
-      left.delete(best)
-      this.total += least
-      order.push(best)
-      errors.push(this.total)
+      const most = Math.min(count - order.length, costs.length - 1)
+      if (most <= 0) break
+      const dropped = this.round(
+        costs.sort((a, b) => a.cost - b.cost || a.unit - b.unit),
+        most,
+      )
+      for (const { unit, cost } of dropped) {
+        this.total += cost
+        order.push(unit)
+        errors.push(this.total)
+        left.delete(unit)
+      }
+      await this.dropPlaces(dropped.flatMap((each) => each.places))
     }
     return { order, errors }
   }
 
   /** Drops rows that were chosen elsewhere. */
-  dropRows(rows: readonly number[]): void {
-    for (const row of rows) if (this.isAlive(row)) this.dropRow(row)
+  async dropRows(rows: readonly number[]): Promise<void> {
+    const gone = new Set(rows)
+    const places = this.rows.flatMap((row, place) => (gone.has(row) ? [place] : []))
+    if (places.length > 0) await this.dropPlaces(places)
   }
 
   /** The projection now, [n, D] in the original order; dropped rows are zero. */
   weight(): Float64Array {
-    const { d, w, n } = this
+    const { d, w, n, rows } = this
     const result = new Float64Array(n * d)
-    for (let place = 0; place < this.alive; place++) {
-      const row = this.rowAt[place] as number
+    for (const [place, row] of rows.entries())
       result.set(w.subarray(place * d, (place + 1) * d), row * d)
-    }
     return result
   }
 
-  private isAlive(row: number): boolean {
-    return (this.placeOf[row] as number) < this.alive
-  }
-
-  /** W += scale · H⁻¹ · right */
-  private move(right: Float64Array, scale: number): void {
-    const { n, d, w, inverse } = this
-    for (let i = 0; i < n; i++)
-      for (let k = 0; k < n; k++)
-        addScaled(w, i * d, right, k * d, scale * (inverse[i * n + k] as number), d)
-  }
-
-  /** tr(Wᵤᵀ (H⁻¹)ᵤᵤ⁻¹ Wᵤ) */
-  private costOf(unit: readonly number[]): number {
-    const { n, d, w, inverse, norms } = this
-    const places = unit.map((row) => this.placeOf[row] as number)
-    const [first = 0] = places
-    if (places.length === 1)
-      return (norms[first] as number) / (inverse[first * n + first] as number)
-    // With L Lᵀ = (H⁻¹)ᵤᵤ the cost is ‖L⁻¹ Wᵤ‖².
-    const m = places.length
-    const block = new Float64Array(m * m)
-    for (const [i, row] of places.entries())
-      for (const [j, column] of places.entries())
-        block[i * m + j] = inverse[row * n + column] as number
-    const l = cholesky(block, m)
-    const x = new Float64Array(m * d)
-    let cost = 0
-    for (const [i, row] of places.entries()) {
-      x.set(w.subarray(row * d, (row + 1) * d), i * d)
-      for (let k = 0; k < i; k++) addScaled(x, i * d, x, k * d, -(l[i * m + k] as number), d)
-      const scale = 1 / (l[i * m + i] as number)
-      for (let c = i * d; c < (i + 1) * d; c++) x[c] = (x[c] as number) * scale
-      cost += squares(x, i * d, d)
+  /** The units of one round: dropped one after another on a matrix of the candidates alone. */
+  private round(sorted: readonly Candidate[], most: number): Candidate[] {
+    const limit = Math.max(1, Math.ceil(this.rows.length * roundShare))
+    const candidates: Candidate[] = []
+    let size = 0
+    for (const each of sorted) {
+      if (candidates.length > 1 && size + each.places.length > 2 * limit) break
+      candidates.push(each)
+      size += each.places.length
     }
-    return cost
+    const outside = sorted[candidates.length]?.cost ?? Number.POSITIVE_INFINITY
+    const { d } = this
+    const all = candidates.flatMap((each) => each.places)
+    const inverse = gather(this.inverse, this.rows.length, all)
+    const w = new Float64Array(size * d)
+    for (const [to, from] of all.entries()) w.set(this.w.subarray(from * d, (from + 1) * d), to * d)
+    let at = 0
+    const local = candidates.map((each) => {
+      const places = each.places.map((_, index) => at + index)
+      at += places.length
+      return { each, places, cost: each.cost }
+    })
+    const dropped: Candidate[] = []
+    let rows = 0
+    while (dropped.length < most && local.length > 0) {
+      let best = 0
+      for (const [index, each] of local.entries()) {
+        if (dropped.length > 0) each.cost = costOf(inverse, w, size, d, each.places)
+        if (each.cost < (local[best] as { cost: number }).cost) best = index
+      }
+      const [chosen] = local.splice(best, 1)
+      if (!chosen) break
+      const { each, places, cost } = chosen
+      // Units outside may by now be cheaper: they are looked at in the next round.
+      if (dropped.length > 0 && (cost > outside || rows + places.length > limit)) break
+      for (const place of places) eliminate(inverse, w, size, d, place)
+      dropped.push({ ...each, cost })
+      rows += places.length
+    }
+    return dropped
   }
 
-  /** Updates W and H⁻¹ for a row's absence and moves it behind the living. */
-  private dropRow(original: number): void {
-    const { n, d, w, inverse, norms } = this
-    const last = this.alive - 1
-    this.swap(this.placeOf[original] as number, last)
-    const pivot = inverse[last * n + last] as number
-    const pivotRow = last * n
-    for (let i = 0; i < last; i++) {
-      const factor = -(inverse[i * n + last] as number) / pivot
-      if (factor === 0) continue
-      addScaled(inverse, i * n, inverse, pivotRow, factor, last)
-      norms[i] = addScaled(w, i * d, w, last * d, factor, d)
+  /** With u gone and s left: H⁻¹ₛₛ −= B K Bᵀ and Wₛ −= B K Wᵤ, where B = H⁻¹ₛᵤ and K = (H⁻¹ᵤᵤ)⁻¹. */
+  private async dropPlaces(gone: readonly number[]): Promise<void> {
+    const { d, products, inverse, w } = this
+    const n = this.rows.length
+    const isGone = new Set(gone)
+    const stay = Array.from({ length: n }, (_, place) => place).filter(
+      (place) => !isGone.has(place),
+    )
+    const u = gone.length
+    const s = stay.length
+    const square = { rows: u, columns: u, numbers: gather(inverse, n, gone) }
+    const k = await invertLarge(square, products)
+    const b = new Float64Array(s * u)
+    // [Bᵀ | Wᵤ]
+    const right = new Float64Array(u * (s + d))
+    for (const [j, place] of gone.entries()) {
+      for (const [i, other] of stay.entries()) {
+        const value = inverse[other * n + place] as number
+        b[i * u + j] = value
+        right[j * (s + d) + i] = value
+      }
+      right.set(w.subarray(place * d, (place + 1) * d), j * (s + d) + s)
     }
-    w.fill(0, last * d, (last + 1) * d)
-    this.alive = last
+    const bk = await products.multiply({ rows: s, columns: u, numbers: b }, k)
+    const change = await products.multiply(bk, { rows: u, columns: s + d, numbers: right })
+    const nextInverse = new Float64Array(s * s)
+    const nextW = new Float64Array(s * d)
+    for (const [i, from] of stay.entries()) {
+      const delta = change.numbers.subarray(i * (s + d), (i + 1) * (s + d))
+      for (const [j, other] of stay.entries())
+        nextInverse[i * s + j] = (inverse[from * n + other] as number) - (delta[j] as number)
+      for (let c = 0; c < d; c++)
+        nextW[i * d + c] = (w[from * d + c] as number) - (delta[s + c] as number)
+    }
+    this.inverse = nextInverse
+    this.w = nextW
+    this.rows = stay.map((place) => this.rows[place] as number)
   }
+}
 
-  private swap(a: number, b: number): void {
-    if (a === b) return
-    const { n, d, w, inverse, norms, rowAt, placeOf } = this
-    const exchange = (array: Float64Array, i: number, j: number): void => {
-      const kept = array[i] as number
-      array[i] = array[j] as number
-      array[j] = kept
-    }
-    for (let k = 0; k < this.alive; k++) exchange(inverse, a * n + k, b * n + k)
-    for (let k = 0; k < this.alive; k++) exchange(inverse, k * n + a, k * n + b)
-    for (let c = 0; c < d; c++) exchange(w, a * d + c, b * d + c)
-    exchange(norms, a, b)
-    const rowA = rowAt[a] as number
-    const rowB = rowAt[b] as number
-    rowAt[a] = rowB
-    rowAt[b] = rowA
-    placeOf[rowA] = b
-    placeOf[rowB] = a
+interface Candidate {
+  readonly unit: number
+  readonly places: readonly number[]
+  readonly cost: number
+}
+
+/** tr(Wᵤᵀ (H⁻¹)ᵤᵤ⁻¹ Wᵤ) */
+function costOf(
+  inverse: Float64Array,
+  w: Float64Array,
+  n: number,
+  d: number,
+  places: readonly number[],
+): number {
+  const [first = 0] = places
+  if (places.length === 1) return squares(w, first * d, d) / (inverse[first * n + first] as number)
+  // With L Lᵀ = (H⁻¹)ᵤᵤ the cost is ‖L⁻¹ Wᵤ‖².
+  const m = places.length
+  const l = cholesky(gather(inverse, n, places), m)
+  const x = new Float64Array(m * d)
+  let cost = 0
+  for (const [i, row] of places.entries()) {
+    x.set(w.subarray(row * d, (row + 1) * d), i * d)
+    for (let k = 0; k < i; k++) addScaled(x, i * d, x, k * d, -(l[i * m + k] as number), d)
+    const scale = 1 / (l[i * m + i] as number)
+    for (let c = i * d; c < (i + 1) * d; c++) x[c] = (x[c] as number) * scale
+    cost += squares(x, i * d, d)
   }
+  return cost
+}
+
+/** One row's absence, in place; its own row and column become zero. */
+function eliminate(
+  inverse: Float64Array,
+  w: Float64Array,
+  n: number,
+  d: number,
+  place: number,
+): void {
+  const pivot = inverse[place * n + place] as number
+  for (let i = 0; i < n; i++) {
+    const factor = -(inverse[i * n + place] as number) / pivot
+    if (i === place || factor === 0) continue
+    addScaled(inverse, i * n, inverse, place * n, factor, n)
+    addScaled(w, i * d, w, place * d, factor, d)
+  }
+  inverse.fill(0, place * n, (place + 1) * n)
+  w.fill(0, place * d, (place + 1) * d)
+}
+
+function gather(from: Float64Array, n: number, places: readonly number[]): Float64Array {
+  const m = places.length
+  const to = new Float64Array(m * m)
+  for (const [i, row] of places.entries())
+    for (const [j, column] of places.entries()) to[i * m + j] = from[row * n + column] as number
+  return to
 }
 
 function damped({ moments, tokens, ridge }: EliminationInput, n: number): Float64Array {
@@ -192,7 +268,7 @@ function squares(x: Float64Array, at: number, length: number): number {
   return sum
 }
 
-/** to[at…] += factor · from[source…]; returns the squared norm of the result. */
+/** to[at…] += factor · from[source…] */
 function addScaled(
   to: Float64Array,
   at: number,
@@ -200,12 +276,7 @@ function addScaled(
   source: number,
   factor: number,
   length: number,
-): number {
-  let sum = 0
-  for (let c = 0; c < length; c++) {
-    const value = (to[at + c] as number) + factor * (from[source + c] as number)
-    to[at + c] = value
-    sum += value * value
-  }
-  return sum
+): void {
+  for (let c = 0; c < length; c++)
+    to[at + c] = (to[at + c] as number) + factor * (from[source + c] as number)
 }

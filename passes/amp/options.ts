@@ -19,6 +19,8 @@ export interface AmpOptions {
   readonly scope: 'all' | 'heads' | 'feedForward'
   /** Whether value heads may lose members, after a change of basis. */
   readonly values: boolean
+  /** Whether projections without a bias get one, for the means of what went. */
+  readonly bias: boolean
   readonly seed: number
 }
 
@@ -32,6 +34,7 @@ export const ampDefaults: AmpOptions = {
   protect: [],
   scope: 'all',
   values: true,
+  bias: false,
   seed: 0,
 }
 

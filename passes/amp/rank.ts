@@ -1,6 +1,7 @@
 /** In what order the units of a choice go, and what each step costs, from calibration alone. */
 import type { Calibration } from '../../src/calibrate/calibrate.js'
 import type { Statistics } from '../../src/calibrate/statistics.js'
+import type { Products } from '../../src/linear-algebra/products.js'
 import type { Log } from '../../src/log.js'
 import type { Choice, PrunableBlock } from './block.js'
 import { Elimination, type Ranking } from './elimination.js'
@@ -11,17 +12,18 @@ import { findValueBasis, turnMoments, turnRows } from './value-basis.js'
 /** Curves go this far: nothing keeps less than a tenth when the budget is shared. */
 const deepest = 0.9
 
-export function rankChoices(
+export async function rankChoices(
   blocks: readonly PrunableBlock[],
   calibration: Calibration,
   options: AmpOptions,
+  products: Products,
   log: Log,
-): Map<Choice, Ranking> {
+): Promise<Map<Choice, Ranking>> {
   const rankings = new Map<Choice, Ranking>()
   for (const [index, block] of blocks.entries()) {
     const statistics = calibration.get(block.key)
     for (const choice of block.choices) {
-      const ranking = rankChoice(choice, statistics, options)
+      const ranking = await rankChoice(choice, statistics, options, products)
       if (ranking) rankings.set(choice, ranking)
     }
     log.progress('ranking', index + 1, blocks.length)
@@ -29,11 +31,12 @@ export function rankChoices(
   return rankings
 }
 
-function rankChoice(
+async function rankChoice(
   choice: Choice,
   statistics: Statistics | undefined,
   options: AmpOptions,
-): Ranking | undefined {
+  products: Products,
+): Promise<Ranking | undefined> {
   const { block, units, frame } = choice
   const share = options.allocation === 'uniform' ? options.ratio : deepest
   const most = Math.min(units.length - 1, Math.ceil(units.length * share))
@@ -48,7 +51,11 @@ function rankChoice(
     }
     const { columns } = projection
     const { tokens } = statistics
-    return new Elimination({ moments, tokens, weight, columns, ridge: options.ridge }).drop(
+    const elimination = await Elimination.open(
+      { moments, tokens, weight, columns, ridge: options.ridge },
+      products,
+    )
+    return elimination.drop(
       units.map(({ rows }) => rows),
       most,
     )

@@ -2,13 +2,15 @@
  * Carries out the counts of one block: which units go, given everything before it, and the projection
  * that answers for them.
  */
+import type { Products } from '../../src/linear-algebra/products.js'
+import type { ValueFrame } from '../../src/model/value-frame.js'
 import type { RefittedProjection } from '../../src/plan/apply.js'
 import type { PlanSlice } from '../../src/plan/plan.js'
 import type { Choice, PrunableBlock } from './block.js'
 import { Elimination, type Ranking } from './elimination.js'
 import { turnWithInverse } from './rank.js'
 import type { Observation } from './sequential.js'
-import { findValueBasis, turnMoments, turnRows } from './value-basis.js'
+import { findValueBasis, turnMoments, turnRows, type ValueBasis } from './value-basis.js'
 
 export interface Refitted {
   readonly slices: readonly PlanSlice[]
@@ -17,24 +19,28 @@ export interface Refitted {
   readonly weight: Float64Array
 }
 
-/** `fixed`: orders that were decided before; without them units are chosen anew on what is observed. */
-export function refitBlock(
+export interface RefitOptions {
+  readonly counts: ReadonlyMap<Choice, number>
+  readonly ridge: number
+  /** Orders that were decided before; without them units are chosen anew on what is observed. */
+  readonly fixed: ReadonlyMap<Choice, Ranking> | undefined
+  readonly products: Products
+}
+
+export async function refitBlock(
   block: PrunableBlock,
   observation: Observation,
-  counts: ReadonlyMap<Choice, number>,
-  ridge: number,
-  fixed?: ReadonlyMap<Choice, Ranking>,
-): Refitted | undefined {
+  { counts, ridge, fixed, products }: RefitOptions,
+): Promise<Refitted | undefined> {
   const { projection, choices } = block
   if (!projection) return undefined
   const { columns, rows: n } = projection
-  const weight = projection.read()
-  const moments = observation.moments.slice()
-  const missing = observation.missing?.slice()
+  const { moments, missing, tokens } = centred(observation, n, columns)
+  const old = projection.read()
+  const weight = old.slice()
   const frame = choices.find((choice) => choice.frame && (counts.get(choice) ?? 0) > 0)?.frame
   const turned = frame && findValueBasis(frame, moments, weight, columns)
   if (frame && turned) {
-    const { size } = frame
     turnMoments(moments, frame, turned.basis)
     turnWithInverse(weight, columns, frame, turned.inverse)
     if (missing)
@@ -42,26 +48,21 @@ export function refitBlock(
         missing,
         columns,
         frame,
-        (h, to, from) => turned.basis[(h * size + from) * size + to] as number,
+        (h, to, from) => turned.basis[(h * frame.size + from) * frame.size + to] as number,
       )
   }
-  const elimination = new Elimination({
-    moments,
-    missing,
-    tokens: observation.tokens,
-    weight,
-    columns,
-    ridge,
-  })
+  const input = { moments, missing, tokens, weight, columns, ridge }
+  const elimination = await Elimination.open(input, products)
   const slices: PlanSlice[] = []
   const lost = new Set<number>()
   for (const choice of choices) {
     const count = counts.get(choice) ?? 0
     if (count === 0) continue
-    const order = fixed?.get(choice)?.order.slice(0, count) ?? []
     const rows = choice.units.map((unit) => unit.rows)
-    if (fixed) for (const unit of order) elimination.dropRows(rows[unit] ?? [])
-    else order.push(...elimination.drop(rows, count).order)
+    const order = fixed
+      ? (fixed.get(choice)?.order.slice(0, count) ?? [])
+      : (await elimination.drop(rows, count)).order
+    if (fixed) await elimination.dropRows(order.flatMap((unit) => rows[unit] ?? []))
     const remove = order.flatMap((unit) => choice.units[unit]?.members ?? [])
     slices.push({ dimension: choice.dimension.id, remove: remove.sort((a, b) => a - b) })
     for (const unit of order) for (const row of choice.units[unit]?.rows ?? []) lost.add(row)
@@ -71,15 +72,8 @@ export function refitBlock(
   const own = new Float32Array(kept.length * columns)
   for (const [to, from] of kept.entries())
     own.set(fitted.subarray(from * columns, (from + 1) * columns), to * columns)
-  if (frame && turned) {
-    const { size } = frame
-    turnRows(
-      fitted,
-      columns,
-      frame,
-      (h, to, from) => turned.basis[(h * size + to) * size + from] as number,
-    )
-  }
+  if (frame && turned) turnBack(fitted, columns, frame, turned)
+  const shift = shiftOf(observation, old, fitted, columns)
   return {
     slices,
     weight: fitted,
@@ -88,6 +82,7 @@ export function refitBlock(
       rows: kept.length,
       columns,
       weight: own,
+      ...(shift ? { shift } : {}),
       ...(frame && turned
         ? {
             basis: {
@@ -99,4 +94,54 @@ export function refitBlock(
         : {}),
     },
   }
+}
+
+function turnBack(
+  fitted: Float64Array,
+  columns: number,
+  { size, ...frame }: ValueFrame,
+  { basis }: ValueBasis,
+): void {
+  turnRows(
+    fitted,
+    columns,
+    { size, ...frame },
+    (h, to, from) => basis[(h * size + to) * size + from] as number,
+  )
+}
+
+/** Moments about the mean, where a bias will carry the mean. */
+function centred({ moments, missing, tokens, means }: Observation, n: number, columns: number) {
+  const own = { moments: moments.slice(), missing: missing?.slice(), tokens }
+  if (!means) return own
+  const { weights, inputs, gaps } = means
+  for (let i = 0; i < n; i++) {
+    const share = (inputs[i] as number) / weights
+    for (let j = 0; j < n; j++)
+      own.moments[i * n + j] = (own.moments[i * n + j] as number) - share * (inputs[j] as number)
+    for (let c = 0; own.missing && c < columns; c++)
+      own.missing[i * columns + c] =
+        (own.missing[i * columns + c] as number) - share * (gaps[c] as number)
+  }
+  return own
+}
+
+/** What the bias has to add: mean δ + x̄ᵀ(W − W′). */
+function shiftOf(
+  { means }: Observation,
+  old: Float64Array,
+  fitted: Float64Array,
+  columns: number,
+): Float32Array | undefined {
+  if (!means) return undefined
+  const { weights, inputs, gaps } = means
+  const shift = Float64Array.from(gaps, (gap) => gap / weights)
+  for (let i = 0; i < inputs.length; i++) {
+    const mean = (inputs[i] as number) / weights
+    for (let c = 0; c < columns; c++) {
+      const at = i * columns + c
+      shift[c] = (shift[c] as number) + mean * ((old[at] as number) - (fitted[at] as number))
+    }
+  }
+  return Float32Array.from(shift)
 }

@@ -8,6 +8,7 @@ import type { Batch } from '../../src/data/batch.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, TensorType, Value } from '../../src/graph/graph.js'
+import { addToBias, canShift, findBias } from '../../src/model/bias.js'
 import type { Block } from '../../src/model/block.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { float32Tensor, int64Tensor, type Tensor } from '../../src/onnx/tensor.js'
@@ -22,17 +23,32 @@ export interface Observation {
   /** Σ wxᵀδ, [n, D]: δ is what the dense stream has and the pruned one lacks. */
   readonly missing: Float64Array | undefined
   readonly tokens: number
+  /** Where the projection has a bias to carry them: Σw, Σwx and Σwδ, with w squared as in the moments. */
+  readonly means: Means | undefined
+}
+
+export interface Means {
+  readonly weights: number
+  readonly inputs: Float64Array
+  readonly gaps: Float64Array
+}
+
+export interface NewProjection {
+  readonly weight: Tensor
+  readonly shift: Float32Array | undefined
 }
 
 export interface SequentialOptions extends RunOptions {
   readonly batches: readonly Batch[]
+  /** Whether projections without a bias get one. */
+  readonly addBias: boolean
 }
 
-/** The new weight of a block's projection; undefined leaves it as it is. */
+/** The new weights of a block's projection; undefined leaves it as it is. */
 export type Refit<Kind extends Block> = (
   block: Kind,
   observation: Observation,
-) => Tensor | undefined
+) => Promise<NewProjection | undefined>
 
 type Streams = Map<Value, RuntimeTensor[]>
 
@@ -82,10 +98,15 @@ class Walk {
     const stream = group[0]?.stream
     const after = stream && (await this.run(this.model, this.dense, [stream]))
     for (const block of group) {
-      const weight = refit(block, await this.observe(block, after?.[0]))
-      const own = block.projection && this.working.graph.values.get(block.projection.weight.name)
-      if (weight && own)
-        edit(this.working.graph, 'attnc.refit', (change) => change.setConstant(own, weight))
+      const found = await refit(block, await this.observe(block, after?.[0]))
+      const { values } = this.working.graph
+      const weight = block.projection && values.get(block.projection.weight.name)
+      const product = values.get(block.output.name)?.producer
+      if (!found || !weight || !product) continue
+      edit(this.working.graph, 'attnc.refit', (change) => {
+        change.setConstant(weight, found.weight)
+        if (found.shift) addToBias(change, product, found.shift)
+      })
     }
     if (!stream || later.length === 0) return
     const now = await this.run(this.working, this.pruned, [stream])
@@ -134,6 +155,7 @@ class Walk {
     block: Block,
     after: readonly RuntimeTensor[] | undefined,
   ): Promise<Observation> {
+    const hasMeans = this.hasMeans(block, after !== undefined)
     const { graph } = this.working
     const input = graph.values.get(block.input.name) as Value
     const stream = block.stream && (graph.values.get(block.stream.name) as Value)
@@ -142,9 +164,16 @@ class Walk {
       const value = part.graph.values.get(input.name) as Value
       const own = stream && part.graph.values.get(stream.name)
       for (const output of [...part.graph.outputs]) change.hide(output)
-      return addObservation(change, block, value, own, after?.[0])
+      return addObservation(change, {
+        block,
+        input: value,
+        stream: own,
+        sample: after?.[0],
+        hasMeans,
+      })
     })
-    const n = block.width
+    // A column of ones stands behind the inputs: its moments are the sums.
+    const n = block.width + (hasMeans ? 1 : 0)
     const moments = new Float64Array(n * n)
     let missing: Float64Array | undefined
     let tokens = 0
@@ -157,7 +186,15 @@ class Walk {
       }
       tokens += Number(results[names.tokens]?.data[0])
     })
-    return { moments, missing, tokens }
+    return {
+      tokens,
+      ...(hasMeans ? split(moments, missing, n - 1) : { moments, missing, means: undefined }),
+    }
+  }
+
+  private hasMeans({ projection }: Block, isCompared: boolean): boolean {
+    if (!projection || !isCompared || !canShift(projection.node)) return false
+    return this.options.addBias || findBias(projection.node, projection.columns) !== undefined
   }
 
   private async each(
@@ -185,19 +222,54 @@ function addTo(sum: Float64Array, part: Float32Array): void {
 const asFloat = { attributes: { to: { kind: 'int', value: 1n } } } as const
 const swapped = { attributes: { perm: { kind: 'ints', value: [1n, 0n] } } } as const
 
+interface Observed {
+  readonly block: Block
+  readonly input: Value
+  readonly stream: Value | undefined
+  readonly sample: RuntimeTensor | undefined
+  readonly hasMeans: boolean
+}
+
+/** x with a column of ones behind it. */
+function withOnes(change: GraphEdit, x: Value, last: Value): Value {
+  const zero = change.constant(int64Tensor([1], [0]))
+  const one = change.constant(int64Tensor([1], [1]))
+  const column = change.add('Slice', [x, zero, one, last])
+  const none = change.add('Mul', [column, change.constant(float32Tensor([], [0]))])
+  const ones = change.add('Add', [none, change.constant(float32Tensor([], [1]))])
+  return change.add('Concat', [x, ones], { attributes: { axis: { kind: 'int', value: -1n } } })
+}
+
+/** Moments of [x, 1] as those of x, and the sums. */
+function split(moments: Float64Array, missing: Float64Array | undefined, n: number) {
+  const own = new Float64Array(n * n)
+  const inputs = new Float64Array(n)
+  for (let i = 0; i < n; i++) {
+    own.set(moments.subarray(i * (n + 1), i * (n + 1) + n), i * n)
+    inputs[i] = moments[i * (n + 1) + n] as number
+  }
+  const columns = (missing?.length ?? 0) / (n + 1)
+  return {
+    moments: own,
+    missing: missing?.slice(0, n * columns),
+    means: {
+      weights: moments[(n + 1) * (n + 1) - 1] as number,
+      inputs,
+      gaps: missing?.slice(n * columns) ?? new Float64Array(columns),
+    },
+  }
+}
+
 /** Σ wxᵀx and Σ wxᵀδ, w = mask / ‖dense stream‖². */
 function addObservation(
   change: GraphEdit,
-  block: Block,
-  input: Value,
-  stream: Value | undefined,
-  sample: RuntimeTensor | undefined,
+  { block, input, stream, sample, hasMeans }: Observed,
 ): { moments: string; missing: string | undefined; tokens: string } {
   const last = change.constant(int64Tensor([1], [-1]))
   const flat = (value: Value, size: number): Value =>
     change.add('Reshape', [value, change.constant(int64Tensor([2], [-1, size]))])
   const float = (value: Value): Value => change.add('Cast', [value], asFloat)
-  const single = float(input)
+  const single = hasMeans ? withOnes(change, float(input), last) : float(input)
   const columns = block.projection?.columns
   const dense = stream && sample && change.addInput(DENSE, sample.dataType, openDims(sample))
   let scale: Value | undefined
@@ -212,7 +284,10 @@ function addObservation(
     const norm = change.add('Sqrt', [change.add('Max', [squares, floor])])
     scale = scale ? change.add('Div', [scale, norm]) : change.add('Reciprocal', [norm])
   }
-  const rows = flat(scale ? change.add('Mul', [single, scale]) : single, block.width)
+  const rows = flat(
+    scale ? change.add('Mul', [single, scale]) : single,
+    block.width + (hasMeans ? 1 : 0),
+  )
   const across = change.add('Transpose', [rows], swapped)
   const moments = change.add('MatMul', [across, rows])
   let missing: Value | undefined

@@ -1,11 +1,12 @@
 /** The weight of an output projection as numbers, [inputs, outputs], and back in its own layout. */
 import type { Contraction } from '../axes/analysis.js'
 import type { Axis } from '../axes/axis.js'
-import type { Value } from '../graph/graph.js'
+import type { Node, Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
 
 export interface Projection {
+  readonly node: Node
   readonly weight: Value
   /** Axis of the constant that is contracted. */
   readonly axis: 0 | 1
@@ -30,6 +31,7 @@ export function readProjection(contraction: Contraction): Projection | undefined
     const [first = 0, second = 0] = tensor.dims
     const [rows, columns] = own === 0 ? [first, second] : [second, first]
     return {
+      node: contraction.node,
       weight,
       axis: own === 0 ? 0 : 1,
       inputs: what,

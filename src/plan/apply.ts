@@ -9,6 +9,7 @@ import { sliceMembers } from '../axes/slice.js'
 import { AttncError } from '../errors.js'
 import { edit, type GraphEdit } from '../graph/edit.js'
 import type { Graph } from '../graph/graph.js'
+import { addToBias } from '../model/bias.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type Projection, readProjection, toWeight } from '../model/projection.js'
 import { findValueFrame, turnSources } from '../model/value-frame.js'
@@ -27,6 +28,8 @@ export interface RefittedProjection {
     readonly size: number
     readonly numbers: Float32Array
   }
+  /** Added to what the projection writes, [columns]. */
+  readonly shift?: Float32Array
 }
 
 export interface ApplyOptions {
@@ -46,6 +49,7 @@ export function applyPlan(graph: Graph, plan: Plan, options: ApplyOptions = {}):
       const { projection, kept } = placeOf(view, refitted, removal)
       if (refitted.basis) turnValues(change, view, refitted)
       change.setConstant(projection.weight, scatter(projection, refitted, kept))
+      if (refitted.shift) addToBias(change, projection.node, refitted.shift)
     }
     if (options.as === 'mask') maskMembers(change, view.analysis, keep)
     else sliceMembers(change, view.analysis, keep)

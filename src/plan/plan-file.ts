@@ -47,7 +47,7 @@ export function printablePlan({ plan, projections }: StoredPlan): Plan {
 
 function toArrays(projections: readonly RefittedProjection[]): Record<string, RuntimeTensor> {
   const arrays: Record<string, RuntimeTensor> = {}
-  for (const { block, rows, columns, weight, basis } of projections) {
+  for (const { block, rows, columns, weight, basis, shift } of projections) {
     arrays[block] = { dataType: 'float32', dims: [rows, columns], data: weight }
     if (basis)
       arrays[`${block}.basis`] = {
@@ -55,6 +55,7 @@ function toArrays(projections: readonly RefittedProjection[]): Record<string, Ru
         dims: [basis.heads, basis.size, basis.size],
         data: basis.numbers,
       }
+    if (shift) arrays[`${block}.shift`] = { dataType: 'float32', dims: [columns], data: shift }
   }
   return arrays
 }
@@ -112,15 +113,17 @@ function parsePrinted(printed: PrintedArrays): Record<string, RuntimeTensor> {
 
 function parseProjections(arrays: Readonly<Record<string, RuntimeTensor>>): RefittedProjection[] {
   return Object.entries(arrays)
-    .filter(([name]) => !name.endsWith('.basis'))
+    .filter(([name]) => !/\.(basis|shift)$/.test(name))
     .map(([block, { dims, data }]) => {
       const basis = arrays[`${block}.basis`]
+      const shift = arrays[`${block}.shift`]
       const [rows = 0, columns = 0] = dims
       return {
         block,
         rows,
         columns,
         weight: data as Float32Array,
+        ...(shift ? { shift: shift.data as Float32Array } : {}),
         ...(basis
           ? {
               basis: {
