@@ -33,6 +33,7 @@ const { values: flags } = parseArgs({
     threads: { type: 'string' },
   },
 })
+const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const shared = resolve(flags.shared)
 const threads = flags.threads === undefined ? undefined : Number(flags.threads)
 
@@ -117,7 +118,7 @@ function built(name: string): string {
     try {
       execFileSync('python3', [script, '--out', folder], { stdio: 'inherit' })
     } catch (error) {
-      console.error(`${name} could not be built: ${(error as Error).message}`)
+      say(`${name} could not be built: ${(error as Error).message}`)
     }
   return folder
 }
@@ -131,10 +132,10 @@ class Phases implements Log {
   readonly seconds: Record<string, number> = {}
   private last = performance.now()
   info(message: string): void {
-    if (flags.verbose) console.error(message)
+    if (flags.verbose) say(message)
   }
   warn(code: string, message: string): void {
-    console.error(`${code}: ${message}`)
+    say(`${code}: ${message}`)
   }
   progress(step: string): void {
     const now = performance.now()
@@ -145,7 +146,7 @@ class Phases implements Log {
 
 async function measure(each: Case): Promise<object[]> {
   if (!existsSync(each.model)) {
-    console.log(`${each.name}: left out, there is no ${each.model}`)
+    say(`${each.name}: left out, there is no ${each.model}`)
     return []
   }
   const amp = JSON.parse(flags.amp) as Partial<AmpOptions>
@@ -163,7 +164,7 @@ async function measure(each: Case): Promise<object[]> {
       log: new Phases(),
       threads,
     })
-    console.log(`${each.name} dense ${measured.map(({ value }) => value.toFixed(4)).join(' / ')}`)
+    say(`${each.name} dense ${measured.map(({ value }) => value.toFixed(4)).join(' / ')}`)
   }
   for (const ratio of ratios) {
     const source = loadModel(each.model)
@@ -202,7 +203,7 @@ async function measure(each: Case): Promise<object[]> {
     const row = { model: each.name, ratio, ...quality, before, after, seconds, phases }
     rows.push(row)
     const goal = each.goals[ratio]
-    console.log(
+    say(
       `${each.name} ${ratio * 100} %: ${measured.map(({ value }) => value.toFixed(4)).join(' / ')}` +
         `${goal ? ` (goal ${goal.join(' / ')})` : ''}, parameters ${before.parameters} → ${after.parameters}, ` +
         `${seconds.toFixed(0)} s, ${JSON.stringify(phases)}`,

@@ -28,7 +28,36 @@ export function allocate(curves: readonly Curve[], budget: number): Map<Choice, 
     if (missing <= 0 || Math.abs(missing) < 1e-4 * budget) break
     asked += missing
   }
+  settle(curves, counts, budget)
   return counts
+}
+
+/** Neurons, which share nothing with others, come or go until the budget is met to half a unit. */
+function settle(curves: readonly Curve[], counts: Map<Choice, number>, budget: number): void {
+  const own = curves.filter(({ choice }) => !choice.frame && choice.block.kind !== 'attention')
+  let missing = budget - removedParameters(counts)
+  for (;;) {
+    const isMore = missing > 0
+    let best: Curve | undefined
+    let least = Number.POSITIVE_INFINITY
+    for (const curve of own) {
+      const { choice, errors } = curve
+      const count = counts.get(choice) ?? 0
+      if (Math.abs(missing) <= choice.parametersPerUnit / 2) continue
+      if (isMore ? count >= errors.length : count === 0) continue
+      const at = isMore ? count : count - 1
+      const step = ((errors[at] as number) - (errors[at - 1] ?? 0)) / choice.parametersPerUnit
+      const cost = isMore ? step : -step
+      if (cost < least) {
+        least = cost
+        best = curve
+      }
+    }
+    if (!best) return
+    const { choice } = best
+    counts.set(choice, (counts.get(choice) ?? 0) + (isMore ? 1 : -1))
+    missing -= (isMore ? 1 : -1) * choice.parametersPerUnit
+  }
 }
 
 function allocateSeparately(curves: readonly Curve[], budget: number): Map<Choice, number> {
@@ -58,6 +87,39 @@ export function allocateUniform(choices: readonly Choice[], ratio: number): Map<
         : Math.min(roundHalfEven(ratio * choice.units.length), choice.units.length - 1),
     ]),
   )
+}
+
+/**
+ * What the published code takes from a layer of `heads` and `width` (amp.md §2.5): the same share of
+ * both, and what rounding heads took given back to the neurons, counted in heads and not in parameters.
+ */
+export function paperCounts(
+  heads: number,
+  width: number,
+  ratio: number,
+): { readonly heads: number; readonly neurons: number } {
+  const gone = Math.min(roundHalfEven(ratio * heads), heads - 1)
+  const neurons = roundHalfEven(width * ((heads / width) * (ratio - gone / heads) + ratio))
+  return { heads: gone, neurons: Math.min(neurons, width - 1) }
+}
+
+/** The counts of the published code for every layer; blocks without a partner lose the share. */
+export function allocateAsPublished(
+  choices: readonly Choice[],
+  ratio: number,
+): Map<Choice, number> {
+  const counts = allocateUniform(choices, ratio)
+  for (const choice of choices) {
+    if (choice.block.kind !== 'feedForward') continue
+    const attention = choices.find(
+      ({ block, frame }) =>
+        !frame && block.kind === 'attention' && block.layer === choice.block.layer,
+    )
+    if (!attention) continue
+    const { neurons } = paperCounts(attention.units.length, choice.units.length, ratio)
+    counts.set(choice, neurons)
+  }
+  return counts
 }
 
 /** Python's rounding, which the published code uses (amp.md §2.5). */

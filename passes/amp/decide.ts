@@ -13,12 +13,14 @@ import { toWeight } from '../../src/model/projection.js'
 import type { RefittedProjection } from '../../src/plan/apply.js'
 import type { PlanSlice } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
-import { allocate, allocateUniform, removedParameters } from './allocate.js'
+import { allocate, allocateAsPublished, allocateUniform, removedParameters } from './allocate.js'
 import { type Choice, findPrunable, type PrunableBlock } from './block.js'
 import type { Ranking } from './elimination.js'
+import { Metric } from './metric.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 import { rankChoices } from './rank.js'
 import { refitBlock } from './refit.js'
+import { measureSensitivity } from './sensitivity.js'
 import { type Observation, refitInOrder } from './sequential.js'
 
 export interface AmpInput extends RunOptions {
@@ -47,14 +49,37 @@ export async function decideAmp(input: AmpInput, options: AmpOptions): Promise<D
     )
   const blocks = chooseBlocks(input.view, options)
   await using products = await openProducts(input)
-  const rankings = await rankChoices(blocks, input.calibration, options, products, input.log)
+  const metrics = await findMetrics(input, blocks, options, products)
+  const rankings = await rankChoices(
+    blocks,
+    input.calibration,
+    options,
+    metrics,
+    products,
+    input.log,
+  )
   const prunable = blockParameters(blocks)
   const counts = countUnits(rankings, prunable * options.ratio, options)
   const decided =
     options.recover === 'ridge'
-      ? await refitBlocks(input, { blocks, rankings, counts, products }, options)
+      ? await refitBlocks(input, { blocks, rankings, counts, metrics, products }, options)
       : { slices: keepWeights(rankings, counts), projections: [] }
   return { ...decided, removed: removedParameters(counts), prunable }
+}
+
+/** What errors of each block mean to the answer; none where the size of the error is to decide. */
+async function findMetrics(
+  input: AmpInput,
+  blocks: readonly PrunableBlock[],
+  options: AmpOptions,
+  products: Products,
+): Promise<ReadonlyMap<string, Metric>> {
+  const { batches } = input
+  const found = new Map<string, Metric>()
+  if (!batches || options.criterion !== 'output' || options.weigh !== 'loss') return found
+  const all = await measureSensitivity(input.model, input.view, blocks, { ...input, batches })
+  for (const [key, g] of all ?? []) found.set(key, await Metric.of(g, products))
+  return found
 }
 
 function chooseBlocks(view: TransformerModel, options: AmpOptions): PrunableBlock[] {
@@ -91,7 +116,7 @@ function countUnits(
 ): Map<Choice, number> {
   const counts =
     options.allocation === 'uniform'
-      ? allocateUniform([...rankings.keys()], options.ratio)
+      ? uniformCounts([...rankings.keys()], options)
       : allocate(
           [...rankings].map(([choice, { errors }]) => ({ choice, errors })),
           budget,
@@ -100,6 +125,9 @@ function countUnits(
     counts.set(choice, roundedCount(choice, count, options.roundTo))
   return counts
 }
+
+const uniformCounts = (choices: readonly Choice[], { criterion, ratio }: AmpOptions) =>
+  criterion === 'paper' ? allocateAsPublished(choices, ratio) : allocateUniform(choices, ratio)
 
 /** Fewer or more, so that the width that stays is a multiple of `roundTo`. */
 function roundedCount({ block, units, dimension }: Choice, count: number, roundTo: number): number {
@@ -128,12 +156,13 @@ interface Allocated {
   readonly blocks: readonly PrunableBlock[]
   readonly rankings: ReadonlyMap<Choice, Ranking>
   readonly counts: ReadonlyMap<Choice, number>
+  readonly metrics: ReadonlyMap<string, Metric>
   readonly products: Products
 }
 
 async function refitBlocks(
   input: AmpInput,
-  { blocks, rankings, counts, products }: Allocated,
+  { blocks, rankings, counts, metrics, products }: Allocated,
   options: AmpOptions,
 ): Promise<{ slices: PlanSlice[]; projections: RefittedProjection[] }> {
   const slices: PlanSlice[] = []
@@ -145,7 +174,13 @@ async function refitBlocks(
   const fixed = options.criterion === 'output' ? undefined : rankings
   const { ridge } = options
   const refit = async (block: PrunableBlock, observation: Observation) => {
-    const fitted = await refitBlock(block, observation, { counts, ridge, fixed, products })
+    const fitted = await refitBlock(block, observation, {
+      counts,
+      ridge,
+      fixed,
+      products,
+      metric: metrics.get(block.key),
+    })
     if (!fitted) {
       const own = [...rankings].filter(([choice]) => choice.block.key === block.key)
       slices.push(...keepWeights(new Map(own), counts))

@@ -19,7 +19,7 @@ export interface EliminationInput {
   readonly columns: number
   /** Σ xᵀδ over tokens, [n, D]: what the result should have more of; the weight is first moved to its best. */
   readonly missing?: Float64Array | undefined
-  /** λ as a share of the mean of H's diagonal. */
+  /** λ as a share of the mean of H's diagonal, for each input per token: ridge · n/T. */
   readonly ridge: number
 }
 
@@ -257,7 +257,8 @@ function damped({ moments, tokens, ridge }: EliminationInput, n: number): Float6
   const h = Float64Array.from(moments, (each) => each / Math.max(tokens, 1))
   let trace = 0
   for (let i = 0; i < n; i++) trace += h[i * n + i] as number
-  const lambda = Math.max((ridge * trace) / n, Number.MIN_VALUE * 2 ** 60)
+  const share = Math.min(1, (ridge * n) / Math.max(tokens, 1))
+  const lambda = Math.max((share * trace) / n, Number.MIN_VALUE * 2 ** 60)
   for (let i = 0; i < n; i++) h[i * n + i] = (h[i * n + i] as number) + lambda
   return h
 }

@@ -9,8 +9,10 @@ export interface AmpOptions {
   readonly ratio: number
   readonly criterion: Criterion
   readonly allocation: 'global' | 'uniform'
+  /** What an error counts: its size against the stream, or what the loss makes of it. */
+  readonly weigh: 'stream' | 'loss'
   readonly recover: 'none' | 'ridge'
-  /** λ as a share of the mean diagonal of the moments. */
+  /** λ = ridge · inputs/tokens · mean diagonal of the moments: the less was seen, the more. */
   readonly ridge: number
   /** Feed-forward widths that stay are multiples of this. */
   readonly roundTo: number
@@ -28,8 +30,9 @@ export const ampDefaults: AmpOptions = {
   ratio: 0.2,
   criterion: 'output',
   allocation: 'global',
+  weigh: 'loss',
   recover: 'ridge',
-  ridge: 0.01,
+  ridge: 2,
   roundTo: 1,
   protect: [],
   scope: 'all',

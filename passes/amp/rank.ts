@@ -5,6 +5,7 @@ import type { Products } from '../../src/linear-algebra/products.js'
 import type { Log } from '../../src/log.js'
 import type { Choice, PrunableBlock } from './block.js'
 import { Elimination, type Ranking } from './elimination.js'
+import type { Metric } from './metric.js'
 import type { AmpOptions } from './options.js'
 import { scoreUnits } from './score.js'
 import { findValueBasis, turnMoments, turnRows } from './value-basis.js'
@@ -16,6 +17,7 @@ export async function rankChoices(
   blocks: readonly PrunableBlock[],
   calibration: Calibration,
   options: AmpOptions,
+  metrics: ReadonlyMap<string, Metric>,
   products: Products,
   log: Log,
 ): Promise<Map<Choice, Ranking>> {
@@ -23,7 +25,13 @@ export async function rankChoices(
   for (const [index, block] of blocks.entries()) {
     const statistics = calibration.get(block.key)
     for (const choice of block.choices) {
-      const ranking = await rankChoice(choice, statistics, options, products)
+      const ranking = await rankChoice(
+        choice,
+        statistics,
+        options,
+        metrics.get(block.key),
+        products,
+      )
       if (ranking) rankings.set(choice, ranking)
     }
     log.progress('ranking', index + 1, blocks.length)
@@ -35,6 +43,7 @@ async function rankChoice(
   choice: Choice,
   statistics: Statistics | undefined,
   options: AmpOptions,
+  metric: Metric | undefined,
   products: Products,
 ): Promise<Ranking | undefined> {
   const { block, units, frame } = choice
@@ -52,7 +61,13 @@ async function rankChoice(
     const { columns } = projection
     const { tokens } = statistics
     const elimination = await Elimination.open(
-      { moments, tokens, weight, columns, ridge: options.ridge },
+      {
+        moments,
+        tokens,
+        weight: metric ? await metric.turn(weight) : weight,
+        columns,
+        ridge: options.ridge,
+      },
       products,
     )
     return elimination.drop(

@@ -8,6 +8,7 @@ import type { RefittedProjection } from '../../src/plan/apply.js'
 import type { PlanSlice } from '../../src/plan/plan.js'
 import type { Choice, PrunableBlock } from './block.js'
 import { Elimination, type Ranking } from './elimination.js'
+import type { Metric } from './metric.js'
 import { turnWithInverse } from './rank.js'
 import type { Observation } from './sequential.js'
 import { findValueBasis, turnMoments, turnRows, type ValueBasis } from './value-basis.js'
@@ -25,12 +26,13 @@ export interface RefitOptions {
   /** Orders that were decided before; without them units are chosen anew on what is observed. */
   readonly fixed: ReadonlyMap<Choice, Ranking> | undefined
   readonly products: Products
+  readonly metric: Metric | undefined
 }
 
 export async function refitBlock(
   block: PrunableBlock,
   observation: Observation,
-  { counts, ridge, fixed, products }: RefitOptions,
+  { counts, ridge, fixed, products, metric }: RefitOptions,
 ): Promise<Refitted | undefined> {
   const { projection, choices } = block
   if (!projection) return undefined
@@ -51,8 +53,18 @@ export async function refitBlock(
         (h, to, from) => turned.basis[(h * frame.size + from) * frame.size + to] as number,
       )
   }
-  const input = { moments, missing, tokens, weight, columns, ridge }
-  const elimination = await Elimination.open(input, products)
+  const turnedMissing = missing && metric ? await metric.turn(missing) : missing
+  const elimination = await Elimination.open(
+    {
+      moments,
+      missing: turnedMissing,
+      tokens,
+      weight: metric ? await metric.turn(weight) : weight,
+      columns,
+      ridge,
+    },
+    products,
+  )
   const slices: PlanSlice[] = []
   const lost = new Set<number>()
   for (const choice of choices) {
@@ -67,7 +79,7 @@ export async function refitBlock(
     slices.push({ dimension: choice.dimension.id, remove: remove.sort((a, b) => a - b) })
     for (const unit of order) for (const row of choice.units[unit]?.rows ?? []) lost.add(row)
   }
-  const fitted = elimination.weight()
+  const fitted = metric ? await metric.turnBack(elimination.weight()) : elimination.weight()
   const kept = Array.from({ length: n }, (_, row) => row).filter((row) => !lost.has(row))
   const own = new Float32Array(kept.length * columns)
   for (const [to, from] of kept.entries())

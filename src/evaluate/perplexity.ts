@@ -6,7 +6,7 @@
 
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
-import { edit } from '../graph/edit.js'
+import { edit, type GraphEdit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import { addReduce, addUnsqueeze } from '../graph/versioned-nodes.js'
@@ -29,15 +29,15 @@ export interface Perplexity {
 export async function perplexity(model: Model, options: PerplexityOptions): Promise<Perplexity> {
   const logits = findLogits(model)
   const copy = extractSubgraph(model.graph, new Map(), [logits])
-  const output = addLikelihood(copy, copy.graph.values.get(logits.name) as Value)
+  const output = edit(copy.graph, 'attnc.loss', (change) => {
+    const loss = addLikelihood(change, copy.graph.values.get(logits.name) as Value)
+    for (const each of [...copy.graph.outputs]) change.hide(each)
+    change.expose(loss)
+    return loss.name
+  })
   let sum = 0
   let tokens = 0
   let windows = 0
-  const targets = ({ ids }: Batch): RuntimeTensor => {
-    const length = Math.max(...ids.map((row) => row.length))
-    const next = ids.flatMap((row) => Array.from({ length }, (_, i) => row[i + 1] ?? 0))
-    return tensorOf('int64', [ids.length, length], next)
-  }
   await runBatches(
     copy,
     options.batches,
@@ -53,7 +53,7 @@ export async function perplexity(model: Model, options: PerplexityOptions): Prom
         }
       windows += ids.length
     },
-    (batch) => ({ [TARGETS]: targets(batch) }),
+    feedTargets,
   )
   return { value: Math.exp(sum / tokens), tokens, windows }
 }
@@ -76,23 +76,25 @@ export function findLogits(model: Model): Value {
   )
 }
 
-/** −log softmax at the targets: logsumexp(logits) − logits[target]. */
-function addLikelihood(model: Model, logits: Value): string {
-  return edit(model.graph, 'attnc.loss', (change) => {
-    const targets = change.addInput(TARGETS, 'int64', ['batch', 'sequence'])
-    const single =
-      logits.type?.dataType === 'float32'
-        ? logits
-        : change.add('Cast', [logits], { attributes: { to: { kind: 'int', value: 1n } } })
-    const chosen = change.add('GatherElements', [single, addUnsqueeze(change, targets, [-1])], {
-      attributes: { axis: { kind: 'int', value: -1n } },
-    })
-    const top = addReduce(change, 'ReduceMax', single, [-1])
-    const shifted = change.add('Exp', [change.add('Sub', [single, top])])
-    const total = change.add('Log', [addReduce(change, 'ReduceSum', shifted, [-1])])
-    const loss = change.add('Sub', [change.add('Add', [total, top]), chosen])
-    for (const output of [...model.graph.outputs]) change.hide(output)
-    change.expose(loss)
-    return loss.name
+/** What a graph with `addLikelihood` is fed beside its inputs: the next token of each. */
+export function feedTargets({ ids }: Batch): Record<string, RuntimeTensor> {
+  const length = Math.max(...ids.map((row) => row.length))
+  const next = ids.flatMap((row) => Array.from({ length }, (_, i) => row[i + 1] ?? 0))
+  return { [TARGETS]: tensorOf('int64', [ids.length, length], next) }
+}
+
+/** −log softmax at the targets, [batch, sequence, 1]: logsumexp(logits) − logits[target]. */
+export function addLikelihood(change: GraphEdit, logits: Value): Value {
+  const targets = change.addInput(TARGETS, 'int64', ['batch', 'sequence'])
+  const single =
+    logits.type?.dataType === 'float32'
+      ? logits
+      : change.add('Cast', [logits], { attributes: { to: { kind: 'int', value: 1n } } })
+  const chosen = change.add('GatherElements', [single, addUnsqueeze(change, targets, [-1])], {
+    attributes: { axis: { kind: 'int', value: -1n } },
   })
+  const top = addReduce(change, 'ReduceMax', single, [-1])
+  const shifted = change.add('Exp', [change.add('Sub', [single, top])])
+  const total = change.add('Log', [addReduce(change, 'ReduceSum', shifted, [-1])])
+  return change.add('Sub', [change.add('Add', [total, top]), chosen])
 }
