@@ -1,6 +1,6 @@
 /**
  * Real models pruned and measured: quality, parameters, bytes and the time attnc took, at each ratio.
- * Usage: npm run bench:models -- [--models a,b] [--ratios 0.1,0.2] [--built FOLDER] [--amp JSON] [--json FILE]
+ * Usage: npm run bench:models -- [--models a,b] [--ratios 0.1,0.2] [--provider cuda] [--built FOLDER] [--amp JSON] [--json FILE]
  * SmolLM2 and MiniLM are looked for, and built by their build.py where that works, under `--built`
  * (default ../built); what is absent is said and left out. Every protocol is that of the model's README.
  */
@@ -10,6 +10,7 @@ import { cpus } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { AmpOptions } from '../passes/amp/options.js'
+import { type Calibration, calibrate } from '../src/calibrate/calibrate.js'
 import type { Batch } from '../src/data/batch.js'
 import { type DataOptions, openData } from '../src/data/open-data.js'
 import { evaluate } from '../src/evaluate/evaluate.js'
@@ -18,6 +19,7 @@ import type { Log } from '../src/log.js'
 import { type LoadedModel, loadModel } from '../src/model-folder/load.js'
 import { applyToFolder } from '../src/prune/apply-to-folder.js'
 import { prune } from '../src/prune/prune.js'
+import type { ProviderName } from '../src/runtime/provider.js'
 
 const { values: flags } = parseArgs({
   options: {
@@ -32,11 +34,15 @@ const { values: flags } = parseArgs({
     verbose: { type: 'boolean', default: false },
     dense: { type: 'boolean', default: false },
     threads: { type: 'string' },
+    provider: { type: 'string', default: 'cpu' },
   },
 })
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const shared = resolve(flags.shared)
-const threads = flags.threads === undefined ? undefined : Number(flags.threads)
+const run = {
+  threads: flags.threads === undefined ? undefined : Number(flags.threads),
+  provider: flags.provider as ProviderName,
+}
 
 interface Part extends Partial<DataOptions> {
   readonly path: string
@@ -163,20 +169,25 @@ async function measure(each: Case): Promise<object[]> {
       batches: read(source, part(each.evaluation, flags.evaluation)),
       metrics: each.metrics,
       log: new Phases(),
-      threads,
+      ...run,
     })
     say(`${each.name} dense ${measured.map(({ value }) => value.toFixed(4)).join(' / ')}`)
   }
+  // One calibration serves every ratio; its time stands in the first row.
+  let calibration: Calibration | undefined
   for (const ratio of ratios) {
     const source = loadModel(each.model)
     const log = new Phases()
     const started = performance.now()
+    const batches = read(source, part(each.calibration, flags.calibration))
+    calibration ??= await calibrate(source.model, { ...run, batches, moments: true, log })
     const { stored } = await prune({
       source,
-      batches: read(source, part(each.calibration, flags.calibration)),
+      calibration,
+      batches,
       amp: { ...amp, ratio },
       single: true,
-      threads,
+      ...run,
       log,
     })
     const seconds = (performance.now() - started) / 1000
@@ -187,14 +198,14 @@ async function measure(each: Case): Promise<object[]> {
       output: undefined,
       check: { largest: 0, bound: 0 },
       single: true,
-      threads,
+      ...run,
       log,
     })
     const measured = await evaluate(pruned.model, {
       batches: read(source, part(each.evaluation, flags.evaluation)),
       metrics: each.metrics,
       reference: source.model,
-      threads,
+      ...run,
       log,
     })
     const phases = Object.fromEntries(
