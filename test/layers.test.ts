@@ -20,12 +20,12 @@ const imports = files.flatMap(importsOf)
 const levels: readonly (readonly string[])[] = [
   ['src/errors', 'src/log', 'src/version'],
   ['src/onnx'],
-  ['src/graph', 'src/linear-algebra'],
+  ['src/graph'],
   ['src/shape'],
   ['src/axes'],
   ['src/model', 'src/model-folder'],
   ['src/runtime'],
-  ['src/data', 'src/inspect'],
+  ['src/data', 'src/inspect', 'src/linear-algebra'],
   [
     'src/calibrate',
     'src/evaluate',
