@@ -238,14 +238,15 @@ function spreadGranularity(axis: Axis, block: number): void {
   if (structure.kind === 'packed') return spreadGranularity(structure.of, block * structure.perByte)
   if (structure.kind === 'blocks') return spreadGranularity(structure.of, block * structure.block)
   let inner = 1
-  for (const factor of structure.factors.toReversed()) {
+  for (const [index, factor] of [...structure.factors.entries()].toReversed()) {
     const size = factor.size.value
     if (size === undefined) return
-    if (inner % block !== 0) {
-      if (block % inner === 0) spreadGranularity(factor, block / inner)
-      else
-        for (const leaf of leavesOf(factor)) leaf.block(undefined, `blocks of ${block} don't fit`)
-    }
+    // So many members fill whole blocks; further in, every run of the factor must begin with one.
+    const run = leastCommonMultiple(block, inner) / inner
+    const fits = run < size && (index === 0 || (size * inner) % block === 0)
+    if (run > 1 && fits) spreadGranularity(factor, run)
+    else if (run > 1)
+      for (const leaf of leavesOf(factor)) leaf.block(undefined, `blocks of ${block} don't fit`)
     inner *= size
   }
 }
