@@ -209,6 +209,8 @@ function isOriginal(analysis: AxisAnalysis, value: Value, leaf: Axis): boolean {
   for (let at = 0; at < queue.length; at++) {
     const node = queue[at]?.producer
     if (!node || !isTransparent(node)) return true
+    // Put together from single members that were taken apart before.
+    if (node.op === 'Concat' && !node.inputs.some((input) => input && has(input))) return true
     for (const input of node.inputs) {
       if (!input || seen.has(input) || !has(input)) continue
       seen.add(input)
