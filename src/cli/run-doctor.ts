@@ -4,6 +4,7 @@ import { statfs } from 'node:fs/promises'
 import { availableParallelism, cpus, freemem, tmpdir, totalmem } from 'node:os'
 import { AttncError } from '../errors.js'
 import { linkCudaLibraries } from '../runtime/cuda-libraries.js'
+import { findAddon, findKernelLibrary } from '../runtime/native/library.js'
 import {
   type Availability,
   type ProviderName,
@@ -51,11 +52,7 @@ export async function diagnose(): Promise<Diagnosis> {
   const disk = await statfs(tmpdir())
   return {
     providers: { cpu, cuda, webgpu },
-    kernels: {
-      library: null,
-      instructionSet: null,
-      reason: 'this version emits standard operators only and needs no library of its own',
-    },
+    kernels: findKernels(),
     versions: {
       attnc: version,
       node: process.version,
@@ -72,6 +69,18 @@ export async function diagnose(): Promise<Diagnosis> {
     },
     linked,
     problems,
+  }
+}
+
+function findKernels(): Diagnosis['kernels'] {
+  const library = findKernelLibrary()
+  const addon = findAddon()
+  if (library && addon) return { library, instructionSet: addon.instructionSet(library) }
+  return {
+    library: library ?? null,
+    instructionSet: null,
+    reason:
+      "not built: operators of attnc's own run by the standard ones that their models carry; npm run build:native builds them, with g++ alone",
   }
 }
 

@@ -103,6 +103,15 @@ const linearAttention: ShapeRule = (context) => {
   context.set(0, query && value && [query[0], query[1], value.at(-1)], context.dataType(0))
 }
 
+/** attnc's own: heads before tokens, value size of its own, log-sum-exp in float32. */
+const blockSparseAttention: ShapeRule = (context) => {
+  const query = context.dims(0)
+  if (!query) return
+  const [batch, count, queries] = query
+  context.set(0, [batch, count, queries, context.dims(2)?.[3]], context.dataType(0))
+  context.set(1, [batch, count, queries], 'float32')
+}
+
 export const attentionRules: Readonly<Record<string, ShapeRule>> = {
   Attention: standardAttention,
   RotaryEmbedding: sameAsFirst,
@@ -111,6 +120,7 @@ export const attentionRules: Readonly<Record<string, ShapeRule>> = {
   'com.microsoft.GroupQueryAttention': groupQueryAttention,
   'com.microsoft.RotaryEmbedding': sameAsFirst,
   'com.microsoft.LinearAttention': linearAttention,
+  'attnc.BlockSparseAttention': blockSparseAttention,
   'com.microsoft.MoE': sameAsFirst,
   'com.microsoft.QMoE': sameAsFirst,
 }
