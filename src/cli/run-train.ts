@@ -1,0 +1,121 @@
+/** `attnc train` behind its flags: everything is read and refused before the long work begins. */
+import { AttncError } from '../errors.js'
+import { loadModel } from '../model-folder/load.js'
+import { checkOutput } from '../model-folder/output-folder.js'
+import { isSingle } from '../prune/apply-to-folder.js'
+import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { adamW, type Schedule, sgd } from '../train/optimizer.js'
+import { type TrainFolderResult, trainFolder } from '../train/train-folder.js'
+import type { Method } from '../train/trainable.js'
+import { chooseData, countSamples, type DataChoice } from './choose-data.js'
+import type { CommandContext } from './command-context.js'
+
+export interface TrainFlags extends DataChoice {
+  readonly output: string
+  readonly force: boolean
+  readonly data: string
+  readonly 'held-out'?: string | undefined
+  readonly teacher?: string | undefined
+  readonly 'teacher-share': string
+  readonly temperature: string
+  readonly method: 'lora' | 'full'
+  readonly rank: number
+  readonly alpha?: number | undefined
+  readonly updates: number
+  readonly accumulate: number
+  readonly rate?: string | undefined
+  readonly schedule: Schedule
+  readonly warmup: number
+  readonly optimizer: 'adamw' | 'sgd'
+  readonly decay: string
+  readonly clip: string
+  readonly patience: number
+  readonly checkpoint?: string | undefined
+  readonly provider: 'auto' | ProviderName
+  readonly seed: number
+}
+
+export type TrainJson = Omit<TrainFolderResult, 'weights'>
+
+/** Peak rates that are safe where the user names none: low-rank updates begin at zero. */
+const rates = { lora: 2e-3, full: 5e-4 } as const
+
+export async function runTrain(
+  path: string,
+  flags: TrainFlags,
+  context: CommandContext,
+): Promise<{ readonly json: TrainJson; readonly lines: readonly string[] }> {
+  const { log } = context
+  const { method, optimizer, teacher } = flags
+  const number = (name: 'teacher-share' | 'temperature' | 'decay' | 'clip'): number =>
+    readNumber(name, flags[name])
+  const decay = number('decay')
+  const share = number('teacher-share')
+  if (share > 1)
+    throw new AttncError('NUMBER_RANGE', 'usage', `--teacher-share is ${share}; it is at most 1.`)
+  const source = loadModel(path)
+  checkOutput(flags.output, { force: flags.force, from: source.folder })
+  const batches = chooseData(source, flags.data, flags, log)
+  const whole = { ...flags, samples: undefined, tokens: undefined }
+  const heldOut = flags['held-out'] ? chooseData(source, flags['held-out'], whole, log) : undefined
+  const provider = await chooseProvider(flags.provider)
+  const result = await trainFolder({
+    ...context,
+    provider: provider.name,
+    source,
+    output: flags.output,
+    force: flags.force,
+    single: isSingle(path),
+    batches,
+    heldOut,
+    method: methodOf(flags),
+    updates: flags.updates,
+    batchSize: flags['batch-size'] ?? firstSize(batches),
+    accumulate: flags.accumulate,
+    rate: flags.rate === undefined ? rates[method] : readNumber('rate', flags.rate),
+    schedule: flags.schedule,
+    warmup: flags.warmup,
+    optimizer: optimizer === 'sgd' ? sgd({ decay }) : adamW({ decay }),
+    clip: number('clip'),
+    patience: flags.patience,
+    seed: flags.seed,
+    checkpoint: flags.checkpoint,
+    teacher: teacher
+      ? { model: loadModel(teacher).model, share, temperature: number('temperature') }
+      : undefined,
+  })
+  const { weights: _, ...json } = result
+  return { json, lines: describe(result, countSamples(batches)) }
+}
+
+const firstSize = (batches: Parameters<typeof countSamples>[0]): number =>
+  countSamples(batches.slice(0, 1))
+
+const methodOf = ({ method, rank, alpha }: TrainFlags): Method =>
+  method === 'lora' ? { kind: method, rank, alpha: alpha ?? 2 * rank } : { kind: method }
+
+function readNumber(name: string, text: string): number {
+  const number = Number(text)
+  if (text.trim() !== '' && Number.isFinite(number) && number >= 0) return number
+  throw new AttncError(
+    'NUMBER_FORMAT',
+    'usage',
+    `--${name} is "${text}"; it has to be a number that is not negative.`,
+  )
+}
+
+function describe(result: TrainFolderResult, samples: number): string[] {
+  const { before, best, trained, updates, curve, written } = result
+  return [
+    `${updates} updates of ${trained.toLocaleString('en')} numbers on ${samples} samples.`,
+    `Held-out loss ${before.toFixed(4)} before, ${best.toFixed(4)} at its best (perplexity ${Math.exp(before).toFixed(3)}, ${Math.exp(best).toFixed(3)}).`,
+    ...(best < before
+      ? []
+      : ['Training made nothing better: the weights are the old ones. Try another --rate.']),
+    ...curve.map(
+      ({ update, training, heldOut }) =>
+        `  update ${String(update).padStart(5)}  loss ${training.toFixed(4)}  held out ${heldOut.toFixed(4)}`,
+    ),
+    `Written to ${written.folder}.`,
+  ]
+}

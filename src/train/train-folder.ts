@@ -1,0 +1,92 @@
+/**
+ * A trained model as a folder: the weights that were trained replace those of equal bytes in every model
+ * of the folder, so that one with a cache learns what the one without it did.
+ */
+import { createHash } from 'node:crypto'
+import { edit } from '../graph/edit.js'
+import type { Model, Value } from '../graph/graph.js'
+import { type LoadedModel, loadFrom } from '../model-folder/load.js'
+import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
+import type { Tensor } from '../onnx/tensor.js'
+import { version } from '../version.js'
+import { type TrainOptions, type TrainResult, train } from './train.js'
+
+export interface TrainFolderOptions extends TrainOptions {
+  readonly source: LoadedModel
+  readonly output: string
+  readonly force?: boolean | undefined
+  /** Only this file, though its folder has more. */
+  readonly single: boolean
+}
+
+export interface TrainFolderResult extends TrainResult {
+  readonly written: SavedFolder
+}
+
+/** Errors: those of training and of writing; nothing is left behind. */
+export async function trainFolder(options: TrainFolderOptions): Promise<TrainFolderResult> {
+  const { source, output, force, single, log, signal } = options
+  const { location, file, model } = source
+  const result = await train(model, options)
+  const trained = new Map(
+    result.weights.map(({ name, tensor }) => {
+      const before = model.graph.values.get(name) as Value
+      return [digestOf(before.constant as Tensor), tensor]
+    }),
+  )
+  const input = await source.digest(signal)
+  const models: Record<string, Model> = {}
+  for (const each of single ? [file] : location.models) {
+    const own = each === file ? model : loadFrom(location, each).model
+    const count = replaceWeights(own, trained)
+    if (count === trained.size) models[each] = own
+    else
+      log.warn(
+        'MODEL_LEFT_OUT',
+        `"${each}" is not in the output: it has ${count} of the ${trained.size} weights that were trained.`,
+      )
+  }
+  for (const each of Object.values(models)) {
+    each.metadata.set('attnc.version', version)
+    each.metadata.set('attnc.trained', input)
+  }
+  const written = await saveModelFolder({
+    models,
+    from: location,
+    to: output,
+    force,
+    files: { 'training.json': `${JSON.stringify(reportOf(options, result), null, 2)}\n` },
+    signal,
+    onProgress: (done, total) => log.progress('writing', done, total),
+  })
+  return { ...result, written }
+}
+
+/** How many of the trained weights the model has; all of them are replaced. */
+function replaceWeights(model: Model, trained: ReadonlyMap<string, Tensor>): number {
+  const sizes = new Set([...trained.values()].map(({ byteLength }) => byteLength))
+  const found = new Set<string>()
+  edit(model.graph, 'attnc.train', (change) => {
+    for (const value of [...model.graph.initializers()]) {
+      const { constant } = value
+      if (!constant || constant.strings || !sizes.has(constant.byteLength)) continue
+      const digest = digestOf(constant)
+      const tensor = trained.get(digest)
+      if (!tensor) continue
+      found.add(digest)
+      change.setConstant(value, tensor)
+    }
+  })
+  return found.size
+}
+
+const digestOf = (tensor: Tensor): string =>
+  createHash('sha256')
+    .update(`${tensor.dataType} ${tensor.dims}\0`)
+    .update(tensor.bytes())
+    .digest('hex')
+
+function reportOf({ method, updates, rate, seed, batchSize }: TrainOptions, result: TrainResult) {
+  const { before, best, trained, curve } = result
+  return { method, updates, rate, seed, batchSize, trained, before, best, curve }
+}
