@@ -62,6 +62,7 @@ export async function checkReplay(
 ): Promise<string> {
   const plan = statedPlan(source)
   const digest = source.model.metadata.get('attnc.input')
+  const isTrained = source.model.metadata.has('attnc.trained')
   const isMasked = checkSizes(plan, view, readModel(original.model.graph))
   const stored = existsSync(join(source.folder, 'plan.json'))
     ? readPlan(source.folder)
@@ -71,6 +72,7 @@ export async function checkReplay(
       'numeric',
       'plan.json beside the model removes something else than the model says.',
     )
+  if (isTrained) return 'sizes are those of the plan; its weights were trained after it'
   applyPlan(original.model.graph, stored.plan, {
     as: isMasked ? 'mask' : 'slice',
     projections: stored.projections,
