@@ -1,5 +1,5 @@
 /** The gradient of broadcasting: a sum over what was repeated. */
-import { InternalError } from '../errors.js'
+import { AttncError } from '../errors.js'
 import type { Value } from '../graph/graph.js'
 import type { Size } from '../shape/symbolic.js'
 import type { NodeBuilder } from './node-builder.js'
@@ -15,7 +15,13 @@ export function unbroadcast(
   target: Value,
 ): Value {
   const own = builder.shapes.dims(target)
-  if (!dims || !own) throw new InternalError(`the gradient of "${target.name}" has an unknown rank`)
+  if (!dims || !own)
+    throw new AttncError(
+      'RANK_UNKNOWN',
+      'model',
+      `The gradient of "${target.name}" needs the rank of what it is read into, which is not known.`,
+      { suggestions: ['Declare the shapes of the model’s inputs.'] },
+    )
   const extra = dims.length - own.length
   const leading = Array.from({ length: Math.max(extra, 0) }, (_, axis) => axis)
   const result = leading.length > 0 ? builder.reduce('ReduceSum', gradient, leading, 0) : gradient
