@@ -16,7 +16,9 @@
 export { type Decision, decideAmp } from '../passes/amp/decide.js'
 export { type AmpOptions, ampDefaults, type Criterion } from '../passes/amp/options.js'
 export type { Skipped } from '../passes/amp/skipped.js'
+export { type BenchOptions, type BenchResult, bench } from './bench/bench.js'
 export { type Calibration, type CalibrationOptions, calibrate } from './calibrate/calibrate.js'
+export { type CompareOptions, type Comparison, compare } from './compare/compare.js'
 export type { Batch } from './data/batch.js'
 export { type DataOptions, openData } from './data/open-data.js'
 export { AttncError, type ExitKind, exitCodes } from './errors.js'
@@ -28,6 +30,7 @@ export {
   type Measured,
 } from './evaluate/evaluate.js'
 export { type MetricName, metricNames } from './evaluate/metric-name.js'
+export { type Generated, type GenerateOptions, generate } from './generate/generate.js'
 export type { Graph, Model } from './graph/graph.js'
 export { type Inspection, inspect } from './inspect/inspect.js'
 export { type Log, silentLog } from './log.js'
@@ -49,4 +52,7 @@ export {
   type ProviderName,
   probeProvider,
 } from './runtime/provider.js'
+export { addGradients } from './train/gradients.js'
+export { type TrainOptions, type TrainResult, train } from './train/train.js'
+export { type VerifyOptions, verify } from './verify/verify.js'
 export { version } from './version.js'
