@@ -26,9 +26,9 @@ export default class Train extends BaseCommand {
         '<%= config.bin %> train smaller/ --data text.txt --updates 2000 --checkpoint run.npz -o well/',
     },
     {
-      description: 'a classifier, all of its projections, judged by data of its own',
+      description: 'all projections, judged by data of their own',
       command:
-        '<%= config.bin %> train vit/ --data train.npz --held-out test.npz --method full -o better/',
+        '<%= config.bin %> train model/ --data text.txt --held-out eval.txt --method full -o better/',
     },
   ]
   static override args = { model: modelArgument }

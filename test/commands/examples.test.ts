@@ -71,7 +71,9 @@ describe.each(commands)('$id', ({ id, command }) => {
         all[index - 1] === '-o' ? join(place, word) : (paths[word] ?? placeOf(word, place)),
       )
     const { flags = {} } = command
-    if ('samples' in flags && !argv.includes('--samples')) argv.push('--samples=4')
+    if ('updates' in flags) shorten(argv, '--updates', '2')
+    if ('samples' in flags && !argv.includes('--samples'))
+      argv.push(`--samples=${'updates' in flags ? 16 : 4}`)
     if ('eval-samples' in flags) argv.push('--eval-samples=4')
     const { error, exitCode, stdout } = await runCommand(command, argv)
     expect(error?.message).toBeUndefined()
@@ -80,8 +82,15 @@ describe.each(commands)('$id', ({ id, command }) => {
   })
 })
 
+/** Gives a flag a smaller value, whether it was stated or not. */
+function shorten(argv: string[], flag: string, value: string): void {
+  const at = argv.indexOf(flag)
+  if (at >= 0) argv.splice(at, 2)
+  argv.push(flag, value)
+}
+
 /** Inputs lie in the folder of all examples; outputs in one of their own. */
 function placeOf(word: string, place: string): string {
   if (/^(arrays\.npz|part-\d\.npz|plan\.json)$/.test(word)) return join(folder, word)
-  return /\/$|\.(xml|html|json)$/.test(word) ? join(place, word) : word
+  return /\/$|\.(xml|html|json|npz)$/.test(word) ? join(place, word) : word
 }
