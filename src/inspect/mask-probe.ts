@@ -208,7 +208,9 @@ class Probe {
     return new Map(
       [...wanted].flatMap(([block, value]) => {
         const tensor = results[value.name]
-        return tensor ? [[block, readPattern(tensor, Boolean(block.probabilities))] as const] : []
+        if (!tensor) return []
+        const keys = block.scores && scores.get(block.scores.name)?.at(-1)?.value
+        return [[block, readPattern(tensor, Boolean(block.probabilities), keys)] as const]
       }),
     )
   }
@@ -241,21 +243,33 @@ function chooseSizes(model: TransformerModel, length: number): Map<string, numbe
   return sizes
 }
 
-/** From [..., queries, keys]: which pairs are open in any head. */
-function readPattern(tensor: RuntimeTensor, isProbability: boolean): Visibility {
+/**
+ * From [..., queries, columns]: which pairs are open in any head. `scored` keys have scores; further
+ * columns are attention sinks, which every query sees, before the keys or behind them.
+ */
+function readPattern(
+  tensor: RuntimeTensor,
+  isProbability: boolean,
+  scored: number | undefined,
+): Visibility {
   const values = numbersOf(tensor)
-  const [queries = 1, keys = 1] = tensor.dims.slice(-2)
+  const [queries = 1, columns = 1] = tensor.dims.slice(-2)
+  const isOpen = (value: number): boolean =>
+    isProbability ? value > 1e-30 : tensor.dataType === 'bool' ? value !== 0 : value > -1e4
+  const sinks = scored !== undefined && scored < columns ? columns - scored : 0
+  const keys = columns - sinks
+  // The first query of a causal mask doesn't see the last key, but it sees a sink that stands there.
+  const first = sinks > 0 && !isOpen(values[columns - 1] as number) ? sinks : 0
   const offset = keys - queries
   let isCausal = queries > 1 && offset >= 0
   let behind = 0
   let ahead = 0
-  const isOpen = (value: number): boolean =>
-    isProbability ? value > 1e-30 : tensor.dataType === 'bool' ? value !== 0 : value > -1e4
-  const area = queries * keys
+  const area = queries * columns
   for (let at = 0; at < values.length; at++) {
-    if (!isOpen(values[at] as number)) continue
-    const query = Math.floor((at % area) / keys) + offset
-    const distance = query - (at % keys)
+    const key = (at % columns) - first
+    if (key < 0 || key >= keys || !isOpen(values[at] as number)) continue
+    const query = Math.floor((at % area) / columns) + offset
+    const distance = query - key
     if (distance < 0) isCausal = false
     behind = Math.max(behind, distance)
     ahead = Math.max(ahead, -distance)
