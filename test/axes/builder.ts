@@ -38,6 +38,15 @@ export class Builder {
     return this.change.constant(float32Tensor([], [value]))
   }
 
+  filled(value: number, ...dims: number[]): Value {
+    const data = Array.from({ length: elementCount(dims) }, () => value)
+    return this.change.constant(float32Tensor(dims, data))
+  }
+
+  whole(value: number): Value {
+    return this.change.constant(int64Tensor([], [value]))
+  }
+
   integers(...values: number[]): Value {
     return this.change.constant(int64Tensor([values.length], values))
   }

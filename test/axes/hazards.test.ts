@@ -1,6 +1,7 @@
 /** Ways to write attention and feed-forwards that exports have in use: read, and sliced like masked. */
 import { describe, expect, it } from 'vitest'
 import type { Value } from '../../src/graph/graph.js'
+import { inspect } from '../../src/inspect/inspect.js'
 import { readModel } from '../../src/model/model.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { canLose, compareModels } from '../zoo/compare.js'
@@ -96,6 +97,38 @@ const hazards: Record<string, (b: Builder, x: Value) => Value> = {
     const context = b.op('MatMul', [b.op('Softmax', [scores], { axis: -1 }), fold(value)])
     return joined(b, x, b.reshape(context, -1, H, 5, D))
   },
+  'sinks concatenated to the scores': (b, x) => {
+    const heads = separate(b, x)
+    const scores = scoresOf(b, heads)
+    const nothing = b.op('Mul', [part(b, scores, 3, 0, 1), b.scalar(0)])
+    const sinks = b.op('Add', [nothing, b.weight(1, H, 1, 1)])
+    const all = b.op('Softmax', [b.op('Concat', [scores, sinks], { axis: -1 })], { axis: -1 })
+    return joined(b, x, b.op('MatMul', [part(b, all, 3, 0, -1), heads.value]))
+  },
+  'rotary on half of a head': (b, x) => {
+    const heads = separate(b, x)
+    const turn = (value: Value): Value => {
+      const [first, rest] = [part(b, value, 3, 0, 2), part(b, value, 3, 2, D)]
+      const crossed = b.op(
+        'Concat',
+        [b.op('Neg', [part(b, first, 3, 1, 2)]), part(b, first, 3, 0, 1)],
+        { axis: -1 },
+      )
+      const turned = b.op('Add', [
+        b.op('Mul', [first, b.weight(5, 2)]),
+        b.op('Mul', [crossed, b.weight(5, 2)]),
+      ])
+      return b.op('Concat', [turned, rest], { axis: -1 })
+    }
+    return attend(b, x, { ...heads, query: turn(heads.query), key: turn(heads.key) })
+  },
+  'keys and values from a latent of low rank': (b, x) => {
+    const latent = b.linear(x, C, 6)
+    const both = toHeads(b, b.linear(latent, 6, H * (3 + D)))
+    const query = toHeads(b, b.linear(x, C, H * 3))
+    const [key, value] = [part(b, both, 3, 0, 3), part(b, both, 3, 3, 3 + D)]
+    return attend(b, x, { query, key, value })
+  },
   'Einsum throughout': (b, x) => {
     const project = (): Value =>
       b.op('Einsum', [x, b.weight(C, H, D)], { equation: 'bsc,chd->bhsd' })
@@ -109,6 +142,34 @@ const hazards: Record<string, (b: Builder, x: Value) => Value> = {
   },
 }
 
+/** [first, last) of an axis. */
+const part = (b: Builder, value: Value, axis: number, first: number, last: number): Value =>
+  b.op('Slice', [value, b.integers(first), b.integers(last), b.integers(axis)])
+
+/** [batch, 2, 5, D] → [batch, 2·2, 5, D]: each key-value head serves two query heads. */
+const repeated = (b: Builder, value: Value): Value => {
+  const copies = b.op('Expand', [
+    b.op('Unsqueeze', [value, b.integers(2)]),
+    b.integers(1, 2, 2, 1, 1),
+  ])
+  return b.reshape(copies, 0, H, 5, D)
+}
+
+const grouped: Record<string, (b: Builder, x: Value) => Value> = {
+  'keys and values repeated for their groups': (b, x) => {
+    const key = repeated(b, toHeads(b, b.linear(x, C, 2 * D), 2))
+    const value = repeated(b, toHeads(b, b.linear(x, C, 2 * D), 2))
+    return attend(b, x, { query: toHeads(b, b.linear(x, C, H * D)), key, value })
+  },
+  'packed by key-value head: two queries, a key, a value': (b, x) => {
+    const all = b.reshape(b.linear(x, C, 2 * 4 * D), 0, 0, 2, 4, D)
+    const query = b.transpose(b.reshape(part(b, all, 3, 0, 2), 0, 0, H, D), 0, 2, 1, 3)
+    const single = (index: number): Value =>
+      repeated(b, b.transpose(b.pick(all, 3, index), 0, 2, 1, 3))
+    return attend(b, x, { query, key: single(2), value: single(3) })
+  },
+}
+
 const feeds = [2, 1].map((batch) => ({
   x: tensorOf(
     'float32',
@@ -118,16 +179,70 @@ const feeds = [2, 1].map((batch) => ({
 }))
 
 describe('ways to write attention', { timeout: 60_000 }, () => {
-  it.each(Object.entries(hazards))('%s: four heads of four', async (_, write) => {
+  const table = [
+    ...Object.entries(hazards).map(([name, write]) => [name, H, write] as const),
+    ...Object.entries(grouped).map(([name, write]) => [name, 2, write] as const),
+  ]
+  it.each(table)('%s: four heads of four, %i of keys', async (_, keyValueHeads, write) => {
     const make = () => build((b) => write(b, b.input('x', ['batch', 5, C])))
     const view = readModel(make().graph)
     expect(
       view.attention.map((each) => [each.kind, each.heads, each.keyValueHeads, each.valueHeadSize]),
-    ).toEqual([['self', H, H, D]])
+    ).toEqual([['self', H, keyValueHeads, D]])
     const heads = view.dimensions.filter(({ role }) => role === 'keyValueHeads')
     expect(heads.map(canLose)).toEqual([true])
-    const choice = new Map(heads.map(({ id }) => [id, [0, 2]]))
+    const choice = new Map(heads.map(({ id }) => [id, keyValueHeads === H ? [0, 2] : [1]]))
     expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
+  })
+
+  it('a norm over all heads together keeps them together', () => {
+    const model = build((b) => {
+      const x = b.input('x', ['batch', 5, C])
+      const query = b.op('LayerNormalization', [b.linear(x, C, H * D), b.weight(H * D)])
+      return attend(b, x, { ...separate(b, x), query: toHeads(b, query) })
+    })
+    const view = readModel(model.graph)
+    expect(view.attention.map(({ heads }) => heads)).toEqual([H])
+    const [heads] = view.dimensions.filter(({ role }) => role === 'keyValueHeads')
+    expect([heads?.sliceable, heads?.reasons[0]?.text]).toEqual([false, 'a norm is taken over it'])
+  })
+
+  it('a layer used twice is one dimension', async () => {
+    const make = () =>
+      build((b) => {
+        const weights = [0, 1, 2].map(() => b.weight(C, H * D))
+        const out = b.weight(H * D, C)
+        const layer = (x: Value): Value => {
+          const [query, key, value] = weights.map((weight) =>
+            toHeads(b, b.op('MatMul', [x, weight])),
+          ) as [Value, Value, Value]
+          const context = mixed(b, scoresOf(b, { query, key, value }), value)
+          const merged = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, 0, -1)
+          return b.op('Add', [x, b.op('MatMul', [merged, out])])
+        }
+        return layer(layer(b.input('x', ['batch', 5, C])))
+      })
+    const view = readModel(make().graph)
+    expect(view.attention.map(({ heads }) => heads)).toEqual([H, H])
+    const heads = view.dimensions.filter(({ role }) => role === 'keyValueHeads')
+    expect(heads.length).toBe(1)
+    const choice = new Map(heads.map(({ id }) => [id, [1, 2]]))
+    expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
+  })
+
+  it.each(['before', 'behind'])('a sink %s the keys is no future', async (place) => {
+    const model = build((b) => {
+      const x = b.input('x', ['batch', 5, C])
+      const heads = separate(b, x)
+      const future = b.op('Trilu', [b.filled(-1e9, 5, 5), b.whole(1)], { upper: 1 })
+      const scores = b.op('Add', [scoresOf(b, heads), future])
+      const sinks = b.op('Mul', [part(b, scores, 3, 0, 1), b.scalar(0)])
+      const all = place === 'before' ? [sinks, scores] : [scores, sinks]
+      const soft = b.op('Softmax', [b.op('Concat', all, { axis: -1 })], { axis: -1 })
+      const kept = place === 'before' ? part(b, soft, 3, 1, 6) : part(b, soft, 3, 0, 5)
+      return joined(b, x, b.op('MatMul', [kept, heads.value]))
+    })
+    expect((await inspect(model)).attention.map(({ causal }) => causal)).toEqual([true])
   })
 
   it('a softmax that weighs experts is no attention', () => {
