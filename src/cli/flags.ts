@@ -1,5 +1,6 @@
 /** Flags that several commands share; each group is what one concern of a command needs. */
 import { Args, Flags } from '@oclif/core'
+import { metricNames } from '../evaluate/metric-name.js'
 
 export const modelArgument = Args.string({
   required: true,
@@ -77,15 +78,7 @@ export const seedFlag = Flags.integer({
 })
 
 export const metricFlag = Flags.option({
-  options: [
-    'perplexity',
-    'accuracy',
-    'roc-auc',
-    'ndcg@10',
-    'hit-rate@10',
-    'cosine',
-    'top10',
-  ] as const,
+  options: metricNames,
   multiple: true,
   multipleNonGreedy: true,
   description: 'what to measure [default: what fits the model and the data]',

@@ -4,7 +4,7 @@ import { Help as OclifHelp } from '@oclif/core'
 const firstSteps = `START HERE
   attnc inspect MODEL                           what a model is made of and what may go
   attnc prune MODEL --data text.txt -o smaller  make it smaller; nothing is written unless it checks
-  attnc prune --help                            ratio, budgets, conditions, with examples
+  attnc prune --help                            ratio, criteria, conditions, with examples
   attnc doctor                                  where models can run on this machine
 
   MODEL is an .onnx file, or a folder with its tokenizer.json and config.json.`

@@ -1,4 +1,5 @@
 /** Messages ↔ graphs: inner graphs, functions, constants, order, and what may not be. */
+
 import { describe, expect, test } from 'vitest'
 import { edit } from '../../src/graph/edit.js'
 import { exportModel } from '../../src/graph/export.js'
@@ -7,6 +8,7 @@ import { importModel } from '../../src/graph/import.js'
 import { decodeModel, encodeModel, toBytes } from '../../src/onnx/codec.js'
 import { copyMessage, type GraphMessage, type ModelMessage } from '../../src/onnx/messages.js'
 import { float32Tensor, gatherAxis, type Tensor } from '../../src/onnx/tensor.js'
+import { branchingModel } from '../graph/models.js'
 import { linearModel, node, tensorMessage, valueInfo } from './messages.js'
 
 const coded = (code: string, text = '') =>
@@ -33,35 +35,7 @@ const numbers = (tensor: Tensor | undefined): number[] => {
     : [...new Float32Array(bytes.buffer)]
 }
 
-const conditional = withGraph({
-  node: [
-    node('MatMul', ['x', 'w'], ['xw']),
-    node('If', ['flag'], ['y'], {
-      attribute: [
-        {
-          name: 'then_branch',
-          type: 5,
-          g: {
-            name: 'then',
-            node: [node('Add', ['xw', 'b'], ['t'])],
-            output: [valueInfo('t', 'n', 3)],
-          },
-        },
-        {
-          name: 'else_branch',
-          type: 5,
-          g: {
-            name: 'else',
-            initializer: [tensorMessage('c', [3], [0, 0, 1])],
-            node: [node('Add', ['xw', 'c'], ['e'])],
-            output: [valueInfo('e', 'n', 3)],
-          },
-        },
-      ],
-    }),
-  ],
-  input: [valueInfo('x', 'n', 2), valueInfo('flag')],
-})
+const conditional = branchingModel()
 
 describe('import', () => {
   test('links values to the nodes that make and read them', () => {
