@@ -50,7 +50,16 @@ export default class Prune extends BaseCommand {
     plan: Flags.string({
       helpValue: 'FILE',
       description: 'decide nothing, carry out this plan',
-      exclusive: ['ratio', 'criterion', 'allocation', 'recover', 'scope', 'paper', 'protect'],
+      exclusive: [
+        'ratio',
+        'criterion',
+        'allocation',
+        'weigh',
+        'recover',
+        'scope',
+        'paper',
+        'protect',
+      ],
     }),
     'plan-out': Flags.string({
       helpValue: 'FILE',

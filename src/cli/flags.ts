@@ -124,6 +124,12 @@ export const ampFlags = {
     description: 'share of each layer: from calibration, or the same for all [default: global]',
     helpGroup: 'PASS',
   })(),
+  weigh: Flags.option({
+    options: ['stream', 'loss'] as const,
+    description:
+      'what an error counts: its size against the stream, or what a backward pass says of the loss [default: stream]',
+    helpGroup: 'PASS',
+  })(),
   recover: Flags.option({
     options: ['none', 'ridge'] as const,
     description: 're-fit what stays in closed form, or not [default: ridge]',
@@ -148,7 +154,7 @@ export const ampFlags = {
     helpGroup: 'PASS',
   }),
   paper: Flags.boolean({
-    exclusive: ['criterion', 'allocation', 'recover'],
+    exclusive: ['criterion', 'allocation', 'recover', 'weigh'],
     description: 'AMP exactly as published: its scores, uniform, no re-fit',
     helpGroup: 'PASS',
   }),

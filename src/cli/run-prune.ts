@@ -34,6 +34,7 @@ export interface PruneFlags extends DataChoice {
   readonly ratio: string
   readonly criterion?: AmpOptions['criterion'] | undefined
   readonly allocation?: AmpOptions['allocation'] | undefined
+  readonly weigh?: AmpOptions['weigh'] | undefined
   readonly recover?: AmpOptions['recover'] | undefined
   readonly scope?: AmpOptions['scope'] | undefined
   readonly 'round-to'?: string | undefined
@@ -148,13 +149,14 @@ function readEvaluation(
 }
 
 function readAmp(flags: PruneFlags): Partial<AmpOptions> {
-  const { criterion, allocation, recover, scope, seed } = flags
+  const { criterion, allocation, weigh, recover, scope, seed } = flags
   const paper = { criterion: 'paper', allocation: 'uniform', recover: 'none' } as const
   return {
     ratio: parseRatio(flags.ratio),
     seed,
     ...(criterion && { criterion }),
     ...(allocation && { allocation }),
+    ...(weigh && { weigh }),
     ...(recover && { recover }),
     ...(scope && { scope }),
     ...(flags['round-to'] && { roundTo: parseRoundTo(flags['round-to']) }),
