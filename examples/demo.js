@@ -3,7 +3,7 @@
  * to out/, which git ignores; running it again starts anew.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
 const root = resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '..')
@@ -25,8 +25,6 @@ function attnc(why, ...words) {
   if (status !== 0) process.exit(status ?? 130)
 }
 
-const has = (command) => existsSync(join(root, `dist/commands/${command}.js`))
-
 rmSync(join(root, smaller), { recursive: true, force: true })
 const started = performance.now()
 say(
@@ -38,13 +36,21 @@ attnc(
   ...['prune', model, '--ratio', '0.3', '--data', `${model}/calibration.txt`, ...text],
   ...['--eval', `${model}/eval.txt`, '-o', smaller],
 )
-if (has('compare')) attnc('What changed?', 'compare', model, smaller)
-if (has('generate'))
-  for (const [which, path] of [
-    ['before', model],
-    ['after', smaller],
-  ])
-    attnc(`A story ${which}.`, 'generate', path, '--prompt', 'Once upon a time, there was a little')
+attnc('Is it faster? Both run in turns.', 'bench', model, smaller, '--sequence-length', '256')
+attnc(
+  'What changed?',
+  ...['compare', model, smaller, '--data', `${model}/eval.txt`, ...text, '--samples', '8'],
+)
+attnc('Does the folder keep its promises?', 'verify', smaller, '--against', model)
+for (const [which, path] of [
+  ['before', model],
+  ['after', smaller],
+])
+  attnc(
+    `A story ${which}.`,
+    ...['generate', path, '--prompt', 'Once upon a time, there was a little'],
+    ...['--temperature', '0.7', '--top-p', '0.9', '--seed', '3', '--max-tokens', '80'],
+  )
 say(
   `\nThat took ${Math.round((performance.now() - started) / 1000)} s. The smaller model is ${smaller}; its plan is in ${smaller}/plan.json.`,
 )
