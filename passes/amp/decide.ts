@@ -16,6 +16,7 @@ import type { RunOptions } from '../../src/runtime/batches.js'
 import { allocate, allocateAsPublished, allocateUniform, removedParameters } from './allocate.js'
 import { type Choice, findPrunable, type PrunableBlock } from './block.js'
 import type { Ranking } from './elimination.js'
+import { measureHeadWrites } from './head-writes.js'
 import { Metric } from './metric.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 import { rankChoices } from './rank.js'
@@ -50,14 +51,13 @@ export async function decideAmp(input: AmpInput, options: AmpOptions): Promise<D
   const blocks = chooseBlocks(input.view, options)
   await using products = await openProducts(input)
   const metrics = await findMetrics(input, blocks, options, products)
-  const rankings = await rankChoices(
-    blocks,
-    input.calibration,
-    options,
+  const writes = await findHeadWrites(input, blocks, options)
+  const rankings = await rankChoices(blocks, input.calibration, options, {
     metrics,
+    writes,
     products,
-    input.log,
-  )
+    log: input.log,
+  })
   const prunable = blockParameters(blocks)
   const counts = countUnits(rankings, prunable * options.ratio, options)
   const decided =
@@ -80,6 +80,19 @@ async function findMetrics(
   const all = await measureSensitivity(input.model, input.view, blocks, { ...input, batches })
   for (const [key, g] of all ?? []) found.set(key, await Metric.of(g, products))
   return found
+}
+
+/** Published scores of heads; without data to run on, calibration has to do. */
+async function findHeadWrites(
+  input: AmpInput,
+  blocks: readonly PrunableBlock[],
+  { criterion }: AmpOptions,
+): Promise<ReadonlyMap<string, readonly number[]>> {
+  const { model, view, batches } = input
+  const isPaper = criterion === 'paper' || criterion === 'reversed'
+  return batches && isPaper
+    ? measureHeadWrites(model, view, blocks, batches, input)
+    : new Map<string, readonly number[]>()
 }
 
 function chooseBlocks(view: TransformerModel, options: AmpOptions): PrunableBlock[] {

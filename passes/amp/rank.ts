@@ -13,25 +13,30 @@ import { findValueBasis, turnMoments, turnRows } from './value-basis.js'
 /** Curves go this far: nothing keeps less than a tenth when the budget is shared. */
 const deepest = 0.9
 
+export interface RankingHelp {
+  /** What errors of each block mean to the answer, by block key. */
+  readonly metrics: ReadonlyMap<string, Metric>
+  /** What the heads of each block write, by block key and unit. */
+  readonly writes: ReadonlyMap<string, readonly number[]>
+  readonly products: Products
+  readonly log: Log
+}
+
 export async function rankChoices(
   blocks: readonly PrunableBlock[],
   calibration: Calibration,
   options: AmpOptions,
-  metrics: ReadonlyMap<string, Metric>,
-  products: Products,
-  log: Log,
+  { metrics, writes, products, log }: RankingHelp,
 ): Promise<Map<Choice, Ranking>> {
   const rankings = new Map<Choice, Ranking>()
   for (const [index, block] of blocks.entries()) {
     const statistics = calibration.get(block.key)
     for (const choice of block.choices) {
-      const ranking = await rankChoice(
-        choice,
-        statistics,
-        options,
-        metrics.get(block.key),
+      const ranking = await rankChoice(choice, statistics, options, {
+        metric: metrics.get(block.key),
+        writes: writes.get(block.key),
         products,
-      )
+      })
       if (ranking) rankings.set(choice, ranking)
     }
     log.progress('ranking', index + 1, blocks.length)
@@ -43,8 +48,11 @@ async function rankChoice(
   choice: Choice,
   statistics: Statistics | undefined,
   options: AmpOptions,
-  metric: Metric | undefined,
-  products: Products,
+  {
+    metric,
+    writes,
+    products,
+  }: { metric: Metric | undefined; writes: readonly number[] | undefined; products: Products },
 ): Promise<Ranking | undefined> {
   const { block, units, frame } = choice
   const share = options.allocation === 'uniform' ? options.ratio : deepest
@@ -77,7 +85,7 @@ async function rankChoice(
   }
   // One score a unit says nothing about members of a basis that was not found.
   if (frame) return undefined
-  const scores = scoreUnits(block, units, statistics, options)
+  const scores = scoreUnits(block, units, { statistics, writes }, options)
   const order = [...scores.keys()]
     .sort((a, b) => (scores[a] as number) - (scores[b] as number) || a - b)
     .slice(0, most)

@@ -5,22 +5,31 @@ import { generator } from '../../src/data/generator.js'
 import type { PrunableBlock, Unit } from './block.js'
 import type { AmpOptions } from './options.js'
 
+/** What calibration and a run over the data say of a block. */
+export interface Seen {
+  readonly statistics: Statistics | undefined
+  /** What its units write, ‖x·W‖₁; without it the squares of what each input writes are added. */
+  readonly writes: readonly number[] | undefined
+}
+
 /**
- * `paper`: a head by Σ‖x_n·W_n‖₁ — here bounded through Σ|x|·Σ|W| of its rows — and a neuron by mean |x|
- * (amp.md §2.3, §2.4). `magnitude`: norm of the projection's rows. `random`: seeded.
+ * `paper`: a head by ‖x·W‖₁ and a neuron by mean |x| (amp.md §2.3, §2.4); `reversed`: the other way round.
+ * `magnitude`: norm of the projection's rows. `random`: seeded.
  */
 export function scoreUnits(
   block: PrunableBlock,
   units: readonly Unit[],
-  statistics: Statistics | undefined,
+  { statistics, writes }: Seen,
   options: AmpOptions,
 ): number[] {
   const sign = options.criterion === 'reversed' ? -1 : 1
   const weight = block.projection?.read()
   const columns = block.projection?.columns ?? 0
   const random = generator(options.seed + block.layer * 2 + (block.kind === 'attention' ? 1 : 0))
-  return units.map(({ rows }) => {
+  const isPaper = options.criterion === 'paper' || options.criterion === 'reversed'
+  return units.map(({ rows }, unit) => {
     if (options.criterion === 'random') return random()
+    if (isPaper && writes) return sign * (writes[unit] as number)
     let score = 0
     for (const row of rows) {
       const norm = weight ? rowNorm(weight, row, columns) : 1
@@ -28,7 +37,7 @@ export function scoreUnits(
         ? (statistics.absolute[row] ?? 0) / Math.max(statistics.prompts, 1)
         : 1
       if (options.criterion === 'magnitude') score += norm ** 2
-      else if (block.kind === 'feedForward' && options.criterion === 'paper') score += activity
+      else if (block.kind === 'feedForward' && isPaper) score += activity
       else if (statistics?.moments)
         score +=
           ((statistics.moments[row * statistics.size + row] ?? 0) / statistics.tokens) * norm ** 2
