@@ -3,7 +3,15 @@
  * Whatever fails, and an abort too, removes what was written. An old folder goes only after success.
  * An output that is a link stays one: the folder it leads to is replaced.
  */
-import { existsSync, lstatSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  realpathSync,
+  statSync,
+} from 'node:fs'
 import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { AttncError } from '../errors.js'
@@ -73,6 +81,7 @@ export function checkOutput(to: string, { force, from }: OutputOptions): void {
       `The output folder "${target}" contains the model that is read, "${source}".`,
       'Name an output folder beside the model.',
     )
+  checkParent(target)
   const found = statSync(target, { throwIfNoEntry: false })
   if (!found && lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink())
     throw refuse(
@@ -102,6 +111,17 @@ export function checkOutput(to: string, { force, from }: OutputOptions): void {
       `The output folder "${target}" holds ${names.length} entries but no model, so it is not replaced.`,
       'Name another folder, or remove this one yourself.',
     )
+}
+
+/** The nearest folder above that exists has to take new entries; work of hours should not end there. */
+function checkParent(target: string): void {
+  let folder = dirname(target)
+  while (!existsSync(folder)) folder = dirname(folder)
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw explain(error, target, undefined)
+  }
 }
 
 const isBelow = (folder: string, path: string): boolean => {
