@@ -180,9 +180,10 @@ async function refitBlocks(
 ): Promise<{ slices: PlanSlice[]; projections: RefittedProjection[] }> {
   const slices: PlanSlice[] = []
   const projections: RefittedProjection[] = []
-  const losing = blocks.filter(({ choices }) =>
-    choices.some((choice) => (counts.get(choice) ?? 0) > 0),
-  )
+  const isLosing = ({ choices }: PrunableBlock): boolean =>
+    choices.some((choice) => (counts.get(choice) ?? 0) > 0)
+  // With data, blocks that lose nothing answer for what went before them.
+  const losing = input.batches ? blocks.slice(blocks.findIndex(isLosing)) : blocks.filter(isLosing)
   // Criteria that choose one by one have chosen already; only the output criterion chooses anew.
   const fixed = options.criterion === 'output' ? undefined : rankings
   const { ridge } = options
