@@ -230,6 +230,27 @@ describe('ways to write attention', { timeout: 60_000 }, () => {
     expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
   })
 
+  it('a head size that is divided from the width follows, down to one short head', async () => {
+    const make = () =>
+      build((b) => {
+        const x = b.input('x', ['batch', 5, C])
+        const split = (value: Value): Value => {
+          const shape = b.op('Shape', [value])
+          const size = b.op('Div', [part(b, shape, 0, 2, 3), b.integers(H)])
+          const dims = b.op('Concat', [part(b, shape, 0, 0, 2), b.integers(H), size], { axis: 0 })
+          return b.transpose(b.op('Reshape', [value, dims]), 0, 2, 1, 3)
+        }
+        const [query, key, value] = [0, 1, 2].map(() => split(b.linear(x, C, H * D)))
+        return attend(b, x, { query, key, value } as Heads)
+      })
+    const ids = readModel(make().graph)
+      .dimensions.filter(({ role }) => role === 'keyValueHeads' || role.endsWith('eadSize'))
+      .map(({ id }) => id)
+    const choice = new Map(ids.map((id) => [id, id.endsWith('Heads') ? [2] : [0, 1, 3]]))
+    expect(choice.size).toBe(3)
+    expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
+  })
+
   it.each(['before', 'behind'])('a sink %s the keys is no future', async (place) => {
     const model = build((b) => {
       const x = b.input('x', ['batch', 5, C])

@@ -30,16 +30,22 @@ const sameOrder: AxisRule = {
   },
 }
 
-/** The shape operand must say the output's sizes after the removal; -1 and 0 say them already. */
+/**
+ * The shape operand must say the output's sizes after the removal; a -1 or 0 that stood there before says
+ * them already. A 0 that a division now comes to is none of those.
+ */
 export function rewriteShapeOperand(context: RewriteContext, input: number): void {
   const now = context.computed(input)
   const out = context.output(0)
-  if (!now || !out) return
+  const operand = context.valueOf(input)
+  if (!now || !out || !operand) return
+  const before = context.shapes.integers(operand)?.elements
   const wanted = out.map((axis) => context.sizeOf(axis))
   const offset = wanted.length - now.length
   const changed = now.map((size, index) => {
     const want = wanted[index + offset] as Size
-    if (!size || size.value === -1 || size.value === 0 || size.equals(want)) return undefined
+    const stated = before?.[index]?.value
+    if (!size || stated === -1 || stated === 0 || size.equals(want)) return undefined
     return want
   })
   if (changed.some((size) => size)) context.setIntegers(input, changed)
