@@ -70,10 +70,12 @@ function isMask(numbers: ArrayLike<number>): boolean {
 /** Rows that grow by equal steps: positions, and positions times a slope. */
 function isProgression(numbers: ArrayLike<number>, width: number): boolean {
   if (width < 4) return false
-  for (let row = 0; row + width <= numbers.length; row += width) {
+  // Of a row that is longer than what was read, as much as there is.
+  const length = Math.min(width, numbers.length)
+  for (let row = 0; row + length <= numbers.length; row += length) {
     const step = at(numbers, row + 1) - at(numbers, row)
     const scale = Math.abs(at(numbers, row)) + Math.abs(step) * width
-    for (let i = 1; i < width; i++) {
+    for (let i = 1; i < length; i++) {
       const expected = at(numbers, row) + step * i
       if (!(Math.abs(at(numbers, row + i) - expected) <= TOLERANCE * scale)) return false
     }

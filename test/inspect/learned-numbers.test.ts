@@ -1,0 +1,16 @@
+/** Learned numbers and computed ones, told apart by the numbers. */
+import { expect, it } from 'vitest'
+import { generator } from '../../src/data/generator.js'
+import { isFormula } from '../../src/inspect/learned-numbers.js'
+import { tensorOf, toConstant } from '../../src/onnx/numbers.js'
+
+const width = 20_000
+const random = generator(1)
+
+it.each([
+  ['rows longer than what is looked at, drawn by chance', () => random() - 0.5, false],
+  ['rows longer than what is looked at, of positions', (i: number) => (i % width) * 0.5, true],
+])('%s: a formula is %s', (_, number, expected) => {
+  const numbers = Array.from({ length: 2 * width }, (_, i) => number(i))
+  expect(isFormula(toConstant(tensorOf('float32', [2, width], numbers)))).toBe(expected)
+})
