@@ -12,14 +12,10 @@ import { loadModel } from '../src/model-folder/load.js'
 import { tensorOf, zeros } from '../src/onnx/numbers.js'
 import { type Materialised, materialise } from '../src/runtime/materialise.js'
 import { openSession, type Session } from '../src/runtime/session.js'
+import { PARAMETERS } from '../src/train/insert.js'
 import { chooseObjective, targetsOf } from '../src/train/objective.js'
 import { adamW } from '../src/train/optimizer.js'
-import {
-  findTrainable,
-  initialParameters,
-  type Method,
-  PARAMETERS,
-} from '../src/train/trainable.js'
+import { findTrainable, initialParameters, type Method } from '../src/train/trainable.js'
 import { buildLossGraph, buildTrainingGraph, COUNT, RATE } from '../src/train/training-graph.js'
 import { pick, vector } from '../src/train/training-run.js'
 

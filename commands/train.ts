@@ -10,6 +10,7 @@ import {
   seedFlag,
 } from '../src/cli/flags.js'
 import type { TrainJson } from '../src/cli/run-train.js'
+import { weightRoles } from '../src/train/weight-role.js'
 
 export default class Train extends BaseCommand {
   static override summary = 'Train the weights of products, or low-rank updates of them.'
@@ -63,6 +64,14 @@ export default class Train extends BaseCommand {
       options: ['lora', 'full'] as const,
       default: 'lora' as const,
       description: 'low-rank updates, or the projections themselves',
+      helpGroup: 'TRAINING',
+    })(),
+    targets: Flags.option({
+      options: weightRoles,
+      multiple: true,
+      delimiter: ',',
+      description:
+        'roles of the weights that are trained; with lora, embeddings, norms and biases are trained themselves [default: attention,feedForward for lora, all for full]',
       helpGroup: 'TRAINING',
     })(),
     rank: Flags.integer({

@@ -7,6 +7,7 @@ import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { adamW, type Schedule, sgd } from '../train/optimizer.js'
 import { type TrainFolderResult, trainFolder } from '../train/train-folder.js'
 import type { Method } from '../train/trainable.js'
+import type { WeightRole } from '../train/weight-role.js'
 import { chooseData, countSamples, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 
@@ -19,6 +20,7 @@ export interface TrainFlags extends DataChoice {
   readonly 'teacher-share': string
   readonly temperature: string
   readonly method: 'lora' | 'full'
+  readonly targets?: readonly WeightRole[] | undefined
   readonly rank: number
   readonly alpha?: number | undefined
   readonly updates: number
@@ -91,8 +93,10 @@ export async function runTrain(
 const firstSize = (batches: Parameters<typeof countSamples>[0]): number =>
   countSamples(batches.slice(0, 1))
 
-const methodOf = ({ method, rank, alpha }: TrainFlags): Method =>
-  method === 'lora' ? { kind: method, rank, alpha: alpha ?? 2 * rank } : { kind: method }
+const methodOf = ({ method, rank, alpha, targets }: TrainFlags): Method =>
+  method === 'lora'
+    ? { kind: method, rank, alpha: alpha ?? 2 * rank, targets }
+    : { kind: method, targets }
 
 function readNumber(name: string, text: string): number {
   const number = Number(text)

@@ -24,7 +24,11 @@ export function countParameters(analysis: AxisAnalysis): number {
 }
 
 /** Constants that hold learned numbers, each with how many; of tied ones the first. */
-export function learnedSizes(analysis: AxisAnalysis): Map<Value, number> {
+export const learnedSizes = (analysis: AxisAnalysis): Map<Value, number> =>
+  withoutTies(findLearned(analysis))
+
+/** Constants that hold learned numbers, each with how many. */
+export function findLearned(analysis: AxisAnalysis): [Value, number][] {
   const positional = positionalValues(analysis)
   const found: [Value, number][] = []
   for (const value of analysis.graph.values.values()) {
@@ -33,7 +37,7 @@ export function learnedSizes(analysis: AxisAnalysis): Map<Value, number> {
     const size = learnedElements(analysis, value, positional)
     if (size > 0) found.push([value, size])
   }
-  return withoutTies(withoutAngles(found))
+  return withoutAngles(found)
 }
 
 /** Without pairs of tables that hold the cosines and the sines of the same angles. */

@@ -10,6 +10,8 @@ import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
 import { openSession, type Session } from '../runtime/session.js'
+import { type FoldedWeight, foldTrainable } from './fold.js'
+import { PARAMETERS } from './insert.js'
 import {
   chooseObjective,
   countOf,
@@ -18,13 +20,7 @@ import {
   targetsOf,
 } from './objective.js'
 import { adamW, type Optimizer, type Schedule } from './optimizer.js'
-import {
-  type FoldedWeight,
-  findTrainable,
-  foldTrainable,
-  type Method,
-  PARAMETERS,
-} from './trainable.js'
+import { findTrainable, type Method } from './trainable.js'
 import { buildLossGraph, buildTrainingGraph } from './training-graph.js'
 import { pick, TrainingRun, vector } from './training-run.js'
 

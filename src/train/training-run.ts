@@ -6,11 +6,12 @@ import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Session } from '../runtime/session.js'
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { PARAMETERS } from './insert.js'
 import { type Objective, TEACHER, targetsOf } from './objective.js'
 import { shareOfRate } from './optimizer.js'
 import { type Sampler, sampler } from './sampling.js'
 import type { TrainOptions, TrainPoint } from './train.js'
-import { initialParameters, PARAMETERS, type Trainable } from './trainable.js'
+import { initialParameters, type Trainable } from './trainable.js'
 import { APPLY, COUNT, RATE, type TrainingGraph } from './training-graph.js'
 
 export interface TrainingParts {
