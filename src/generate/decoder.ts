@@ -1,7 +1,7 @@
 /**
- * A language model that is fed a few tokens at a time and says the scores of what comes next. With a
- * cache only the new tokens run, and the cache never leaves the session's thread; without one
- * everything said so far runs again.
+ * A language model that is fed a few tokens at a time and says the scores of what comes next, of one
+ * text or of several that are as long. With a cache only the new tokens run, and the cache never leaves
+ * the session's thread; without one everything said so far runs again.
  */
 import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
@@ -16,6 +16,8 @@ export interface DecoderOptions extends Omit<SessionOptions, 'provider'> {
   /** Off: a cache that the model has stays empty. Default on. */
   readonly cache?: boolean | undefined
 }
+
+export type Scores = Float32Array | Float64Array
 
 /** Errors: ENCODER_DECODER_CACHE and those of `openSession`. */
 export async function openDecoder(options: DecoderOptions): Promise<Decoder> {
@@ -32,7 +34,7 @@ export async function openDecoder(options: DecoderOptions): Promise<Decoder> {
 }
 
 export class Decoder implements AsyncDisposable {
-  private said: number[] = []
+  private said: readonly (readonly number[])[] = []
   private encoded: readonly number[] = []
 
   constructor(
@@ -63,21 +65,27 @@ export class Decoder implements AsyncDisposable {
   }
 
   /** Says `ids` after what was said before; the scores of the token that comes next. Error: NOT_A_NUMBER. */
-  async next(ids: readonly number[]): Promise<Float32Array | Float64Array> {
+  async next(ids: readonly number[]): Promise<Scores> {
+    const [scores] = await this.nextOfAll([ids])
+    return scores as Scores
+  }
+
+  /** As `next`, for texts that are all as long: one row each, the same rows until `restart`. */
+  async nextOfAll(rows: readonly (readonly number[])[]): Promise<Scores[]> {
     const { ports, session } = this
-    const past = this.usesCache ? this.said.length : 0
-    this.said.push(...ids)
-    const fed = this.usesCache ? ids : this.said
+    const past = this.usesCache ? (this.said[0]?.length ?? 0) : 0
+    this.said = rows.map((ids, row) => [...(this.said[row] ?? []), ...ids])
+    const fed = this.usesCache ? rows : this.said
     const feeds = feedsOf(ports, fed, past, this.encoded)
     const results = this.usesCache
       ? await session.step(feeds, ports.carry)
       : await session.run(feeds, [ports.logits.name])
-    const scores = scoresAt(results[ports.logits.name] as RuntimeTensor, fed.length - 1)
-    if (scores.some(Number.isNaN))
+    const scores = scoresAt(results[ports.logits.name] as RuntimeTensor, (fed[0]?.length ?? 1) - 1)
+    if (scores.some((row) => row.some(Number.isNaN)))
       throw new AttncError(
         'NOT_A_NUMBER',
         'numeric',
-        `Output "${ports.logits.name}" is NaN after ${this.said.length} tokens.`,
+        `Output "${ports.logits.name}" is NaN after ${this.said[0]?.length} tokens.`,
         { suggestions: ['Run "attnc verify" on the model.'] },
       )
     return scores
@@ -92,29 +100,32 @@ export class Decoder implements AsyncDisposable {
   }
 }
 
-/** Scores [batch, sequence, vocabulary] of the first row at `index`, or at the only place there is. */
-function scoresAt(tensor: RuntimeTensor, index: number): Float32Array | Float64Array {
-  const [, length = 1, size = 0] = tensor.dims
-  const at = Math.min(index, length - 1) * size
-  const data = tensor.data.slice(at, at + size) as RuntimeTensor['data']
-  return numbersOf({ dataType: tensor.dataType, dims: [size], data })
+/** Scores [batch, sequence, vocabulary] of each row at `index`, or at the only place there is. */
+function scoresAt(tensor: RuntimeTensor, index: number): Scores[] {
+  const [rows = 1, length = 1, size = 0] = tensor.dims
+  return Array.from({ length: rows }, (_, row) => {
+    const at = (row * length + Math.min(index, length - 1)) * size
+    const data = tensor.data.slice(at, at + size) as RuntimeTensor['data']
+    return numbersOf({ dataType: tensor.dataType, dims: [size], data })
+  })
 }
 
-/** One run: `ids` after `past` tokens that are in the cache. */
+/** One run: the ids of each row after `past` tokens that are in the cache. */
 function feedsOf(
   ports: LanguagePorts,
-  ids: readonly number[],
+  rows: readonly (readonly number[])[],
   past: number,
   encoded: readonly number[],
 ): Record<string, RuntimeTensor> {
   const feeds: Record<string, RuntimeTensor> = {}
+  const [ids = []] = rows
   const total = past + ids.length
   const count = (to: number, from = 0): number[] =>
     Array.from({ length: to - from }, (_, i) => from + i)
   const fill = (port: Port, values: readonly number[]): void => {
-    feeds[port.name] = fillRow(port, values)
+    feeds[port.name] = fillRows(port, [values], rows.length)
   }
-  fill(ports.ids, ids)
+  feeds[ports.ids.name] = fillRows(ports.ids, rows, rows.length)
   if (ports.encoderIds) fill(ports.encoderIds, encoded)
   for (const port of ports.masks)
     fill(
@@ -128,27 +139,35 @@ function feedsOf(
       ids.map(() => 0),
     )
   const says: Readonly<Record<Counter, number>> = { past, total, last: total - 1 }
-  for (const { port, says: what } of ports.counters)
-    feeds[port.name] = tensorOf(port.dataType, sizes(port, 1), [says[what]])
+  for (const { port, says: what } of ports.counters) {
+    const dims = sizes(port, rows.length)
+    const each = Array.from({ length: elementCount(dims) }, () => says[what])
+    feeds[port.name] = tensorOf(port.dataType, dims, each)
+  }
   for (const port of ports.switches)
     feeds[port.name] = tensorOf('bool', sizes(port, 1), [past > 0 ? 1 : 0])
   if (past === 0)
     for (const port of ports.states)
-      feeds[port.name] = zeros(port.dataType, emptyState(ports, port))
+      feeds[port.name] = zeros(port.dataType, emptyState(ports, port, rows.length))
   return feeds
 }
 
 const sizes = ({ dims }: Port, unknown: number): number[] =>
   dims.map((dim) => (typeof dim === 'number' ? dim : unknown))
 
-/** A row along the last axis, cut or padded with zeros to a fixed length, repeated over the others. */
-function fillRow(port: Port, values: readonly number[]): RuntimeTensor {
+/** Rows along the last axis, cut or padded with zeros to a fixed length, repeated over the others. */
+function fillRows(
+  port: Port,
+  values: readonly (readonly number[])[],
+  batch: number,
+): RuntimeTensor {
   const last = port.dims.at(-1)
-  const length = typeof last === 'number' ? last : values.length
-  const dims = [...sizes(port, 1).slice(0, -1), length]
+  const length = typeof last === 'number' ? last : (values[0]?.length ?? 0)
+  const dims = [...sizes(port, batch).slice(0, -1), length]
   const repeats = elementCount(dims) / Math.max(length, 1)
-  const row = Array.from({ length }, (_, i) => values[i] ?? 0)
-  return tensorOf(port.dataType, dims, Array.from({ length: repeats }, () => row).flat())
+  const row = (index: number): number[] =>
+    Array.from({ length }, (_, i) => values[index % values.length]?.[i] ?? 0)
+  return tensorOf(port.dataType, dims, Array.from({ length: repeats }, (_, i) => row(i)).flat())
 }
 
 /** A mask covers the encoder's tokens, the tokens of this run, or the cache as well. */
@@ -167,11 +186,11 @@ function maskLength(
   return isOfThisRun || states.length === 0 ? ids.length : past + ids.length
 }
 
-/** One row of batch, nothing of a past: unknown sizes but that of the batch are 0. */
-function emptyState({ ids }: LanguagePorts, { dims }: Port): number[] {
+/** Nothing of a past: unknown sizes but that of the batch are 0. */
+function emptyState({ ids }: LanguagePorts, { dims }: Port, rows: number): number[] {
   const [batch] = ids.dims
   const named = dims.indexOf(batch ?? '')
   const first = typeof batch === 'number' ? -1 : dims.findIndex((dim) => typeof dim !== 'number')
   const at = typeof batch === 'string' && named >= 0 ? named : first
-  return dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === at ? 1 : 0))
+  return dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === at ? rows : 0))
 }

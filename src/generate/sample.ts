@@ -23,6 +23,8 @@ export function makeSampler(options: SamplingOptions): Sampler {
   if (topP !== undefined) check('top-p', topP, topP > 0 && topP <= 1, 'above 0 and at most 1')
   if (temperature === 0) return bestOf
   const next = generator(seed)
+  if (topK === undefined && (topP ?? 1) === 1)
+    return (scores) => drawFromAll(scores, temperature, next())
   return (scores) => {
     const likely = mostLikely(scores, temperature, topK, topP)
     let left = next() * likely.reduce((sum, { weight }) => sum + weight, 0)
@@ -32,6 +34,22 @@ export function makeSampler(options: SamplingOptions): Sampler {
     }
     return likely[0]?.token ?? 0
   }
+}
+
+/** The first token up to which the probabilities add up to more than `place`. */
+function drawFromAll(scores: ArrayLike<number>, temperature: number, place: number): number {
+  const top = scores[bestOf(scores)] as number
+  // Plain loops: a vocabulary of many texts passes here at every step.
+  const sums = new Float64Array(scores.length)
+  let sum = 0
+  for (let token = 0; token < sums.length; token++) {
+    sum += Math.exp(((scores[token] as number) - top) / temperature)
+    sums[token] = sum
+  }
+  const wanted = place * sum
+  for (let token = 0; token < sums.length; token++)
+    if ((sums[token] as number) > wanted) return token
+  return sums.length - 1
 }
 
 export function bestOf(scores: ArrayLike<number>): number {
@@ -53,7 +71,6 @@ function mostLikely(
     score,
     weight: Math.exp((score - top) / temperature),
   }))
-  if (topK >= all.length && topP === 1) return all
   const sorted = all.sort((a, b) => b.score - a.score || a.token - b.token).slice(0, topK)
   const mass = topP * sorted.reduce((sum, { weight }) => sum + weight, 0)
   let held = 0

@@ -44,6 +44,34 @@ describe.each([
         expect(Math.abs(score - (whole.scores[index]?.[token] ?? Number.NaN))).toBeLessThan(1e-3)
   })
 
+  test.skipIf(!path)('scores several texts at once as one by one', async () => {
+    const loaded = loadModel(path as string)
+    const ports = readLanguagePorts(loaded.model)
+    await using decoder = await openDecoder({ ports, path: loaded.path, threads: 1 })
+    const texts = [
+      [3, 1, 4, 1],
+      [2, 7, 1, 8],
+    ]
+    const cuts = [0, 2, 3]
+    const cut = (ids: readonly number[], at: number) => ids.slice(at, at === 0 ? 2 : at + 1)
+    const together = new Map<number, number[][]>()
+    for (const at of cuts) {
+      const scores = await decoder.nextOfAll(texts.map((ids) => cut(ids, at)))
+      together.set(
+        at,
+        scores.map((row) => [...row]),
+      )
+    }
+    for (const [row, ids] of texts.entries()) {
+      decoder.restart()
+      for (const at of cuts) {
+        const alone = await decoder.next(cut(ids, at))
+        for (const [token, score] of alone.entries())
+          expect(Math.abs(score - (together.get(at)?.[row]?.[token] ?? 0))).toBeLessThan(1e-3)
+      }
+    }
+  })
+
   test.skipIf(!path)('pairs every cache input with the output of its layer and kind', () => {
     const pairs = findStates(loadModel(path as string).model)
     expect(pairs.length).toBe(4)

@@ -1,0 +1,32 @@
+/** Windows that a model makes up: like the data in form, the same from the same seed. */
+import { expect, test } from 'vitest'
+import { openData } from '../../src/data/open-data.js'
+import { recite } from '../../src/generate/recite.js'
+import { silentLog } from '../../src/log.js'
+import { readModel } from '../../src/model/model.js'
+import { loadModel } from '../../src/model-folder/load.js'
+import { sharedModel } from '../shared-models.js'
+
+const path = sharedModel('zoo/llama-past-ts')
+
+test.skipIf(!path)('continues the data in windows as long, drawn by the seed', async () => {
+  const source = loadModel(path as string)
+  const batches = openData('random', {
+    model: source.model,
+    folder: source.folder,
+    vocabulary: readModel(source.model.graph).vocabulary,
+    samples: 4,
+    batchSize: 2,
+    sequenceLength: 12,
+  })
+  const options = { source, batches, windows: 5, log: silentLog, threads: 1 }
+  const made = await recite({ ...options, seed: 1 })
+  expect(made.map(({ ids }) => ids.map((row) => row.length))).toEqual([[12, 12], [12, 12], [12]])
+  const texts = batches.flatMap(({ ids }) => ids.map(String))
+  for (const row of made.flatMap(({ ids }) => ids))
+    expect(texts.some((text) => text.includes(String(row.slice(0, 4))))).toBe(true)
+  const again = await recite({ ...options, seed: 1 })
+  const other = await recite({ ...options, seed: 2 })
+  expect(again.map(({ ids }) => ids)).toEqual(made.map(({ ids }) => ids))
+  expect(other.map(({ ids }) => ids)).not.toEqual(made.map(({ ids }) => ids))
+})
