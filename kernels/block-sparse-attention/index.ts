@@ -1,64 +1,44 @@
 /**
- * Attention over the blocks of a fixed layout. Query [B, H, S, d], key [B, K, T, d], value
- * [B, K, T, e]: heads before tokens, as caches are stored and so that a block is one piece of
- * memory. Query block r of the layout holds positions r·query_block …, wherever the queries begin.
+ * Attention over the blocks of a fixed layout. Query block r of the layout holds positions
+ * r·query_block …, wherever the queries begin.
  */
-import type { RuntimeTensor } from '../../src/onnx/numbers.js'
-import { tensorOf } from '../../src/onnx/numbers.js'
 import {
   type AttentionSizes,
   type BlockAttentionAttributes,
-  checkAttributes,
   checkLayoutCount,
-  checkMasks,
-  decodeAttributes,
-  encodeAttributes,
-  readSizes,
 } from '../block-attention/attributes.js'
-import { attentionBody } from '../block-attention/body.js'
-import { canRunBlocks } from '../block-attention/can-run.js'
-import { referenceAttention } from '../block-attention/reference.js'
-import { type Kernel, type KernelType, kernelError } from '../kernel.js'
+import { blockAttention } from '../block-attention/operator.js'
+import { kernelError } from '../kernel.js'
 import { columnsOfRows } from './rows-body.js'
 
 const NAME = 'BlockSparseAttention'
 
-export const blockSparseAttention: Kernel<BlockAttentionAttributes> = {
+export const blockSparseAttention = blockAttention({
   name: NAME,
-  version: 1,
   inputs: [
-    { name: 'query', shape: '[B, H, S, d]' },
-    { name: 'key', shape: '[B, K, T, d]' },
-    { name: 'value', shape: '[B, K, T, e]' },
     { name: 'block_rows', shape: '[L, R+1] of int32' },
     { name: 'block_columns', shape: '[L, N] of int32' },
-    { name: 'key_lengths', shape: '[B] of int32', isOptional: true },
-    { name: 'bias', shape: '[1 or B, 1 or H, S, T]', isOptional: true },
   ],
-  outputs: [
-    { name: 'output', shape: '[B, H, S, e]' },
-    { name: 'log_sum_exp', shape: '[B, H, S] of float32', isOptional: true },
-  ],
-  attributes: (given) => checkAttributes(NAME, given),
-  encode: encodeAttributes,
-  decode: decodeAttributes,
-  infer(inputs, attributes) {
-    const { B, H, S, e } = check(inputs, attributes)
-    const dataType = (inputs[0] as KernelType).dataType
-    return [
-      { dataType, dims: [B, H, S, e] },
-      { dataType: 'float32', dims: [B, H, S] },
-    ]
+  check([rows, columns], sizes) {
+    for (const [name, each] of Object.entries({ block_rows: rows, block_columns: columns }))
+      if (each?.dims.length !== 2 || each.dataType !== 'int32')
+        throw refuse(
+          `"${name}" is ${each ? `${each.dataType} [${each.dims}]` : 'missing'}; expected int32 of 2 dimensions.`,
+        )
+    const L = rows?.dims[0] as number
+    if (columns?.dims[0] !== L)
+      throw refuse(
+        `"block_rows" has ${L} layouts and "block_columns" ${columns?.dims[0]}; expected one number.`,
+      )
+    checkLayoutCount(NAME, 'block_rows', L, sizes)
   },
-  reference(inputs, attributes) {
-    const sizes = check(inputs, attributes)
-    const [query, key, value, rows, columns, keyLengths, bias] = inputs as RuntimeTensor[]
-    if (!query || !key || !value || !rows || !columns) throw new TypeError('inputs were checked')
+  kept([rows, columns], sizes, attributes) {
+    if (!rows || !columns) throw new TypeError('inputs were checked')
     const [L, width] = rows.dims as [number, number]
     const list = columns.dims[1] as number
     const begins = rows.data as Int32Array
     checkRows(begins, rows.dims, list, sizes, attributes)
-    const kept = (_batch: number, head: number, row: number) => {
+    return (_batch, head, row) => {
       const layout = Math.floor((head * L) / sizes.H)
       const at = layout * width + row
       const base = layout * list
@@ -67,49 +47,14 @@ export const blockSparseAttention: Kernel<BlockAttentionAttributes> = {
         base + (begins[at + 1] as number),
       )
     }
-    const masks = { query, key, value, keyLengths, bias }
-    const { output, logSumExp } = referenceAttention(masks, sizes, attributes, kept)
-    const { B, H, S, e } = sizes
-    return [
-      tensorOf(query.dataType, [B, H, S, e], output),
-      tensorOf('float32', [B, H, S], logSumExp),
-    ]
   },
-  body(build, inputs, attributes, outputs) {
-    const [query, key, value, rows, columns, keyLengths, bias] = inputs
-    if (!query || !key || !value || !rows || !columns)
-      throw kernelError('KERNEL_INPUT', NAME, 'the first five inputs are needed.')
-    const masks = { query, key, value, keyLengths, bias }
-    const choose = columnsOfRows(build, rows, columns)
-    return attentionBody(build, masks, attributes, choose, outputs > 1)
+  choose(build, [rows, columns]) {
+    if (!rows || !columns) throw new TypeError('inputs were checked')
+    return columnsOfRows(build, rows, columns)
   },
-  canRun: (inputs, attributes) => canRunBlocks(() => check(inputs, attributes), inputs),
-}
+})
 
-function check(
-  inputs: readonly (KernelType | undefined)[],
-  attributes: BlockAttentionAttributes,
-): AttentionSizes {
-  const sizes = readSizes(NAME, inputs, attributes)
-  const [, , , rows, columns, lengths, bias] = inputs
-  for (const [name, each] of Object.entries({ block_rows: rows, block_columns: columns }))
-    if (each?.dims.length !== 2 || each.dataType !== 'int32')
-      throw kernelError(
-        'KERNEL_INPUT',
-        NAME,
-        `"${name}" is ${each ? `${each.dataType} [${each.dims}]` : 'missing'}; expected int32 of 2 dimensions.`,
-      )
-  const L = rows?.dims[0] as number
-  if (columns?.dims[0] !== L)
-    throw kernelError(
-      'KERNEL_INPUT',
-      NAME,
-      `"block_rows" has ${L} layouts and "block_columns" ${columns?.dims[0]}; expected one number.`,
-    )
-  checkLayoutCount(NAME, 'block_rows', L, sizes)
-  checkMasks(NAME, lengths, bias, sizes)
-  return sizes
-}
+const refuse = (message: string) => kernelError('KERNEL_INPUT', NAME, message)
 
 /** Rows have to rise within the columns, and to reach the last query. */
 function checkRows(
@@ -119,7 +64,6 @@ function checkRows(
   { start, S }: AttentionSizes,
   { queryBlock }: BlockAttentionAttributes,
 ): void {
-  const refuse = (message: string) => kernelError('KERNEL_INPUT', NAME, message)
   const needed = Math.ceil((start + S) / queryBlock)
   if ((width as number) - 1 < needed)
     throw refuse(

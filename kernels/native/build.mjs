@@ -72,7 +72,7 @@ try {
       `-DATTNC_ENGINE=${name}`,
     ]),
   )
-  for (const name of ['host', 'block-sparse-attention', 'register'])
+  for (const name of ['host', 'block-attention', 'register'])
     files.push(compile(`native/${name}.cpp`, name, []))
   link('libattnc_kernels.so', files)
   link(

@@ -59,6 +59,7 @@ struct Api {
   ATTNC_ORT(65, Status*, GetTensorTypeAndShape, (const Value* value, TypeAndShape** out), (value, out))
   ATTNC_ORT(85, Status*, KernelInfoGetAttribute_float, (const KernelInfo* info, const char* name, float* out), (info, name, out))
   ATTNC_ORT(86, Status*, KernelInfoGetAttribute_int64, (const KernelInfo* info, const char* name, int64_t* out), (info, name, out))
+  ATTNC_ORT(87, Status*, KernelInfoGetAttribute_string, (const KernelInfo* info, const char* name, char* out, size_t* size), (info, name, out, size))
   ATTNC_ORT(88, Status*, KernelContext_GetInputCount, (const KernelContext* context, size_t* out), (context, out))
   ATTNC_ORT(89, Status*, KernelContext_GetOutputCount, (const KernelContext* context, size_t* out), (context, out))
   ATTNC_ORT(90, Status*, KernelContext_GetInput, (const KernelContext* context, size_t index, const Value** out), (context, index, out))

@@ -1,8 +1,11 @@
 /** The table of shapes, layouts and masks on which every form of an operator is compared. */
+import { expect } from 'vitest'
 import type { BlockAttentionAttributes } from '../../kernels/block-attention/attributes.js'
+import { blockSparseAttention } from '../../kernels/block-sparse-attention/index.js'
 import {
   type BlockLayout,
   fromColumns,
+  keptColumns,
   layoutTensors,
 } from '../../kernels/block-sparse-attention/layout.js'
 import {
@@ -11,9 +14,11 @@ import {
   windowLayout,
   withGlobalTokens,
 } from '../../kernels/block-sparse-attention/patterns.js'
+import { gatherBlockAttention } from '../../kernels/gather-block-attention/index.js'
 import type { DataType } from '../../src/onnx/data-type.js'
-import { fromConstant, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
+import { fromConstant, numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import { elementCount } from '../../src/onnx/tensor.js'
+import type { OneNode } from './one-node.js'
 
 export interface AttentionCase {
   readonly title: string
@@ -192,7 +197,7 @@ export const attentionCases: readonly AttentionCase[] = [
 ]
 
 /** Numbers between −1 and 1 by a fixed rule: the same in every run. */
-function numbers(count: number, seed: number): Float64Array {
+export function numbers(count: number, seed: number): Float64Array {
   let state = seed >>> 0
   return Float64Array.from({ length: count }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
@@ -223,6 +228,38 @@ export function caseInputs(each: AttentionCase): (RuntimeTensor | undefined)[] {
   ]
 }
 
+export const sparseNode = (each: AttentionCase): OneNode<BlockAttentionAttributes> => ({
+  kernel: blockSparseAttention,
+  inputs: caseInputs(each),
+  attributes: each.attributes,
+})
+
+/** The case's layout as a table; from the second batch on every row lacks its first block. */
+export function gatherNode(each: AttentionCase): OneNode<BlockAttentionAttributes> {
+  const { layout, attributes: given } = each
+  const [query, key, value, , , keyLengths, bias] = caseInputs(each)
+  const [B, , , S, T] = each.sizes
+  const { queryBlock, queryStart } = gatherBlockAttention.attributes(given)
+  const start = queryStart < 0 ? T - S : queryStart
+  const first = Math.floor(start / queryBlock)
+  const R = Math.ceil((start + S) / queryBlock) - first
+  const kept = Array.from({ length: B }, (_batch, b) =>
+    layout.rows.map((_rows, index) =>
+      Array.from({ length: R }, (_row, r) => [
+        ...keptColumns(layout, index, first + r).slice(b > 0 ? 1 : 0),
+      ]),
+    ),
+  )
+  const c = Math.max(1, ...kept.flat(2).map(({ length }) => length))
+  const padded = kept.flat(2).flatMap((row) => Array.from({ length: c }, (_, i) => row[i] ?? -1))
+  const indices = tensorOf('int32', [B, layout.rows.length, R, c], padded)
+  return {
+    kernel: gatherBlockAttention,
+    inputs: [query, key, value, indices, keyLengths, bias],
+    attributes: given,
+  }
+}
+
 function biasOf(
   { batch, heads, hides }: NonNullable<AttentionCase['bias']>,
   S: number,
@@ -243,6 +280,19 @@ export const tolerance: Readonly<Partial<Record<DataType, number>>> = {
   float32: 2e-6,
   float16: 1e-3,
   bfloat16: 8e-3,
+}
+
+/** Holds results against the reference, within what their type allows. */
+export function expectEqual(
+  results: readonly RuntimeTensor[],
+  expected: readonly RuntimeTensor[],
+  { dataType, spread }: Pick<AttentionCase, 'dataType' | 'spread'>,
+): void {
+  const limit = (tolerance[dataType ?? 'float32'] as number) * (spread ?? 1)
+  for (const [index, result] of results.entries())
+    expect(
+      largestDifference(numbersOf(result), numbersOf(expected[index] as RuntimeTensor)),
+    ).toBeLessThan(limit)
 }
 
 export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {

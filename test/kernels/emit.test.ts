@@ -12,12 +12,12 @@ import {
   windowLayout,
 } from '../../kernels/block-sparse-attention/patterns.js'
 import { inferShapes } from '../../src/shape/infer.js'
-import { attentionCases } from './cases.js'
+import { type AttentionCase, attentionCases, sparseNode } from './cases.js'
 import { oneNode } from './one-node.js'
 
 describe('an emitted BlockSparseAttention', () => {
   it('brings its function, its domain and a format that knows overloads', () => {
-    const { model } = oneNode(attentionCases[1] as (typeof attentionCases)[number])
+    const { model } = oneNode(sparseNode(attentionCases[1] as AttentionCase))
     expect(model.opsets.get('attnc')).toBe(1)
     expect(model.irVersion).toBeGreaterThanOrEqual(10)
     const [node] = [...model.graph.nodes()]
@@ -26,13 +26,13 @@ describe('an emitted BlockSparseAttention', () => {
 
   it('needs opset 13', () => {
     const [each] = attentionCases
-    expect(() => oneNode(each as (typeof attentionCases)[number], { opset: 12 })).toThrow(
+    expect(() => oneNode({ ...sparseNode(each as AttentionCase), opset: 12 })).toThrow(
       /opset 12; attnc.BlockSparseAttention needs 13/,
     )
   })
 
   it('has shapes that attnc infers', () => {
-    const { model } = oneNode(attentionCases[3] as (typeof attentionCases)[number], { outputs: 2 })
+    const { model } = oneNode({ ...sparseNode(attentionCases[3] as AttentionCase), outputs: 2 })
     const [node] = [...model.graph.nodes()]
     const info = inferShapes(model.graph)
     expect(node?.outputs.map((output) => output && info.dims(output)?.map(String))).toEqual([

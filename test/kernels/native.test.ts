@@ -1,40 +1,16 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { blockSparseAttention } from '../../kernels/block-sparse-attention/index.js'
 import { fromColumns } from '../../kernels/block-sparse-attention/layout.js'
 import { denseLayout } from '../../kernels/block-sparse-attention/patterns.js'
-import { numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
-import { materialise } from '../../src/runtime/materialise.js'
+import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { findAddon, findKernelLibrary } from '../../src/runtime/native/library.js'
-import { openNativeSession } from '../../src/runtime/native/session.js'
-import {
-  type AttentionCase,
-  attentionCases,
-  caseInputs,
-  largestDifference,
-  tolerance,
-} from './cases.js'
-import { oneNode } from './one-node.js'
+import { type AttentionCase, attentionCases, expectEqual, gatherNode, sparseNode } from './cases.js'
+import { runKernel, runReference } from './one-node.js'
 
 const addon = findAddon()
 const library = findKernelLibrary()
 const isBuilt = addon !== undefined && library !== undefined
 if (!isBuilt)
   process.stderr.write('skipped: kernels are not built; "npm run build:native" builds them\n')
-
-async function runKernel(
-  each: AttentionCase,
-  change: (feeds: Record<string, RuntimeTensor>) => void = () => {},
-): Promise<RuntimeTensor[]> {
-  const { model, feeds } = oneNode(each, { outputs: 2, isLoose: true })
-  const file = materialise(model)
-  try {
-    await using session = await openNativeSession({ path: file.path, threads: 2 })
-    change(feeds)
-    return Object.values(await session.run(feeds))
-  } finally {
-    file.dispose()
-  }
-}
 
 const before = process.env['ATTNC_INSTRUCTION_SET']
 afterEach(() => {
@@ -48,17 +24,29 @@ const instructionSets = ['avx512', 'avx2', 'baseline'].filter((name) => {
   return isBuilt && addon.instructionSet(library) === name
 })
 
-describe.runIf(isBuilt).each(instructionSets)('the %s kernel of BlockSparseAttention', (name) => {
-  it.each(attentionCases)('equals the reference: $title', async (each) => {
+const zeros = (...dims: number[]): RuntimeTensor => ({
+  dataType: 'float32',
+  dims,
+  data: new Float32Array(dims.reduce((a, b) => a * b, 1)),
+})
+const whole = (dims: number[], ...values: number[]): RuntimeTensor => ({
+  dataType: 'int32',
+  dims,
+  data: Int32Array.from(values),
+})
+
+/** The first batch of a tensor. */
+const first = ({ dataType, dims, data }: RuntimeTensor): RuntimeTensor => ({
+  dataType,
+  dims: [1, ...dims.slice(1)],
+  data: data.slice(0, data.length / (dims[0] as number)),
+})
+
+describe.runIf(isBuilt).each(instructionSets)('the %s kernels of block attention', (name) => {
+  it.each(attentionCases)('equal the reference with a layout: $title', async (each) => {
     process.env['ATTNC_INSTRUCTION_SET'] = name
-    const results = await runKernel(each)
-    const attributes = blockSparseAttention.attributes(each.attributes)
-    const expected = blockSparseAttention.reference(caseInputs(each), attributes)
-    const limit = (tolerance[each.dataType ?? 'float32'] as number) * (each.spread ?? 1)
-    for (const [index, tensor] of expected.entries())
-      expect(
-        largestDifference(numbersOf(results[index] as RuntimeTensor), numbersOf(tensor)),
-      ).toBeLessThan(limit)
+    const node = { ...sparseNode(each), outputs: 2 }
+    expectEqual(await runKernel(node), runReference(node), each)
   })
 
   it('computes exponentials within 2.5e-7 + 1e-7·|x|, and 0 where float32 has none', () => {
@@ -79,6 +67,36 @@ describe.runIf(isBuilt).each(instructionSets)('the %s kernel of BlockSparseAtten
   })
 })
 
+describe.runIf(isBuilt)('the kernel of GatherBlockAttention', () => {
+  it.each(attentionCases)('equals the reference: $title', async (each) => {
+    const node = { ...gatherNode(each), outputs: 2 }
+    expectEqual(await runKernel(node), runReference(node), each)
+  })
+
+  it.each<[string, RuntimeTensor, string]>([
+    [
+      'another batch',
+      whole([2, 1, 3, 1], 0, 0, 0, 0, 0, 0),
+      '[2, 1, 3, 1]; expected int32 [1, any',
+    ],
+    [
+      'too few rows',
+      whole([1, 1, 1, 1], 0),
+      '[1, 1, 1, 1]; expected 3 or more blocks of 16 queries',
+    ],
+  ])('refuses a table of %s', async (_what, table, message) => {
+    const node = gatherNode(attentionCases[2] as AttentionCase)
+    const [query, key, value] = node.inputs.map((each) => each && first(each))
+    const run = runKernel(
+      { ...node, inputs: [query, key, value, whole([1, 1, 3, 1], 0, 0, 0)] },
+      (feeds) => {
+        feeds['block_indices'] = table
+      },
+    )
+    await expect(run).rejects.toThrow(`attnc.GatherBlockAttention: "block_indices" is ${message}`)
+  })
+})
+
 describe.runIf(isBuilt)('bad inputs of the kernel', () => {
   const each: AttentionCase = {
     title: '',
@@ -86,16 +104,6 @@ describe.runIf(isBuilt)('bad inputs of the kernel', () => {
     attributes: { queryBlock: 16, keyBlock: 16, causal: true },
     layout: denseLayout({ queries: 32, keys: 32, queryBlock: 16, keyBlock: 16 }, true),
   }
-  const zeros = (...dims: number[]): RuntimeTensor => ({
-    dataType: 'float32',
-    dims,
-    data: new Float32Array(dims.reduce((a, b) => a * b, 1)),
-  })
-  const whole = (dims: number[], ...values: number[]): RuntimeTensor => ({
-    dataType: 'int32',
-    dims,
-    data: Int32Array.from(values),
-  })
   it.each<[string, Record<string, RuntimeTensor>, string]>([
     [
       'a key of another head size',
@@ -142,7 +150,9 @@ describe.runIf(isBuilt)('bad inputs of the kernel', () => {
       '"block_rows" has 3 layouts for 4 query',
     ],
   ])('refuses %s by name', async (_what, wrong, message) => {
-    const run = runKernel(each, (feeds) => Object.assign(feeds, wrong))
+    const run = runKernel({ ...sparseNode(each), outputs: 2 }, (feeds) =>
+      Object.assign(feeds, wrong),
+    )
     await expect(run).rejects.toThrow(`attnc.BlockSparseAttention: ${message}`)
   })
 
@@ -153,8 +163,10 @@ describe.runIf(isBuilt)('bad inputs of the kernel', () => {
         [1, 0, 1000],
       ],
     ])
-    const [output] = await runKernel({ ...each, layout })
-    const [expected] = await runKernel({ ...each, layout: fromColumns([[[0], [1, 0]]]) })
+    const [output] = await runKernel(sparseNode({ ...each, layout }))
+    const [expected] = await runKernel(
+      sparseNode({ ...each, layout: fromColumns([[[0], [1, 0]]]) }),
+    )
     expect(output?.data).toEqual(expected?.data)
   })
 })

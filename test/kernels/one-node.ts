@@ -1,49 +1,89 @@
 /** A model of one attnc node, whose inputs are the graph's. */
-import { blockSparseAttention } from '../../kernels/block-sparse-attention/index.js'
-import { emitKernel } from '../../kernels/kernel.js'
+import { emitKernel, type Kernel } from '../../kernels/kernel.js'
 import { edit } from '../../src/graph/edit.js'
 import { Model } from '../../src/graph/graph.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
-import { type AttentionCase, caseInputs } from './cases.js'
+import { materialise } from '../../src/runtime/materialise.js'
+import { openNativeSession } from '../../src/runtime/native/session.js'
+import { openSession } from '../../src/runtime/session.js'
 
-export interface OneNode {
-  readonly model: Model
-  readonly feeds: Record<string, RuntimeTensor>
-}
-
-export interface OneNodeOptions {
+export interface OneNode<Attributes> {
+  readonly kernel: Kernel<Attributes>
+  /** In the operator's order; those left out are undefined. */
+  readonly inputs: readonly (RuntimeTensor | undefined)[]
+  readonly attributes: Partial<Attributes>
   readonly opset?: number
   readonly outputs?: number
   /** The graph declares no sizes, so that wrong ones reach the operator. */
   readonly isLoose?: boolean
 }
 
-export function oneNode(each: AttentionCase, options: OneNodeOptions = {}): OneNode {
-  const inputs = caseInputs(each)
+export interface RunnableNode {
+  readonly model: Model
+  readonly feeds: Record<string, RuntimeTensor>
+}
+
+export function oneNode<Attributes>(given: OneNode<Attributes>): RunnableNode {
+  const { kernel, inputs, isLoose } = given
   const model = new Model()
-  model.opsets.set('', options.opset ?? 17)
+  model.opsets.set('', given.opset ?? 17)
   const feeds: Record<string, RuntimeTensor> = {}
-  edit(model.graph, 'attention', (change) => {
+  edit(model.graph, 'node', (change) => {
     const values = inputs.map((tensor, index) => {
       if (!tensor) return undefined
-      const name = blockSparseAttention.inputs[index]?.name ?? ''
+      const name = kernel.inputs[index]?.name ?? ''
       feeds[name] = tensor
-      const dims = options.isLoose ? tensor.dims.map(() => undefined) : tensor.dims
+      const dims = isLoose ? tensor.dims.map(() => undefined) : tensor.dims
       return change.addInput(name, tensor.dataType, dims)
     })
-    const node = emitKernel(change, blockSparseAttention, {
+    const node = emitKernel(change, kernel, {
       inputs: values,
-      attributes: each.attributes,
-      outputs: options.outputs ?? 1,
+      attributes: given.attributes,
+      ...(given.outputs ? { outputs: given.outputs } : {}),
     })
-    const attributes = blockSparseAttention.decode(node)
-    const types = blockSparseAttention.infer(inputs, attributes)
+    const types = kernel.infer(inputs, kernel.decode(node))
     for (const [index, output] of node.outputs.entries()) {
       if (!output) continue
-      const { dataType, dims } = types[index] as { dataType: 'float32'; dims: number[] }
-      change.setType(output, { dataType, dims: options.isLoose ? undefined : dims })
+      const { dataType = 'float32', dims } = types[index] ?? {}
+      change.setType(output, { dataType, dims: isLoose ? undefined : dims })
       change.expose(output)
     }
   })
   return { model, feeds }
 }
+
+/** Outputs by onnxruntime-node, which knows no operator of attnc: by the body. */
+export async function runBody<Attributes>(node: OneNode<Attributes>): Promise<RuntimeTensor[]> {
+  const { model, feeds } = oneNode(node)
+  const file = materialise(model)
+  try {
+    await using session = await openSession({ path: file.path, threads: 1 })
+    return Object.values(await session.run(feeds))
+  } finally {
+    file.dispose()
+  }
+}
+
+/** Outputs by attnc's kernel, after `change` has touched the feeds. */
+export async function runKernel<Attributes>(
+  node: OneNode<Attributes>,
+  change: (feeds: Record<string, RuntimeTensor>) => void = () => {},
+): Promise<RuntimeTensor[]> {
+  const { model, feeds } = oneNode({ ...node, isLoose: true })
+  const file = materialise(model)
+  try {
+    await using session = await openNativeSession({ path: file.path, threads: 2 })
+    change(feeds)
+    return Object.values(await session.run(feeds))
+  } finally {
+    file.dispose()
+  }
+}
+
+/** The specification's outputs. */
+export const runReference = <Attributes>({
+  kernel,
+  inputs,
+  attributes,
+}: OneNode<Attributes>): readonly RuntimeTensor[] =>
+  kernel.reference(inputs, kernel.attributes(attributes))
