@@ -49,6 +49,18 @@ export class BodyBuilder {
     return this.edit.add(op, inputs, { attributes })
   }
 
+  /** An operator with several outputs. */
+  outputs(
+    op: string,
+    inputs: readonly (Value | undefined)[],
+    count: number,
+    attributes: NonNullable<NodeSpec['attributes']> = {},
+  ): readonly Value[] {
+    const names = Array.from({ length: count }, (_, index) => `${op}.${index}`)
+    const node = this.edit.addNode({ op, inputs, outputs: names, attributes })
+    return node.outputs.filter((each) => each !== undefined)
+  }
+
   cast(value: Value, type: DataType): Value {
     return this.op('Cast', [value], { to: int(dataTypeCode(type)) })
   }
@@ -122,7 +134,11 @@ export class BodyBuilder {
     return this.op('Slice', [value, this.size(from), this.size(to), this.ints([axis])])
   }
 
-  reduce(op: 'ReduceMax' | 'ReduceSum', value: Value, axis: number): Value {
+  reduce(
+    op: 'ReduceMax' | 'ReduceMin' | 'ReduceMean' | 'ReduceSum',
+    value: Value,
+    axis: number,
+  ): Value {
     const isInput = op === 'ReduceSum' || this.opset >= AXES_AS_INPUT
     return isInput
       ? this.op(op, [value, this.ints([axis])], { keepdims: int(1) })

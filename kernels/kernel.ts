@@ -114,7 +114,7 @@ function overloadName<Attributes>(
   dataType: DataType,
 ): string {
   const settings = Object.entries(attributes as object).map(
-    ([name, value]) => `${name}=${Number(value)}`,
+    ([name, value]) => `${name}=${typeof value === 'string' ? value : Number(value)}`,
   )
   const inputs = kernel.inputs.filter((port, index) => port.isOptional && present[index])
   return [...settings, ...inputs.map(({ name }) => name), dataType, `outputs=${count}`].join(',')

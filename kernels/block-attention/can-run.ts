@@ -1,13 +1,12 @@
-/** What attnc's own CPU kernels for block attention take. */
+/** What attnc's own CPU kernels for attention take. */
 import { AttncError } from '../../src/errors.js'
 import type { CanRun, KernelType } from '../kernel.js'
-import type { AttentionSizes } from './attributes.js'
 
 const LARGEST_HEAD = 512
 const storage = ['float32', 'float16', 'bfloat16']
 
-export function canRunBlocks(
-  check: () => AttentionSizes,
+export function canStore(
+  check: () => { readonly d: number; readonly e: number },
   inputs: readonly (KernelType | undefined)[],
 ): CanRun {
   try {

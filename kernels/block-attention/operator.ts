@@ -17,7 +17,7 @@ import {
   readSizes,
 } from './attributes.js'
 import { attentionBody, type GatheredBlocks, type RowSpan } from './body.js'
-import { canRunBlocks } from './can-run.js'
+import { canStore } from './can-run.js'
 import { type KeptBlocks, referenceAttention } from './reference.js'
 
 /** Where an operator's kept blocks come from. */
@@ -103,6 +103,6 @@ export function blockAttention(source: BlockSource): Kernel<BlockAttentionAttrib
       const { masks, blocks } = apart(inputs)
       return attentionBody(build, masks, attributes, source.choose(build, blocks), outputs > 1)
     },
-    canRun: (inputs, attributes) => canRunBlocks(() => check(inputs, attributes), inputs),
+    canRun: (inputs, attributes) => canStore(() => check(inputs, attributes), inputs),
   }
 }

@@ -4,7 +4,7 @@ import { denseLayout } from '../../kernels/block-sparse-attention/patterns.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { findAddon, findKernelLibrary } from '../../src/runtime/native/library.js'
 import { type AttentionCase, attentionCases, expectEqual, gatherNode, sparseNode } from './cases.js'
-import { runKernel, runReference } from './one-node.js'
+import { openKernel, runKernel, runReference } from './one-node.js'
 
 const addon = findAddon()
 const library = findKernelLibrary()
@@ -87,12 +87,11 @@ describe.runIf(isBuilt)('the kernel of GatherBlockAttention', () => {
   ])('refuses a table of %s', async (_what, table, message) => {
     const node = gatherNode(attentionCases[2] as AttentionCase)
     const [query, key, value] = node.inputs.map((each) => each && first(each))
-    const run = runKernel(
-      { ...node, inputs: [query, key, value, whole([1, 1, 3, 1], 0, 0, 0)] },
-      (feeds) => {
-        feeds['block_indices'] = table
-      },
-    )
+    await using kernel = await openKernel({
+      ...node,
+      inputs: [query, key, value, whole([1, 1, 3, 1], 0, 0, 0)],
+    })
+    const run = kernel.run({ inputs: [query, key, value, table] })
     await expect(run).rejects.toThrow(`attnc.GatherBlockAttention: "block_indices" is ${message}`)
   })
 })
@@ -150,9 +149,11 @@ describe.runIf(isBuilt)('bad inputs of the kernel', () => {
       '"block_rows" has 3 layouts for 4 query',
     ],
   ])('refuses %s by name', async (_what, wrong, message) => {
-    const run = runKernel({ ...sparseNode(each), outputs: 2 }, (feeds) =>
-      Object.assign(feeds, wrong),
-    )
+    const node = sparseNode(each)
+    await using kernel = await openKernel(node)
+    const run = kernel.run({
+      inputs: node.inputs.map((input, at) => wrong[node.kernel.inputs[at]?.name ?? ''] ?? input),
+    })
     await expect(run).rejects.toThrow(`attnc.BlockSparseAttention: ${message}`)
   })
 

@@ -5,7 +5,7 @@ import { Model } from '../../src/graph/graph.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { openNativeSession } from '../../src/runtime/native/session.js'
-import { openSession } from '../../src/runtime/session.js'
+import { type Feeds, openSession, type Session } from '../../src/runtime/session.js'
 
 export interface OneNode<Attributes> {
   readonly kernel: Kernel<Attributes>
@@ -52,32 +52,46 @@ export function oneNode<Attributes>(given: OneNode<Attributes>): RunnableNode {
   return { model, feeds }
 }
 
-/** Outputs by onnxruntime-node, which knows no operator of attnc: by the body. */
-export async function runBody<Attributes>(node: OneNode<Attributes>): Promise<RuntimeTensor[]> {
-  const { model, feeds } = oneNode(node)
-  const file = materialise(model)
-  try {
-    await using session = await openSession({ path: file.path, threads: 1 })
-    return Object.values(await session.run(feeds))
-  } finally {
-    file.dispose()
+export interface OpenNode extends AsyncDisposable {
+  /** Runs with the inputs of `node`, whose operator and attributes are those of the one that was opened. */
+  run(node: { readonly inputs: OneNode<unknown>['inputs'] }): Promise<RuntimeTensor[]>
+}
+
+async function openNode<Attributes>(
+  node: OneNode<Attributes>,
+  open: (path: string) => Promise<Session>,
+): Promise<OpenNode> {
+  const file = materialise(oneNode(node).model)
+  const session = await open(file.path)
+  return {
+    async run({ inputs }) {
+      const named = inputs.map((each, index) => [node.kernel.inputs[index]?.name, each])
+      const feeds = Object.fromEntries(named.filter(([, each]) => each)) as Feeds
+      return Object.values(await session.run(feeds))
+    },
+    async [Symbol.asyncDispose]() {
+      await session.close()
+      file.dispose()
+    },
   }
 }
 
-/** Outputs by attnc's kernel, after `change` has touched the feeds. */
-export async function runKernel<Attributes>(
-  node: OneNode<Attributes>,
-  change: (feeds: Record<string, RuntimeTensor>) => void = () => {},
-): Promise<RuntimeTensor[]> {
-  const { model, feeds } = oneNode({ ...node, isLoose: true })
-  const file = materialise(model)
-  try {
-    await using session = await openNativeSession({ path: file.path, threads: 2 })
-    change(feeds)
-    return Object.values(await session.run(feeds))
-  } finally {
-    file.dispose()
-  }
+/** By onnxruntime-node, which knows no operator of attnc: by the body. */
+export const openBody = <Attributes>(node: OneNode<Attributes>): Promise<OpenNode> =>
+  openNode(node, (path) => openSession({ path, threads: 1 }))
+
+/** By attnc's kernel. */
+export const openKernel = <Attributes>(node: OneNode<Attributes>): Promise<OpenNode> =>
+  openNode({ ...node, isLoose: true }, (path) => openNativeSession({ path, threads: 2 }))
+
+export async function runBody<Attributes>(node: OneNode<Attributes>): Promise<RuntimeTensor[]> {
+  await using body = await openBody(node)
+  return await body.run(node)
+}
+
+export async function runKernel<Attributes>(node: OneNode<Attributes>): Promise<RuntimeTensor[]> {
+  await using kernel = await openKernel(node)
+  return await kernel.run(node)
 }
 
 /** The specification's outputs. */
