@@ -9,7 +9,6 @@ import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
 import { openProducts, type Products } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
-import { toWeight } from '../../src/model/projection.js'
 import type { RefittedProjection } from '../../src/plan/apply.js'
 import type { PlanSlice } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
@@ -20,9 +19,8 @@ import { measureHeadWrites } from './head-writes.js'
 import { Metric } from './metric.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 import { rankChoices } from './rank.js'
-import { refitBlock } from './refit.js'
+import { keepWeights, repairBlocks } from './repair.js'
 import { measureSensitivity } from './sensitivity.js'
-import { type Observation, refitInOrder } from './sequential.js'
 
 export interface AmpInput extends RunOptions {
   readonly model: Model
@@ -62,7 +60,7 @@ export async function decideAmp(input: AmpInput, options: AmpOptions): Promise<D
   const counts = countUnits(rankings, prunable * options.ratio, options)
   const decided =
     options.recover === 'ridge'
-      ? await refitBlocks(input, { blocks, rankings, counts, metrics, products }, options)
+      ? await repairBlocks(input, { blocks, rankings, counts, metrics, products }, options)
       : { slices: keepWeights(rankings, counts), projections: [] }
   return { ...decided, removed: removedParameters(counts), prunable }
 }
@@ -149,73 +147,4 @@ function roundedCount({ block, units, dimension }: Choice, count: number, roundT
   const step = Math.max(1, Math.round(roundTo / dimension.granularity))
   const kept = Math.max(step, Math.round((units.length - count) / step) * step)
   return Math.max(0, units.length - Math.min(kept, units.length))
-}
-
-function keepWeights(
-  rankings: ReadonlyMap<Choice, Ranking>,
-  counts: ReadonlyMap<Choice, number>,
-): PlanSlice[] {
-  const slices: PlanSlice[] = []
-  for (const [choice, { order }] of rankings) {
-    const gone = order.slice(0, counts.get(choice) ?? 0)
-    if (gone.length === 0 || choice.frame) continue
-    const remove = gone.flatMap((unit) => choice.units[unit]?.members ?? [])
-    slices.push({ dimension: choice.dimension.id, remove: remove.sort((a, b) => a - b) })
-  }
-  return slices
-}
-
-interface Allocated {
-  readonly blocks: readonly PrunableBlock[]
-  readonly rankings: ReadonlyMap<Choice, Ranking>
-  readonly counts: ReadonlyMap<Choice, number>
-  readonly metrics: ReadonlyMap<string, Metric>
-  readonly products: Products
-}
-
-async function refitBlocks(
-  input: AmpInput,
-  { blocks, rankings, counts, metrics, products }: Allocated,
-  options: AmpOptions,
-): Promise<{ slices: PlanSlice[]; projections: RefittedProjection[] }> {
-  const slices: PlanSlice[] = []
-  const projections: RefittedProjection[] = []
-  const isLosing = ({ choices }: PrunableBlock): boolean =>
-    choices.some((choice) => (counts.get(choice) ?? 0) > 0)
-  // With data, blocks that lose nothing answer for what went before them.
-  const losing = input.batches ? blocks.slice(blocks.findIndex(isLosing)) : blocks.filter(isLosing)
-  // Criteria that choose one by one have chosen already; only the output criterion chooses anew.
-  const fixed = options.criterion === 'output' ? undefined : rankings
-  const { ridge } = options
-  const refit = async (block: PrunableBlock, observation: Observation) => {
-    const fitted = await refitBlock(block, observation, {
-      counts,
-      ridge,
-      fixed,
-      products,
-      metric: metrics.get(block.key),
-    })
-    if (!fitted) {
-      const own = [...rankings].filter(([choice]) => choice.block.key === block.key)
-      slices.push(...keepWeights(new Map(own), counts))
-      return undefined
-    }
-    slices.push(...fitted.slices)
-    projections.push(fitted.projection)
-    if (!block.projection) return undefined
-    const { shift } = fitted.projection
-    return { weight: toWeight(block.projection, fitted.weight), shift }
-  }
-  const { batches, calibration } = input
-  if (batches)
-    await refitInOrder(input.model, losing, refit, { ...input, batches, addBias: options.bias })
-  else
-    for (const [index, block] of losing.entries()) {
-      const statistics = calibration.get(block.key)
-      const { moments } = statistics ?? {}
-      if (statistics && moments)
-        await refit(block, { ...statistics, moments, missing: undefined, means: undefined })
-      input.log.progress('re-fitting', index + 1, losing.length)
-    }
-  return { slices, projections }
 }

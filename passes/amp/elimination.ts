@@ -253,7 +253,11 @@ function gather(from: Float64Array, n: number, places: readonly number[]): Float
   return to
 }
 
-function damped({ moments, tokens, ridge }: EliminationInput, n: number): Float64Array {
+/** Σxᵀx/T + λI */
+export function damped(
+  { moments, tokens, ridge }: Pick<EliminationInput, 'moments' | 'tokens' | 'ridge'>,
+  n: number,
+): Float64Array {
   const h = Float64Array.from(moments, (each) => each / Math.max(tokens, 1))
   let trace = 0
   for (let i = 0; i < n; i++) trace += h[i * n + i] as number

@@ -14,6 +14,8 @@ export interface AmpOptions {
   readonly recover: 'none' | 'ridge'
   /** λ = ridge · inputs/tokens · mean diagonal of the moments: the less was seen, the more. */
   readonly ridge: number
+  /** Whether weights that read the pruned stream take in the best estimate of the dense one. */
+  readonly correct: boolean
   /** Feed-forward widths that stay are multiples of this. */
   readonly roundTo: number
   /** What stays whole: numbers of layers, ids of dimensions, keys of blocks. */
@@ -33,6 +35,7 @@ export const ampDefaults: AmpOptions = {
   weigh: 'stream',
   recover: 'ridge',
   ridge: 0.3,
+  correct: true,
   roundTo: 1,
   protect: [],
   scope: 'all',

@@ -9,8 +9,8 @@ import type { PlanSlice } from '../../src/plan/plan.js'
 import type { Choice, PrunableBlock } from './block.js'
 import { Elimination, type Ranking } from './elimination.js'
 import type { Metric } from './metric.js'
+import type { Observation } from './observe.js'
 import { turnWithInverse } from './rank.js'
-import type { Observation } from './sequential.js'
 import { findValueBasis, turnMoments, turnRows, type ValueBasis } from './value-basis.js'
 
 export interface Refitted {

@@ -1,41 +1,42 @@
 /**
- * Block after block on the model as pruned so far: what the output projection now reads, and what is
- * missing in the stream against the dense model, give the projection that repairs most of the damage
- * done before it and by its own losses. The streams between blocks are kept, so every block costs three
- * passes over its own part of the graph.
+ * Block after block on the model as pruned so far. First what a block reads of the stream is answered
+ * for: the pruned stream is off, and weights that know by how much come nearer to what they made of the
+ * dense one. Then its output projection: what it now reads, and what is missing in the stream, give the
+ * weights that repair most of the damage done before it and by its own losses. The streams between
+ * blocks are kept, so every block costs a few passes over its own part of the graph.
  */
 import type { Batch } from '../../src/data/batch.js'
-import { edit, type GraphEdit } from '../../src/graph/edit.js'
+import { edit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, TensorType, Value } from '../../src/graph/graph.js'
 import { addToBias, canShift, findBias } from '../../src/model/bias.js'
 import type { Block } from '../../src/model/block.js'
+import type { BlockRead } from '../../src/model/reads.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
-import { float32Tensor, int64Tensor, type Tensor } from '../../src/onnx/tensor.js'
-import { type RunOptions, runBatches, TOKEN_MASK } from '../../src/runtime/batches.js'
-
-const DENSE = 'attnc.denseStream'
-
-/** What a block's projection reads after everything before it was pruned. */
-export interface Observation {
-  /** Σ wxᵀx, [n, n]. */
-  readonly moments: Float64Array
-  /** Σ wxᵀδ, [n, D]: δ is what the dense stream has and the pruned one lacks. */
-  readonly missing: Float64Array | undefined
-  readonly tokens: number
-  /** Where the projection has a bias to carry them: Σw, Σwx and Σwδ, with w squared as in the moments. */
-  readonly means: Means | undefined
-}
-
-export interface Means {
-  readonly weights: number
-  readonly inputs: Float64Array
-  readonly gaps: Float64Array
-}
+import type { Tensor } from '../../src/onnx/tensor.js'
+import { type RunOptions, runBatches } from '../../src/runtime/batches.js'
+import {
+  addObservation,
+  DENSE,
+  type Observation,
+  ObservationSums,
+  openDims,
+  type Place,
+} from './observe.js'
 
 export interface NewProjection {
   readonly weight: Tensor
   readonly shift: Float32Array | undefined
+}
+
+/** What is asked of each block, in order. */
+export interface Repair<Kind extends Block> {
+  /** The new weights of its projection; undefined leaves it as it is. */
+  refit(block: Kind, observation: Observation): Promise<NewProjection | undefined>
+  /** Through which weights it reads the stream, once something before it was changed. */
+  reads(block: Kind): readonly BlockRead[]
+  /** The new weights of one read, in the order of its projections. */
+  correct(block: Kind, read: BlockRead, observation: Observation): Promise<readonly Tensor[]>
 }
 
 export interface SequentialOptions extends RunOptions {
@@ -44,27 +45,21 @@ export interface SequentialOptions extends RunOptions {
   readonly addBias: boolean
 }
 
-/** The new weights of a block's projection; undefined leaves it as it is. */
-export type Refit<Kind extends Block> = (
-  block: Kind,
-  observation: Observation,
-) => Promise<NewProjection | undefined>
-
 type Streams = Map<Value, RuntimeTensor[]>
 
-/** Calls `refit` for each block in order of execution and puts its weights into a working copy. */
-export async function refitInOrder<Kind extends Block>(
+/** Repairs each block in order of execution and puts its weights into a working copy. */
+export async function repairInOrder<Kind extends Block>(
   model: Model,
   blocks: readonly Kind[],
-  refit: Refit<Kind>,
+  repair: Repair<Kind>,
   options: SequentialOptions,
 ): Promise<void> {
   const working = extractSubgraph(model.graph, new Map(), [...model.graph.outputs])
-  const walk = new Walk(model, working, options)
+  const walk = new Walk(model, working, options, repair)
   const groups = groupByStream(blocks)
   for (const [index, group] of groups.entries()) {
     const later = groups.slice(index + 1).flat()
-    await walk.through(group, later, refit)
+    await walk.through(group, later)
     options.log.progress('re-fitting', index + 1, groups.length)
   }
 }
@@ -80,7 +75,7 @@ function groupByStream<Kind extends Block>(blocks: readonly Kind[]): Kind[][] {
   return groups
 }
 
-class Walk {
+class Walk<Kind extends Block> {
   private readonly dense: Streams = new Map()
   private readonly pruned: Streams = new Map()
 
@@ -88,25 +83,15 @@ class Walk {
     private readonly model: Model,
     private readonly working: Model,
     private readonly options: SequentialOptions,
+    private readonly repair: Repair<Kind>,
   ) {}
 
-  async through<Kind extends Block>(
-    group: readonly Kind[],
-    later: readonly Block[],
-    refit: Refit<Kind>,
-  ): Promise<void> {
+  async through(group: readonly Kind[], later: readonly Kind[]): Promise<void> {
     const stream = group[0]?.stream
     const after = stream && (await this.run(this.model, this.dense, [stream]))
     for (const block of group) {
-      const found = await refit(block, await this.observe(block, after?.[0]))
-      const { values } = this.working.graph
-      const weight = block.projection && values.get(block.projection.weight.name)
-      const product = values.get(block.output.name)?.producer
-      if (!found || !weight || !product) continue
-      edit(this.working.graph, 'attnc.refit', (change) => {
-        change.setConstant(weight, found.weight)
-        if (found.shift) addToBias(change, product, found.shift)
-      })
+      if (this.pruned.size > 0) await this.correct(block)
+      await this.refit(block, after?.[0])
     }
     if (!stream || later.length === 0) return
     const now = await this.run(this.working, this.pruned, [stream])
@@ -115,8 +100,51 @@ class Walk {
     this.forget(later)
   }
 
+  private async correct(block: Kind): Promise<void> {
+    for (const read of this.repair.reads(block)) {
+      const { value, size, isTokenwise } = read
+      const [dense] = await this.run(this.model, this.dense, [value])
+      const target = { value, columns: size }
+      const place = { input: value, width: size, target, isTokenwise, hasMeans: false }
+      const found = await this.observe(place, dense)
+      if (!found.missing?.some((each) => each !== 0)) continue
+      const weights = await this.repair.correct(block, read, found)
+      edit(this.working.graph, 'attnc.correct', (change) => {
+        for (const [index, { weight }] of read.projections.entries())
+          change.setConstant(this.own(weight), weights[index] as Tensor)
+      })
+    }
+  }
+
+  private async refit(block: Kind, after: readonly RuntimeTensor[] | undefined): Promise<void> {
+    const { input, width, isTokenwise, stream, projection } = block
+    const target =
+      after && stream && projection ? { value: stream, columns: projection.columns } : undefined
+    const hasMeans = this.hasMeans(block, after !== undefined)
+    const found = await this.repair.refit(
+      block,
+      await this.observe({ input, width, target, isTokenwise, hasMeans }, after),
+    )
+    const product = this.own(block.output).producer
+    if (!found || !projection || !product) return
+    edit(this.working.graph, 'attnc.refit', (change) => {
+      change.setConstant(this.own(projection.weight), found.weight)
+      if (found.shift) addToBias(change, product, found.shift)
+    })
+  }
+
+  private hasMeans({ projection }: Block, isCompared: boolean): boolean {
+    if (!projection || !isCompared || !canShift(projection.node)) return false
+    return this.options.addBias || findBias(projection.node, projection.columns) !== undefined
+  }
+
+  /** The same value of the working copy. */
+  private own({ name }: Value): Value {
+    return this.working.graph.values.get(name) as Value
+  }
+
   /** Streams that no later block is computed from. */
-  private forget(later: readonly Block[]): void {
+  private forget(later: readonly Kind[]): void {
     const wanted = later.flatMap(({ input, stream }) => (stream ? [input, stream] : [input]))
     const part = extractSubgraph(this.model.graph, this.cuts(this.model), wanted)
     for (const stream of this.dense.keys())
@@ -151,154 +179,39 @@ class Walk {
     return collected
   }
 
+  /** `dense`: what the dense model has in place of the target, batch by batch. */
   private async observe(
-    block: Block,
-    after: readonly RuntimeTensor[] | undefined,
+    place: Place,
+    dense: readonly RuntimeTensor[] | undefined,
   ): Promise<Observation> {
-    const hasMeans = this.hasMeans(block, after !== undefined)
-    const { graph } = this.working
-    const input = graph.values.get(block.input.name) as Value
-    const stream = block.stream && (graph.values.get(block.stream.name) as Value)
-    const part = extractSubgraph(graph, this.cuts(this.working), stream ? [input, stream] : [input])
-    const names = edit(part.graph, 'attnc.observe', (change) => {
-      const value = part.graph.values.get(input.name) as Value
-      const own = stream && part.graph.values.get(stream.name)
+    const wanted = place.target ? [place.input, place.target.value] : [place.input]
+    const part = extractSubgraph(
+      this.working.graph,
+      this.cuts(this.working),
+      [...new Set(wanted)].map((value) => this.own(value)),
+    )
+    const inPart = (value: Value): Value => part.graph.values.get(value.name) as Value
+    const target = place.target && { ...place.target, value: inPart(place.target.value) }
+    const outputs = edit(part.graph, 'attnc.observe', (change) => {
       for (const output of [...part.graph.outputs]) change.hide(output)
-      return addObservation(change, {
-        block,
-        input: value,
-        stream: own,
-        sample: after?.[0],
-        hasMeans,
-      })
+      return addObservation(change, { ...place, input: inPart(place.input), target }, dense?.[0])
     })
-    // A column of ones stands behind the inputs: its moments are the sums.
-    const n = block.width + (hasMeans ? 1 : 0)
-    const moments = new Float64Array(n * n)
-    let missing: Float64Array | undefined
-    let tokens = 0
-    await this.each(part, this.pruned, after, (results) => {
-      addTo(moments, results[names.moments]?.data as Float32Array)
-      const found = names.missing && (results[names.missing]?.data as Float32Array)
-      if (found) {
-        missing ??= new Float64Array(found.length)
-        addTo(missing, found)
-      }
-      tokens += Number(results[names.tokens]?.data[0])
-    })
-    return {
-      tokens,
-      ...(hasMeans ? split(moments, missing, n - 1) : { moments, missing, means: undefined }),
-    }
-  }
-
-  private hasMeans({ projection }: Block, isCompared: boolean): boolean {
-    if (!projection || !isCompared || !canShift(projection.node)) return false
-    return this.options.addBias || findBias(projection.node, projection.columns) !== undefined
+    const sums = new ObservationSums(place, outputs)
+    await this.each(part, this.pruned, dense, (results) => sums.take(results))
+    return sums.finish()
   }
 
   private async each(
     part: Model,
     streams: Streams,
-    after: readonly RuntimeTensor[] | undefined,
+    dense: readonly RuntimeTensor[] | undefined,
     take: (results: Record<string, RuntimeTensor>) => void,
   ): Promise<void> {
     const fed = (index: number): Record<string, RuntimeTensor | undefined> => ({
-      [DENSE]: after?.[index],
+      [DENSE]: dense?.[index],
       ...Object.fromEntries([...streams].map(([value, tensors]) => [value.name, tensors[index]])),
     })
     const { batches } = this.options
     await runBatches(part, batches, this.options, undefined, take, (_, index) => fed(index))
   }
-}
-
-/** Dimensions that may differ from batch to batch. */
-const openDims = ({ dims }: RuntimeTensor): string[] => dims.map((_, axis) => `${axis}`)
-
-function addTo(sum: Float64Array, part: Float32Array): void {
-  for (let i = 0; i < part.length; i++) sum[i] = (sum[i] as number) + (part[i] as number)
-}
-
-const asFloat = { attributes: { to: { kind: 'int', value: 1n } } } as const
-const swapped = { attributes: { perm: { kind: 'ints', value: [1n, 0n] } } } as const
-
-interface Observed {
-  readonly block: Block
-  readonly input: Value
-  readonly stream: Value | undefined
-  readonly sample: RuntimeTensor | undefined
-  readonly hasMeans: boolean
-}
-
-/** x with a column of ones behind it. */
-function withOnes(change: GraphEdit, x: Value, last: Value): Value {
-  const zero = change.constant(int64Tensor([1], [0]))
-  const one = change.constant(int64Tensor([1], [1]))
-  const column = change.add('Slice', [x, zero, one, last])
-  const none = change.add('Mul', [column, change.constant(float32Tensor([], [0]))])
-  const ones = change.add('Add', [none, change.constant(float32Tensor([], [1]))])
-  return change.add('Concat', [x, ones], { attributes: { axis: { kind: 'int', value: -1n } } })
-}
-
-/** Moments of [x, 1] as those of x, and the sums. */
-function split(moments: Float64Array, missing: Float64Array | undefined, n: number) {
-  const own = new Float64Array(n * n)
-  const inputs = new Float64Array(n)
-  for (let i = 0; i < n; i++) {
-    own.set(moments.subarray(i * (n + 1), i * (n + 1) + n), i * n)
-    inputs[i] = moments[i * (n + 1) + n] as number
-  }
-  const columns = (missing?.length ?? 0) / (n + 1)
-  return {
-    moments: own,
-    missing: missing?.slice(0, n * columns),
-    means: {
-      weights: moments[(n + 1) * (n + 1) - 1] as number,
-      inputs,
-      gaps: missing?.slice(n * columns) ?? new Float64Array(columns),
-    },
-  }
-}
-
-/** Σ wxᵀx and Σ wxᵀδ, w = mask / ‖dense stream‖². */
-function addObservation(
-  change: GraphEdit,
-  { block, input, stream, sample, hasMeans }: Observed,
-): { moments: string; missing: string | undefined; tokens: string } {
-  const last = change.constant(int64Tensor([1], [-1]))
-  const flat = (value: Value, size: number): Value =>
-    change.add('Reshape', [value, change.constant(int64Tensor([2], [-1, size]))])
-  const float = (value: Value): Value => change.add('Cast', [value], asFloat)
-  const single = hasMeans ? withOnes(change, float(input), last) : float(input)
-  const columns = block.projection?.columns
-  const dense = stream && sample && change.addInput(DENSE, sample.dataType, openDims(sample))
-  let scale: Value | undefined
-  if (block.isTokenwise) {
-    const mask = change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
-    scale = change.add('Unsqueeze', [mask, last])
-  }
-  if (dense) {
-    const wide = float(dense)
-    const squares = change.add('ReduceSum', [change.add('Mul', [wide, wide]), last])
-    const floor = change.constant(float32Tensor([], [1e-12]))
-    const norm = change.add('Sqrt', [change.add('Max', [squares, floor])])
-    scale = scale ? change.add('Div', [scale, norm]) : change.add('Reciprocal', [norm])
-  }
-  const rows = flat(
-    scale ? change.add('Mul', [single, scale]) : single,
-    block.width + (hasMeans ? 1 : 0),
-  )
-  const across = change.add('Transpose', [rows], swapped)
-  const moments = change.add('MatMul', [across, rows])
-  let missing: Value | undefined
-  if (dense && stream && scale && columns) {
-    const gap = change.add('Sub', [float(dense), float(stream)])
-    missing = change.add('MatMul', [across, flat(change.add('Mul', [gap, scale]), columns)])
-    change.expose(missing)
-  }
-  const shape = change.add('Shape', [rows])
-  const tokens = change.add('Cast', [shape], asFloat)
-  change.expose(moments)
-  change.expose(tokens)
-  return { moments: moments.name, missing: missing?.name, tokens: tokens.name }
 }

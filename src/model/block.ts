@@ -97,7 +97,7 @@ function isSameRows(view: TransformerModel, one: Value, other: Value): boolean {
 }
 
 /** Whether a value's leading axes are those of the integer input of tokens. */
-function isTokenwise(view: TransformerModel, value: Value): boolean {
+export function isTokenwise(view: TransformerModel, value: Value): boolean {
   const axes = view.analysis.axes(value)
   const tokens = view.graph.inputs.find(
     (input) => input.type?.dims?.length === 2 && input.type.dataType?.startsWith('int'),

@@ -10,8 +10,10 @@ import { AttncError } from '../errors.js'
 import { edit, type GraphEdit } from '../graph/edit.js'
 import type { Graph } from '../graph/graph.js'
 import { addToBias } from '../model/bias.js'
+import { findBlocks } from '../model/block.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type Projection, readProjection, toWeight } from '../model/projection.js'
+import { findReads } from '../model/reads.js'
 import { findValueFrame, turnSources } from '../model/value-frame.js'
 import { keepOf, type Plan } from './plan.js'
 
@@ -30,6 +32,15 @@ export interface RefittedProjection {
   }
   /** Added to what the projection writes, [columns]. */
   readonly shift?: Float32Array
+  /** New weights through which the block reads the stream. */
+  readonly reads?: readonly ReadWeight[]
+}
+
+export interface ReadWeight {
+  /** Place among all the weights of the block's reads (`findReads`). */
+  readonly index: number
+  /** [size, outputs] */
+  readonly weight: Float32Array
 }
 
 export interface ApplyOptions {
@@ -44,9 +55,12 @@ export function applyPlan(graph: Graph, plan: Plan, options: ApplyOptions = {}):
   const view = options.view ?? readModel(graph)
   const keep = keepOf(view, plan)
   const removal = new Removal(keep)
+  const hasReads = options.projections?.some(({ reads }) => reads)
+  const reads = hasReads ? readsOf(view) : new Map<string, readonly Projection[]>()
   edit(graph, 'attnc.prune', (change) => {
     for (const refitted of options.projections ?? []) {
       const { projection, kept } = placeOf(view, refitted, removal)
+      if (refitted.reads) setReads(change, reads.get(refitted.block) ?? [], refitted)
       if (refitted.basis) turnValues(change, view, refitted)
       change.setConstant(projection.weight, scatter(projection, refitted, kept))
       if (refitted.shift) addToBias(change, projection.node, refitted.shift)
@@ -82,6 +96,30 @@ function turnValues(change: GraphEdit, view: TransformerModel, refitted: Refitte
         : 'the basis of its values is not free',
     )
   turnSources(change, frame, Float64Array.from(numbers))
+}
+
+function setReads(change: GraphEdit, reads: readonly Projection[], refitted: RefittedProjection) {
+  for (const { index, weight } of refitted.reads ?? []) {
+    const projection = reads[index]
+    if (projection?.rows !== weight.length / (projection?.columns ?? 1))
+      throw shapeError(
+        refitted,
+        projection
+          ? `weight ${index} that it reads the stream through has ${projection.rows} × ${projection.columns}`
+          : `it reads the stream through ${reads.length} weights, the plan has number ${index}`,
+      )
+    change.setConstant(projection.weight, toWeight(projection, weight))
+  }
+}
+
+/** Weights through which each block reads the stream, by block key. */
+function readsOf(view: TransformerModel): Map<string, readonly Projection[]> {
+  return new Map(
+    findBlocks(view).map((block) => [
+      block.key,
+      findReads(view, block).flatMap(({ projections }) => projections),
+    ]),
+  )
 }
 
 function placeOf(view: TransformerModel, refitted: RefittedProjection, removal: Removal) {

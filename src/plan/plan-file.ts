@@ -47,7 +47,7 @@ export function printablePlan({ plan, projections }: StoredPlan): Plan {
 
 function toArrays(projections: readonly RefittedProjection[]): Record<string, RuntimeTensor> {
   const arrays: Record<string, RuntimeTensor> = {}
-  for (const { block, rows, columns, weight, basis, shift } of projections) {
+  for (const { block, rows, columns, weight, basis, shift, reads } of projections) {
     arrays[block] = { dataType: 'float32', dims: [rows, columns], data: weight }
     if (basis)
       arrays[`${block}.basis`] = {
@@ -55,6 +55,8 @@ function toArrays(projections: readonly RefittedProjection[]): Record<string, Ru
         dims: [basis.heads, basis.size, basis.size],
         data: basis.numbers,
       }
+    for (const { index, weight: read } of reads ?? [])
+      arrays[`${block}.reads.${index}`] = { dataType: 'float32', dims: [read.length], data: read }
     if (shift) arrays[`${block}.shift`] = { dataType: 'float32', dims: [columns], data: shift }
   }
   return arrays
@@ -113,16 +115,21 @@ function parsePrinted(printed: PrintedArrays): Record<string, RuntimeTensor> {
 
 function parseProjections(arrays: Readonly<Record<string, RuntimeTensor>>): RefittedProjection[] {
   return Object.entries(arrays)
-    .filter(([name]) => !/\.(basis|shift)$/.test(name))
+    .filter(([name]) => !/\.(basis|shift|reads\.\d+)$/.test(name))
     .map(([block, { dims, data }]) => {
       const basis = arrays[`${block}.basis`]
       const shift = arrays[`${block}.shift`]
       const [rows = 0, columns = 0] = dims
+      const reads = Object.entries(arrays).flatMap(([key, { data }]) => {
+        const [, index] = key.startsWith(`${block}.reads.`) ? key.split('.reads.') : []
+        return index === undefined ? [] : { index: Number(index), weight: data as Float32Array }
+      })
       return {
         block,
         rows,
         columns,
         weight: data as Float32Array,
+        ...(reads.length > 0 ? { reads } : {}),
         ...(shift ? { shift: shift.data as Float32Array } : {}),
         ...(basis
           ? {

@@ -1,5 +1,7 @@
 /** AMP on a real vision transformer: budgets, determinism, criteria, what a re-fit is worth. */
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { decideAmp } from '../../passes/amp/decide.js'
 import { type AmpOptions, ampDefaults } from '../../passes/amp/options.js'
@@ -11,6 +13,7 @@ import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { type LoadedModel, loadModel } from '../../src/model-folder/load.js'
 import { applyPlan } from '../../src/plan/apply.js'
+import { planFiles, readPlan } from '../../src/plan/plan-file.js'
 
 const folder = '../shared/models/digits-vit'
 const isThere = existsSync(`${folder}/model.onnx`)
@@ -53,6 +56,20 @@ async function accuracyOf(decision: Awaited<ReturnType<typeof decide>>): Promise
 }
 
 describe.skipIf(!isThere)('AMP', () => {
+  it('corrects what blocks read, in a plan that survives its file', async () => {
+    const { source, batches, calibration } = await prepare()
+    const view = readModel(source.model.graph)
+    const input = { model: source.model, view, batches, calibration, log: silentLog }
+    const { slices, projections } = await decideAmp(input, { ...ampDefaults, ratio: 0.5 })
+    expect(projections.filter(({ reads }) => reads).length).toBeGreaterThan(1)
+    const folder = mkdtempSync(join(tmpdir(), 'attnc-test-'))
+    const stored = { plan: { format: 1, slices } as const, projections }
+    for (const [name, content] of Object.entries(planFiles(stored)))
+      writeFileSync(join(folder, name), content)
+    expect(readPlan(folder).projections).toEqual(projections)
+    rmSync(folder, { recursive: true })
+  })
+
   it('decides the same plan twice when every block runs on what was pruned before it', async () => {
     const { source, batches, calibration } = await prepare()
     const once = () =>

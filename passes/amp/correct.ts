@@ -1,0 +1,32 @@
+/**
+ * What a block reads of the pruned stream, x̃, is an estimate of what the dense one has, x. The best
+ * linear one is x̃·(I + C) with C = (Σx̃ᵀx̃ + λI)⁻¹·Σx̃ᵀ(x − x̃) (Wiener 1949); it costs nothing at run time,
+ * because the weights that read x̃ take it in: W ← W + C·W.
+ */
+import { invertLarge } from '../../src/linear-algebra/inverse.js'
+import type { Products } from '../../src/linear-algebra/products.js'
+import type { BlockRead } from '../../src/model/reads.js'
+import { damped } from './elimination.js'
+import type { Observation } from './observe.js'
+
+/** The weights of a read, [size, outputs] each, in the order of its projections. */
+export async function correctRead(
+  { size, projections }: BlockRead,
+  { moments, missing, tokens }: Observation,
+  ridge: number,
+  products: Products,
+): Promise<Float64Array[]> {
+  const square = (numbers: Float64Array) => ({ rows: size, columns: size, numbers })
+  const inverse = await invertLarge(square(damped({ moments, tokens, ridge }, size)), products)
+  // Moments are means over tokens in `damped`.
+  const gap = Float64Array.from(missing ?? [], (each) => each / Math.max(tokens, 1))
+  const change = await products.multiply(inverse, square(gap))
+  return Promise.all(
+    projections.map(async (projection) => {
+      const weight = projection.read()
+      const { rows, columns } = projection
+      const step = await products.multiply(change, { rows, columns, numbers: weight })
+      return weight.map((each, i) => each + (step.numbers[i] as number))
+    }),
+  )
+}

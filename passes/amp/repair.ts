@@ -1,0 +1,124 @@
+/** Carries out the counts: block after block, what goes, and the weights that answer for it. */
+
+import type { Products } from '../../src/linear-algebra/products.js'
+import { toWeight } from '../../src/model/projection.js'
+import type { BlockRead } from '../../src/model/reads.js'
+import { findReads } from '../../src/model/reads.js'
+import type { ReadWeight, RefittedProjection } from '../../src/plan/apply.js'
+import type { PlanSlice } from '../../src/plan/plan.js'
+import type { Choice, PrunableBlock } from './block.js'
+import { correctRead } from './correct.js'
+import type { AmpInput } from './decide.js'
+import type { Ranking } from './elimination.js'
+import type { Metric } from './metric.js'
+import type { Observation } from './observe.js'
+import type { AmpOptions } from './options.js'
+import { refitBlock } from './refit.js'
+import { type NewProjection, type Repair, repairInOrder } from './sequential.js'
+
+export interface Allocated {
+  readonly blocks: readonly PrunableBlock[]
+  readonly rankings: ReadonlyMap<Choice, Ranking>
+  readonly counts: ReadonlyMap<Choice, number>
+  readonly metrics: ReadonlyMap<string, Metric>
+  readonly products: Products
+}
+
+export interface Repaired {
+  readonly slices: readonly PlanSlice[]
+  readonly projections: readonly RefittedProjection[]
+}
+
+export async function repairBlocks(
+  input: AmpInput,
+  allocated: Allocated,
+  options: AmpOptions,
+): Promise<Repaired> {
+  const { blocks, counts } = allocated
+  const { batches, calibration, log } = input
+  const repair = new BlockRepair(input, allocated, options)
+  const isLosing = ({ choices }: PrunableBlock): boolean =>
+    choices.some((choice) => (counts.get(choice) ?? 0) > 0)
+  if (batches) {
+    // Blocks that lose nothing answer for what went before them.
+    const later = blocks.slice(blocks.findIndex(isLosing))
+    await repairInOrder(input.model, later, repair, { ...input, batches, addBias: options.bias })
+    return repair
+  }
+  const losing = blocks.filter(isLosing)
+  for (const [index, block] of losing.entries()) {
+    const statistics = calibration.get(block.key)
+    const { moments } = statistics ?? {}
+    if (statistics && moments)
+      await repair.refit(block, { ...statistics, moments, missing: undefined, means: undefined })
+    log.progress('re-fitting', index + 1, losing.length)
+  }
+  return repair
+}
+
+class BlockRepair implements Repair<PrunableBlock>, Repaired {
+  readonly slices: PlanSlice[] = []
+  readonly projections: RefittedProjection[] = []
+  private readonly corrected = new Map<string, ReadWeight[]>()
+
+  constructor(
+    private readonly input: AmpInput,
+    private readonly allocated: Allocated,
+    private readonly options: AmpOptions,
+  ) {}
+
+  async refit(block: PrunableBlock, observation: Observation): Promise<NewProjection | undefined> {
+    const { counts, rankings, products, metrics } = this.allocated
+    const { criterion, ridge } = this.options
+    const fitted = await refitBlock(block, observation, {
+      counts,
+      ridge,
+      // Criteria that choose one by one have chosen already; only the output criterion chooses anew.
+      fixed: criterion === 'output' ? undefined : rankings,
+      products,
+      metric: metrics.get(block.key),
+    })
+    if (!fitted) {
+      const own = [...rankings].filter(([choice]) => choice.block.key === block.key)
+      this.slices.push(...keepWeights(new Map(own), counts))
+      return undefined
+    }
+    const reads = this.corrected.get(block.key)
+    this.slices.push(...fitted.slices)
+    this.projections.push({ ...fitted.projection, ...(reads && { reads }) })
+    if (!block.projection) return undefined
+    return { weight: toWeight(block.projection, fitted.weight), shift: fitted.projection.shift }
+  }
+
+  reads(block: PrunableBlock): readonly BlockRead[] {
+    return block.projection && this.options.correct ? findReads(this.input.view, block) : []
+  }
+
+  async correct(block: PrunableBlock, read: BlockRead, observation: Observation) {
+    const { ridge } = this.options
+    const weights = await correctRead(read, observation, ridge, this.allocated.products)
+    const before = this.corrected.get(block.key) ?? []
+    const all = this.reads(block).flatMap(({ projections }) => projections)
+    const now = read.projections.map((projection, i) => ({
+      index: all.findIndex(({ weight }) => weight === projection.weight),
+      weight: Float32Array.from(weights[i] as Float64Array),
+    }))
+    this.corrected.set(block.key, [...before, ...now])
+    return read.projections.map((projection, i) => toWeight(projection, weights[i] as Float64Array))
+  }
+}
+
+/** What goes where nothing is re-fitted: the first of each order. */
+export function keepWeights(
+  rankings: ReadonlyMap<Choice, Ranking>,
+  counts: ReadonlyMap<Choice, number>,
+): PlanSlice[] {
+  const slices: PlanSlice[] = []
+  for (const [choice, { order }] of rankings) {
+    const gone = order.slice(0, counts.get(choice) ?? 0)
+    if (gone.length === 0 || choice.frame) continue
+    const remove = gone.flatMap((unit) => choice.units[unit]?.members ?? [])
+    slices.push({ dimension: choice.dimension.id, remove: remove.sort((a, b) => a - b) })
+  }
+  return slices
+}

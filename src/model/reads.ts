@@ -1,0 +1,54 @@
+/**
+ * The products through which a block reads the stream: queries, keys and values, gate and up. Found by
+ * walking back from what the output projection reads to the nearest products with a weight.
+ */
+import type { Node, Value } from '../graph/graph.js'
+import { type Block, isTokenwise } from './block.js'
+import type { TransformerModel } from './model.js'
+import { type Projection, readProjection } from './projection.js'
+
+/** A value [..., size], and the plain weights [size, outputs] that it meets inside the block. */
+export interface BlockRead {
+  readonly value: Value
+  readonly size: number
+  readonly isTokenwise: boolean
+  readonly projections: readonly Projection[]
+}
+
+/** In an order that depends on the graph alone. Weights that are quantised or shared are left out. */
+export function findReads(view: TransformerModel, block: Block): BlockRead[] {
+  const contractions = new Map(view.analysis.contractions.map((each) => [each.node, each]))
+  const found = new Map<Value, Projection[]>()
+  const seen = new Set<Value>()
+  const visit = (value: Value): void => {
+    if (seen.has(value) || isWeight(value)) return
+    seen.add(value)
+    const node = value.producer
+    if (!node) return
+    const contraction = contractions.get(node)
+    if (contraction && node.inputs.some((input) => input && isWeight(input))) {
+      const projection = readProjection(contraction)
+      const read = projection && dataOf(node)
+      if (read) found.set(read, [...(found.get(read) ?? []), projection])
+      return
+    }
+    for (const input of node.inputs) if (input) visit(input)
+  }
+  visit(block.input)
+  return [...found].flatMap(([value, all]) => {
+    const size = view.analysis.axes(value)?.at(-1)?.size.value
+    const projections = all.filter(({ rows }) => rows === size)
+    if (!size || projections.length === 0) return []
+    return [{ value, size, isTokenwise: isTokenwise(view, value), projections }]
+  })
+}
+
+/** A constant, also behind nodes that read nothing else: a Transpose, a DequantizeLinear. */
+function isWeight(value: Value): boolean {
+  if (value.constant) return true
+  const inputs = value.producer?.inputs ?? []
+  return inputs.length > 0 && inputs.every((input) => !input || isWeight(input))
+}
+
+const dataOf = ({ op, inputs }: Node): Value | undefined =>
+  op === 'MatMul' || op === 'Gemm' ? inputs.find((input) => input && !isWeight(input)) : undefined
