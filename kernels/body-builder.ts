@@ -8,7 +8,7 @@ import type { Attribute, Graph, Value } from '../src/graph/graph.js'
 import { type DataType, dataTypeCode } from '../src/onnx/data-type.js'
 import { float32Tensor, int64Tensor } from '../src/onnx/tensor.js'
 
-/** From this version on ReduceMax takes its axes as an input. */
+/** From this version on all reductions take their axes as an input; ReduceSum always did. */
 const AXES_AS_INPUT = 18
 
 export const int = (value: number): Attribute => ({ kind: 'int', value: BigInt(value) })
@@ -17,6 +17,11 @@ export const ints = (values: readonly number[]): Attribute => ({
   value: values.map(BigInt),
 })
 export const float = (value: number): Attribute => ({ kind: 'float', value })
+
+export const text = (value: string): Attribute => ({
+  kind: 'string',
+  value: new TextEncoder().encode(value),
+})
 
 /** A size: a number that is known now, or a tensor [1] of int64. */
 export type Extent = number | Value

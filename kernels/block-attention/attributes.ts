@@ -138,8 +138,12 @@ export function readSizes(
 }
 
 /** Layouts are shared by all heads, or by neighbours: L of them, each for H/L heads in a row. */
-export function checkLayoutCount(operator: string, name: string, L: number, sizes: AttentionSizes) {
-  const { H, K } = sizes
+export function checkLayoutCount(
+  operator: string,
+  name: string,
+  L: number,
+  { H, K }: Pick<AttentionSizes, 'H' | 'K'>,
+): void {
   if (L >= 1 && H % L === 0 && (K % L === 0 || L % K === 0)) return
   throw kernelError(
     'KERNEL_INPUT',
