@@ -12,12 +12,13 @@ import { loadModel } from '../src/model-folder/load.js'
 import { tensorOf, zeros } from '../src/onnx/numbers.js'
 import { type Materialised, materialise } from '../src/runtime/materialise.js'
 import { openSession, type Session } from '../src/runtime/session.js'
+import { feedsOf } from '../src/train/feeds.js'
 import { PARAMETERS } from '../src/train/insert.js'
 import { chooseObjective, targetsOf } from '../src/train/objective.js'
 import { adamW } from '../src/train/optimizer.js'
 import { findTrainable, initialParameters, type Method } from '../src/train/trainable.js'
 import { buildLossGraph, buildTrainingGraph, COUNT, RATE } from '../src/train/training-graph.js'
-import { pick, vector } from '../src/train/training-run.js'
+import { vector } from '../src/train/training-run.js'
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -65,16 +66,12 @@ async function measure(method: Method): Promise<void> {
   await using training = await open(step.model)
   const shared = { ...batch?.feeds, ...targetsOf(objective, batch as never) }
   const parameters = vector(initialParameters(trainable, 0))
-  const known = (session: Session) => new Set(session.inputs.map(({ name }) => name))
-  const forwardFeeds = pick({ ...shared, [PARAMETERS]: parameters }, known(forward))
-  const stepFeeds = pick(
-    {
-      ...shared,
-      [RATE]: tensorOf('float32', [], [1e-4]),
-      [COUNT]: tensorOf('float32', [], [1]),
-    },
-    known(training),
-  )
+  const forwardFeeds = feedsOf(forward, { ...shared, [PARAMETERS]: parameters })
+  const stepFeeds = feedsOf(training, {
+    ...shared,
+    [RATE]: tensorOf('float32', [], [1e-4]),
+    [COUNT]: tensorOf('float32', [], [1]),
+  })
   const states = step.states.map((name) => [name, zeros('float32', [trainable.size])])
   const first = { [PARAMETERS]: parameters, ...Object.fromEntries(states) }
   await training.step({ ...stepFeeds, ...first }, step.carry)

@@ -60,6 +60,19 @@ export default class Train extends BaseCommand {
       description: 'at which teacher and student are compared',
       helpGroup: 'TRAINING',
     }),
+    'hidden-share': Flags.string({
+      default: '0',
+      helpValue: 'SHARE',
+      description:
+        'share of that distance that is between hidden states, layers paired as CoFi does',
+      helpGroup: 'TRAINING',
+    }),
+    distance: Flags.option({
+      options: ['mse', 'cosine'] as const,
+      default: 'mse' as const,
+      description: 'how hidden states, and answers that are no probabilities, are compared',
+      helpGroup: 'TRAINING',
+    })(),
     method: Flags.option({
       options: ['lora', 'full'] as const,
       default: 'lora' as const,

@@ -19,6 +19,8 @@ export interface TrainFlags extends DataChoice {
   readonly teacher?: string | undefined
   readonly 'teacher-share': string
   readonly temperature: string
+  readonly 'hidden-share': string
+  readonly distance: 'mse' | 'cosine'
   readonly method: 'lora' | 'full'
   readonly targets?: readonly WeightRole[] | undefined
   readonly rank: number
@@ -49,12 +51,10 @@ export async function runTrain(
 ): Promise<{ readonly json: TrainJson; readonly lines: readonly string[] }> {
   const { log } = context
   const { method, optimizer, teacher } = flags
-  const number = (name: 'teacher-share' | 'temperature' | 'decay' | 'clip'): number =>
-    readNumber(name, flags[name])
+  const number = (name: 'temperature' | 'decay' | 'clip'): number => readNumber(name, flags[name])
   const decay = number('decay')
-  const share = number('teacher-share')
-  if (share > 1)
-    throw new AttncError('NUMBER_RANGE', 'usage', `--teacher-share is ${share}; it is at most 1.`)
+  const share = readShare('teacher-share', flags)
+  const hiddenShare = readShare('hidden-share', flags)
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
   const batches = chooseData(source, flags.data, flags, log)
@@ -83,7 +83,13 @@ export async function runTrain(
     seed: flags.seed,
     checkpoint: flags.checkpoint,
     teacher: teacher
-      ? { model: loadModel(teacher).model, share, temperature: number('temperature') }
+      ? {
+          model: loadModel(teacher).model,
+          share,
+          temperature: number('temperature'),
+          distance: flags.distance,
+          hiddenShare,
+        }
       : undefined,
   })
   const { weights: _, ...json } = result
@@ -106,6 +112,12 @@ function readNumber(name: string, text: string): number {
     'usage',
     `--${name} is "${text}"; it has to be a number that is not negative.`,
   )
+}
+
+function readShare(name: 'teacher-share' | 'hidden-share', flags: TrainFlags): number {
+  const share = readNumber(name, flags[name])
+  if (share <= 1) return share
+  throw new AttncError('NUMBER_RANGE', 'usage', `--${name} is ${share}; it is at most 1.`)
 }
 
 function describe(result: TrainFolderResult, samples: number): string[] {

@@ -2,6 +2,7 @@
  * A part of a model as a model of its own: the nodes that certain values need, cut off where values
  * are to be fed. Constants are shared, not copied; the original is not touched.
  */
+import { AttncError } from '../errors.js'
 import { type Attribute, Graph, Model, Node, type TensorType, Value } from './graph.js'
 import { nodesInside } from './links.js'
 
@@ -19,13 +20,51 @@ export function extractSubgraph(
   model.irVersion = from.irVersion
   for (const [domain, version] of from.opsets) model.opsets.set(domain, version)
   model.functions.push(...from.functions)
-  const { graph } = model
+  model.graph.outputs.push(...copyPart(source, cuts, outputs, { graph: model.graph, prefix: '' }))
+  return model
+}
+
+/**
+ * The nodes that make `outputs` beside what `graph` has already. Names get the prefix, but inputs of the
+ * same name and type are one. The copies of `outputs` are returned, and exposed nowhere. Error: OPSET_MISMATCH.
+ */
+export function addSubgraph(
+  graph: Graph,
+  source: Graph,
+  outputs: readonly Value[],
+  prefix: string,
+): Value[] {
+  const { model } = graph
+  const from = source.model
+  for (const [domain, version] of from.opsets) {
+    const own = model.opsets.get(domain) ?? version
+    if (own !== version)
+      throw new AttncError(
+        'OPSET_MISMATCH',
+        'usage',
+        `One model has opset ${own} of ${domain || 'ai.onnx'}, the other ${version}; in one graph there can be one.`,
+        { suggestions: ['Export both with the same opset.'] },
+      )
+    model.opsets.set(domain, version)
+  }
+  const isKnown = (name: string, domain: string): boolean =>
+    model.functions.some((each) => each.name === name && each.domain === domain)
+  model.functions.push(...from.functions.filter(({ name, domain }) => !isKnown(name, domain)))
+  return copyPart(source, new Map(), outputs, { graph, prefix })
+}
+
+function copyPart(
+  source: Graph,
+  cuts: ReadonlyMap<Value, TensorType>,
+  outputs: readonly Value[],
+  { graph, prefix }: { readonly graph: Graph; readonly prefix: string },
+): Value[] {
   const needed = neededNodes(source, cuts, outputs)
   const copies = new Map<Value, Value>()
   const copyOf = (value: Value): Value => {
-    const known = copies.get(value)
+    const known = copies.get(value) ?? sharedInput(value)
     if (known) return known
-    const copy = new Value(value.name, graph)
+    const copy = new Value(`${prefix}${value.name}`, graph)
     copies.set(value, copy)
     graph.values.set(copy.name, copy)
     const cut = cuts.get(value)
@@ -34,28 +73,30 @@ export function extractSubgraph(
     else if (!value.producer) copy.constant = value.constant
     return copy
   }
-  for (const node of source.nodes()) if (needed.has(node)) copyNode(node, graph, cuts, copyOf)
-  for (const output of outputs) graph.outputs.push(copyOf(output))
-  return model
+  const sharedInput = (value: Value): Value | undefined => {
+    const other = value.isGraphInput ? graph.values.get(value.name) : undefined
+    return other?.isGraphInput && isSameType(other, value) ? other : undefined
+  }
+  for (const node of source.nodes())
+    if (needed.has(node)) copyNode(node, `${prefix}${node.name}`, graph, cuts, copyOf)
+  return outputs.map(copyOf)
 }
+
+const isSameType = ({ type: one }: Value, { type: other }: Value): boolean =>
+  one?.dataType === other?.dataType && String(one?.dims) === String(other?.dims)
 
 function copyNode(
   node: Node,
+  name: string,
   graph: Graph,
   cuts: ReadonlyMap<Value, TensorType>,
   copyOf: (value: Value) => Value,
 ): void {
-  const copy = new Node(
-    graph.model.nextNodeId(),
-    graph,
-    node.op,
-    node.domain,
-    node.name,
-    node.overload,
-  )
-  copy.message = node.message
-  for (const [name, attribute] of node.attributes)
-    copy.attributes.set(name, copyAttribute(attribute, graph, copyOf))
+  const copy = new Node(graph.model.nextNodeId(), graph, node.op, node.domain, name, node.overload)
+  // A node that is renamed is written anew.
+  copy.message = name === node.name ? node.message : undefined
+  for (const [key, attribute] of node.attributes)
+    copy.attributes.set(key, copyAttribute(attribute, graph, copyOf))
   for (const [index, value] of node.inputs.entries()) {
     const input = value && copyOf(value)
     copy.inputs.push(input)
@@ -117,7 +158,7 @@ function copyInner(inner: Graph, outer: Graph, copyOfOuter: (value: Value) => Va
   }
   const copyOf = (value: Value): Value => copies.get(value) ?? copyOfOuter(value)
   graph.inputs.push(...inner.inputs.map(copyOf))
-  for (const node of inner.nodes()) copyNode(node, graph, new Map(), copyOf)
+  for (const node of inner.nodes()) copyNode(node, node.name, graph, new Map(), copyOf)
   graph.outputs.push(...inner.outputs.map(copyOf))
   return graph
 }

@@ -71,7 +71,7 @@ export async function runBatches<Batch extends Feedable>(
 }
 
 /** A cache that is still empty has the heads of the model that reads it: fewer where some were removed. */
-function fitEmpty(tensor: RuntimeTensor, port: Port): RuntimeTensor {
+export function fitEmpty(tensor: RuntimeTensor, port: Port): RuntimeTensor {
   if (tensor.data.length > 0 || tensor.dims.length !== port.dims.length) return tensor
   const dims = tensor.dims.map((dim, axis) => {
     const stated = port.dims[axis]

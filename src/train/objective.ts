@@ -1,87 +1,103 @@
 /**
  * What a model is trained for, read from its outputs and the data: the next token, a class, or yes and
- * no; and, with a teacher, to say what the teacher says.
+ * no; or nothing but to answer as a teacher does.
  */
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model, Value } from '../graph/graph.js'
+import { isFloating } from '../onnx/data-type.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import type { Feeds } from '../runtime/session.js'
-import { binaryCrossEntropy, crossEntropy, distillation } from './loss.js'
+import { binaryCrossEntropy, crossEntropy } from './loss.js'
 import type { NodeBuilder } from './node-builder.js'
 
 export const TARGETS = 'attnc.targets'
 export const WEIGHTS = 'attnc.weights'
-export const TEACHER = 'attnc.teacher'
 
 export interface Objective {
-  readonly kind: 'next token' | 'class' | 'yes or no'
+  readonly kind: 'next token' | 'class' | 'yes or no' | 'teacher'
   /** The output that is judged. */
   readonly output: string
+  /** What a loss is the mean of: tokens or samples, [batch, sequence] or [batch] with weights; or numbers. */
+  readonly counts: 'tokens' | 'samples' | 'numbers'
 }
 
-/** Share of the loss that is the distance from a teacher, whose logits are fed. */
-export interface Distillation {
-  readonly share: number
-  readonly temperature: number
-}
-
-/** Errors: NO_OBJECTIVE where neither labels nor a vocabulary say what is right. */
-export function chooseObjective(model: Model, batches: readonly Batch[]): Objective {
-  const outputs = model.graph.outputs.filter(({ type }) => type?.dataType?.startsWith('float'))
+/** Errors: NO_OBJECTIVE where neither labels, nor a vocabulary, nor a teacher say what is right. */
+export function chooseObjective(
+  model: Model,
+  batches: readonly Batch[],
+  hasTeacher = false,
+): Objective {
+  const outputs = model.graph.outputs.filter(({ type }) => isFloating(type?.dataType ?? 'bool'))
   const [first] = outputs
   const dims = first?.type?.dims ?? []
   if (first && batches[0]?.extras?.['labels'] && dims.length <= 2)
-    return { kind: dims.length < 2 || dims[1] === 1 ? 'yes or no' : 'class', output: first.name }
+    return dims.length < 2 || dims[1] === 1
+      ? { kind: 'yes or no', output: first.name, counts: 'numbers' }
+      : { kind: 'class', output: first.name, counts: 'samples' }
   const logits = outputs.find(({ type }) => type?.dims?.length === 3)
   if (logits && (batches[0]?.ids.length ?? 0) > 0)
-    return { kind: 'next token', output: logits.name }
+    if (isVocabulary(logits, batches) || !hasTeacher)
+      return { kind: 'next token', output: logits.name, counts: 'tokens' }
+  if (first && hasTeacher) {
+    const isTokenwise = dims.length === 3 && batches[0]?.tokenMask !== undefined
+    return { kind: 'teacher', output: first.name, counts: isTokenwise ? 'tokens' : 'samples' }
+  }
   throw new AttncError(
     'NO_OBJECTIVE',
     'usage',
     `There is nothing to train for: the data has no "labels", and no output is [batch, sequence, vocabulary] (outputs: ${outputs.map(({ name, type }) => `"${name}" [${type?.dims ?? '?'}]`).join(', ')}).`,
-    { suggestions: ['Give text to a language model, or arrays with "labels" to others.'] },
+    {
+      suggestions: [
+        'Give text to a language model, arrays with "labels" to others, or a --teacher whose answers are learned.',
+      ],
+    },
   )
 }
 
-/** Adds the inputs of targets and the loss of them. */
-export function addObjective(
-  b: NodeBuilder,
-  { kind, output }: Objective,
-  teacher: Distillation | undefined,
-): Value {
-  const found = b.edit.graph.values.get(output) as Value
-  const rank = b.shapes.dims(found)?.length ?? 2
-  const names = Array.from({ length: rank }, (_, axis) => `attnc.axis${axis}`)
-  const own = kind === 'yes or no' ? names : names.slice(0, -1)
-  const targets = b.edit.addInput(TARGETS, kind === 'yes or no' ? 'float32' : 'int64', own)
-  const weights = b.edit.addInput(WEIGHTS, 'float32', own)
-  const judge = kind === 'yes or no' ? binaryCrossEntropy : crossEntropy
-  const loss = judge(b, found, targets, weights)
-  if (!teacher || kind === 'yes or no') return loss
-  const wanted = b.edit.addInput(TEACHER, 'float32', found.type?.dims ?? names)
-  const distance = distillation(b, found, wanted, teacher.temperature, weights)
-  const share = (value: Value, size: number): Value =>
-    b.op('Mul', [value, b.number(size, 'float32')])
-  return b.op('Add', [share(loss, 1 - teacher.share), share(distance, teacher.share)])
+/** Whether the last axis has room for every id: hidden states of an encoder seldom do. */
+function isVocabulary({ type }: Value, batches: readonly Batch[]): boolean {
+  const size = type?.dims?.[2]
+  if (typeof size !== 'number') return true
+  return batches.every(({ ids }) => ids.every((row) => row.every((id) => id < size)))
 }
 
+/** Adds the inputs of targets and the loss of them; undefined where only a teacher says what is right. */
+export function addTaskLoss(
+  b: NodeBuilder,
+  { kind, output }: Objective,
+  weights: Value | undefined,
+): Value | undefined {
+  if (kind === 'teacher') return undefined
+  const found = b.edit.graph.values.get(output) as Value
+  const dims = weights?.type?.dims ?? axesOf(b.shapes.dims(found)?.length ?? 2)
+  if (kind === 'yes or no')
+    return binaryCrossEntropy(b, found, b.edit.addInput(TARGETS, 'float32', dims))
+  return crossEntropy(b, found, b.edit.addInput(TARGETS, 'int64', dims), weights)
+}
+
+/** How much each token or sample counts. */
+export function addWeights(b: NodeBuilder, { counts }: Objective): Value | undefined {
+  if (counts === 'numbers') return undefined
+  return b.edit.addInput(WEIGHTS, 'float32', axesOf(counts === 'tokens' ? 2 : 1))
+}
+
+const axesOf = (rank: number): string[] =>
+  Array.from({ length: rank }, (_, axis) => `attnc.axis${axis}`)
+
 /** Targets and weights of a batch; padding and last tokens count nothing. Error: NO_LABELS. */
-export function targetsOf(objective: Objective, batch: Batch): Feeds {
-  if (objective.kind === 'next token') return nextTokens(batch)
+export function targetsOf({ kind, counts }: Objective, batch: Batch): Feeds {
+  if (kind === 'next token') return nextTokens(batch)
+  const rows = Object.values(batch.feeds)[0]?.dims[0] ?? 1
+  const ones = tensorOf('float32', [rows], new Array<number>(rows).fill(1))
+  if (kind === 'teacher')
+    return { [WEIGHTS]: counts === 'tokens' && batch.tokenMask ? batch.tokenMask : ones }
   const labels = batch.extras?.['labels']
   if (!labels)
     throw new AttncError('NO_LABELS', 'usage', 'The data has no array "labels" beside its inputs.')
-  const type = objective.kind === 'class' ? 'int64' : 'float32'
   const numbers = Array.from(labels.data as ArrayLike<number | bigint>, Number)
-  return {
-    [TARGETS]: tensorOf(type, labels.dims, numbers),
-    [WEIGHTS]: tensorOf(
-      'float32',
-      labels.dims,
-      numbers.map(() => 1),
-    ),
-  }
+  const targets = tensorOf(kind === 'class' ? 'int64' : 'float32', labels.dims, numbers)
+  return { [TARGETS]: targets, [WEIGHTS]: ones }
 }
 
 function nextTokens({ ids, feeds, tokenMask }: Batch): Feeds {

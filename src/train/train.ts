@@ -4,25 +4,21 @@
  */
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
-import { extractSubgraph } from '../graph/extract.js'
-import type { Model, Value } from '../graph/graph.js'
+import type { Model } from '../graph/graph.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
 import { openSession, type Session } from '../runtime/session.js'
+import { feedsOf } from './feeds.js'
 import { type FoldedWeight, foldTrainable } from './fold.js'
 import { PARAMETERS } from './insert.js'
-import {
-  chooseObjective,
-  countOf,
-  type Distillation,
-  type Objective,
-  targetsOf,
-} from './objective.js'
+import { matchLayers } from './layer-match.js'
+import { chooseObjective, countOf, type Objective, targetsOf } from './objective.js'
 import { adamW, type Optimizer, type Schedule } from './optimizer.js'
+import type { Teacher } from './teacher.js'
 import { findTrainable, type Method } from './trainable.js'
 import { buildLossGraph, buildTrainingGraph } from './training-graph.js'
-import { pick, TrainingRun, vector } from './training-run.js'
+import { TrainingRun, vector } from './training-run.js'
 
 export interface TrainOptions extends RunOptions {
   readonly batches: readonly Batch[]
@@ -46,9 +42,14 @@ export interface TrainOptions extends RunOptions {
   readonly patience?: number | undefined
   readonly seed: number
   /** Learns from this model's answers too. */
-  readonly teacher?: ({ readonly model: Model } & Distillation) | undefined
+  readonly teacher?: TeacherOptions | undefined
   /** File of the run; one that is there already goes on. */
   readonly checkpoint?: string | undefined
+}
+
+export interface TeacherOptions extends Omit<Teacher, 'hidden'> {
+  /** Share of the distance that is that of hidden states. Default 0. */
+  readonly hiddenShare?: number | undefined
 }
 
 export interface TrainPoint {
@@ -71,18 +72,19 @@ export interface TrainResult {
 /** Errors: NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
 export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {
   const { training, heldOut } = holdOut(options)
-  const objective = chooseObjective(model, training)
+  const objective = chooseObjective(model, training, options.teacher !== undefined)
   const trainable = findTrainable(model.graph, options.method)
+  const teacher = await pairLayers(model, training, options)
   const step = buildTrainingGraph(model, {
     objective,
     trainable,
     optimizer: options.optimizer ?? adamW(),
     clip: options.clip ?? 1,
     accumulate: options.accumulate ?? 1,
-    teacher: options.teacher,
+    teacher,
   })
-  const judge = buildLossGraph(model, { objective, trainable })
-  const { provider = 'cpu', threads, signal, teacher } = options
+  const judge = buildLossGraph(model, { objective, trainable, teacher })
+  const { provider = 'cpu', threads, signal } = options
   const files: Materialised[] = []
   const open = (each: Model): Promise<Session> => {
     const file = materialise(each)
@@ -92,10 +94,9 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
   try {
     await using session = await open(step.model)
     await using judging = await open(judge.model)
-    await using teaching = teacher && (await open(onlyOutput(teacher.model, objective.output)))
     const run = new TrainingRun(
       { ...options, batches: training },
-      { objective, trainable, step, session, teaching },
+      { objective, trainable, step, session },
       (parameters) => heldOutLoss(judging, judge.loss, { objective, heldOut, parameters }),
     )
     const { before, state, curve } = await run.toEnd()
@@ -112,8 +113,17 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
   }
 }
 
-const onlyOutput = ({ graph }: Model, output: string): Model =>
-  extractSubgraph(graph, new Map(), [graph.values.get(output) as Value])
+async function pairLayers(
+  model: Model,
+  [batch]: readonly Batch[],
+  options: TrainOptions,
+): Promise<Teacher | undefined> {
+  const { teacher } = options
+  const share = teacher?.hiddenShare ?? 0
+  if (!teacher || !batch || share === 0) return teacher
+  const pairs = await matchLayers(model, teacher.model, batch, options)
+  return { ...teacher, hidden: { share, pairs } }
+}
 
 /** Mean loss over what counts in all held-out batches. */
 async function heldOutLoss(
@@ -125,13 +135,12 @@ async function heldOutLoss(
     readonly parameters: Float32Array
   },
 ): Promise<number> {
-  const known = new Set(session.inputs.map(({ name }) => name))
   let sum = 0
   let count = 0
   for (const batch of given.heldOut) {
     const targets = targetsOf(given.objective, batch)
-    const fed = pick({ ...batch.feeds, ...targets, [PARAMETERS]: vector(given.parameters) }, known)
-    const results = await session.run(fed, [loss])
+    const all = { ...batch.feeds, ...targets, [PARAMETERS]: vector(given.parameters) }
+    const results = await session.run(feedsOf(session, all), [loss])
     const own = countOf(targets)
     sum += own * (numbersOf(results[loss] as RuntimeTensor)[0] as number)
     count += own

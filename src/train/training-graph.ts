@@ -9,8 +9,9 @@ import { inferShapes } from '../shape/infer.js'
 import { addGradients } from './gradients.js'
 import { insertTrainable } from './insert.js'
 import { NodeBuilder } from './node-builder.js'
-import { addObjective, type Distillation, type Objective } from './objective.js'
+import { addTaskLoss, addWeights, type Objective } from './objective.js'
 import { clipNorm, type Optimizer } from './optimizer.js'
+import { addDistance, addTeacher, mixLosses, type Teacher } from './teacher.js'
 import type { Trainable } from './trainable.js'
 
 export const RATE = 'attnc.rate'
@@ -38,21 +39,19 @@ export interface StepOptions {
   readonly clip: number
   /** Batches of which the gradients are averaged before an update. */
   readonly accumulate: number
-  readonly teacher?: Distillation | undefined
+  readonly teacher?: Teacher | undefined
 }
 
-/** The loss alone, of the same inputs; what held-out data is judged by. */
+/** The loss alone, of the same inputs; what held-out data is judged by. A teacher judges where nothing else can. */
 export function buildLossGraph(
   model: Model,
-  { objective, trainable }: Pick<StepOptions, 'objective' | 'trainable'>,
+  { objective, trainable, teacher }: Pick<StepOptions, 'objective' | 'trainable' | 'teacher'>,
 ): { readonly model: Model; readonly loss: string } {
   const copy = copyOf(model, objective)
+  const judge = objective.kind === 'teacher' ? teacher : undefined
+  const addLoss = prepareLoss(copy, objective, judge)
   const loss = edit(copy.graph, 'attnc.loss', (change) => {
-    const found = addObjective(
-      new NodeBuilder(change, inferShapes(copy.graph)),
-      objective,
-      undefined,
-    )
+    const found = addLoss(new NodeBuilder(change, inferShapes(copy.graph)))
     insertTrainable(change, trainable)
     for (const output of [...copy.graph.outputs]) change.hide(output)
     change.expose(found)
@@ -61,13 +60,30 @@ export function buildLossGraph(
   return { model: copy, loss }
 }
 
+/** What adds the loss to a graph, into which the teacher has been put. */
+function prepareLoss(
+  { graph }: Model,
+  objective: Objective,
+  teacher: Teacher | undefined,
+): (b: NodeBuilder) => Value {
+  const taught = teacher && addTeacher(graph, teacher, objective)
+  return (b) => {
+    const weights = addWeights(b, objective)
+    const task = addTaskLoss(b, objective, weights)
+    const distance = taught && addDistance(b, teacher, taught, { objective, weights })
+    if (task && distance) return mixLosses(b, task, distance, teacher.share)
+    return (task ?? distance) as Value
+  }
+}
+
 export function buildTrainingGraph(model: Model, options: StepOptions): TrainingGraph {
   const { objective, trainable, optimizer, clip, accumulate, teacher } = options
   const copy = copyOf(model, objective)
   const { graph } = copy
+  const addLoss = prepareLoss(copy, objective, teacher)
   return edit(graph, 'attnc.train', (change) => {
     const b = new NodeBuilder(change, inferShapes(graph))
-    const loss = addObjective(b, objective, teacher)
+    const loss = addLoss(b)
     const parameters = insertTrainable(change, trainable)
     const found = addGradients(change, loss, [parameters]).get(parameters) as Value
     const size = [trainable.size]

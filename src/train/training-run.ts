@@ -6,8 +6,9 @@ import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Session } from '../runtime/session.js'
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { feedsOf } from './feeds.js'
 import { PARAMETERS } from './insert.js'
-import { type Objective, TEACHER, targetsOf } from './objective.js'
+import { type Objective, targetsOf } from './objective.js'
 import { shareOfRate } from './optimizer.js'
 import { type Sampler, sampler } from './sampling.js'
 import type { TrainOptions, TrainPoint } from './train.js'
@@ -19,7 +20,6 @@ export interface TrainingParts {
   readonly trainable: Trainable
   readonly step: TrainingGraph
   readonly session: Session
-  readonly teaching: Session | undefined
 }
 
 type Results = Readonly<Record<string, RuntimeTensor>>
@@ -27,7 +27,6 @@ type Results = Readonly<Record<string, RuntimeTensor>>
 export class TrainingRun {
   private readonly settings: string
   private readonly draw: Sampler
-  private readonly known: ReadonlySet<string>
   /** What the next step is given besides its batch: everything at the start, then nothing. */
   private entering: Feeds = {}
 
@@ -38,7 +37,6 @@ export class TrainingRun {
   ) {
     this.settings = settingsOf(options, parts.trainable)
     this.draw = sampler(options.batches, options.batchSize, options.seed)
-    this.known = new Set(parts.session.inputs.map(({ name }) => name))
   }
 
   async toEnd() {
@@ -85,7 +83,7 @@ export class TrainingRun {
     for (let part = 0; part < accumulate; part++) {
       signal?.throwIfAborted()
       const isLast = part === accumulate - 1
-      const feeds = await this.feedsOf(at, at * accumulate + part, isLast)
+      const feeds = this.feedsOf(at, at * accumulate + part, isLast)
       const copies = isLook && isLast ? Object.keys(step.carry) : []
       results = await session.step({ ...feeds, ...this.entering }, step.carry, copies)
       this.entering = {}
@@ -96,21 +94,18 @@ export class TrainingRun {
     return { loss, results }
   }
 
-  private async feedsOf(at: number, index: number, isLast: boolean): Promise<Feeds> {
+  private feedsOf(at: number, index: number, isLast: boolean): Feeds {
     const { rate, schedule = 'cosine', warmup = 0, updates } = this.options
-    const { objective, teaching } = this.parts
+    const { objective, session } = this.parts
     const batch = this.draw(index)
-    const answers = await teaching?.run(batch.feeds, [objective.output])
     const now = rate * shareOfRate(schedule, at, updates, warmup)
-    const all = {
+    return feedsOf(session, {
       ...batch.feeds,
       ...targetsOf(objective, batch),
       [RATE]: tensorOf('float32', [], [now]),
       [COUNT]: tensorOf('float32', [], [at + 1]),
       [APPLY]: tensorOf('bool', [], [Number(isLast)]),
-      ...(answers ? { [TEACHER]: asSingle(answers[objective.output] as RuntimeTensor) } : {}),
-    }
-    return pick(all, this.known)
+    })
   }
 
   private vectorsOf(results: Results): Checkpoint['vectors'] {
@@ -141,6 +136,8 @@ function settingsOf(options: TrainOptions, trainable: Trainable): string {
   const teacher = options.teacher && {
     share: options.teacher.share,
     temperature: options.teacher.temperature,
+    distance: options.teacher.distance,
+    hiddenShare: options.teacher.hiddenShare,
   }
   return JSON.stringify({
     method,
@@ -177,10 +174,3 @@ export const vector = (numbers: Float32Array): RuntimeTensor => ({
   dims: [numbers.length],
   data: numbers,
 })
-
-/** Those of the feeds that a session takes. */
-export const pick = (feeds: Feeds, known: ReadonlySet<string>): Feeds =>
-  Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name)))
-
-const asSingle = (tensor: RuntimeTensor): RuntimeTensor =>
-  tensor.dataType === 'float32' ? tensor : tensorOf('float32', tensor.dims, numbersOf(tensor))

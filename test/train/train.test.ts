@@ -139,6 +139,37 @@ describe('train', () => {
     expect(found.best).toBe(found.before)
   }, 60_000)
 
+  it.each(['mse', 'cosine'] as const)(
+    'learns from a teacher alone what it answers, by %s',
+    async (distance) => {
+      const batches = samples(192, 1).map(({ extras: _, ...rest }) => rest)
+      const heldOut = samples(64, 2, 64).map(({ extras: _, ...rest }) => rest)
+      const student = classifier()
+      edit(student.graph, 'damage', (change) => {
+        for (const value of [...student.graph.initializers()]) {
+          const { dims } = value.constant as { dims: readonly number[] }
+          const random = generator(dims.length)
+          const count = dims.reduce((product, size) => product * size, 1)
+          const numbers = Array.from({ length: count }, () => random() - 0.5)
+          change.setConstant(value, toConstant(tensorOf('float32', dims, numbers)))
+        }
+      })
+      const teacher = { model: classifier(), share: 1, temperature: 1, distance }
+      const found = await train(student, { ...options, batches, heldOut, teacher })
+      expect(found.best).toBeLessThan(found.before / 2)
+    },
+    60_000,
+  )
+
+  it('refuses a teacher of another opset', async () => {
+    const model = classifier()
+    model.opsets.set('', 18)
+    const teacher = { model, share: 1, temperature: 1 }
+    await expect(train(classifier(), { ...options, teacher })).rejects.toMatchObject({
+      code: 'OPSET_MISMATCH',
+    })
+  })
+
   it('refuses data that says nothing about what is right', async () => {
     const batches = samples(32, 1).map(({ extras: _, ...rest }) => rest)
     await expect(train(classifier(), { ...options, batches })).rejects.toMatchObject({
