@@ -8,19 +8,7 @@ namespace attnc {
 
 namespace {
 
-constexpr int64_t kLargestHead = 512;
-
 Pool pool;
-
-const char* type_name(int32_t type) {
-  return type == ort::kFloat ? "float32" : type == ort::kFloat16 ? "float16" : "bfloat16";
-}
-
-Storage storage_of(int32_t type) {
-  return type == ort::kFloat     ? Storage::float32
-         : type == ort::kFloat16 ? Storage::float16
-                                 : Storage::bfloat16;
-}
 
 ort::Status* check_layout_count(const Call& call, const char* name, const Problem& p) {
   if (p.L >= 1 && p.H % p.L == 0 && (p.K % p.L == 0 || p.L % p.K == 0)) return nullptr;
@@ -84,12 +72,7 @@ ort::Status* BlockAttention<Source>::run(ort::KernelContext* context) const {
   const int64_t K = key.dims[1], T = key.dims[2];
   if (ort::Status* status = call.expect("value", value, type, name, {B, K, T, -1})) return status;
   const int64_t e = value.dims[3];
-  if (K < 1 || H % K != 0)
-    return call.refuse(std::to_string(H) + " query heads can't share " + std::to_string(K) +
-                       " key-value heads evenly.");
-  if (d < 1 || e < 1 || d > kLargestHead || e > kLargestHead)
-    return call.refuse("head sizes are " + std::to_string(d) + " and " + std::to_string(e) +
-                       "; expected 1 to " + std::to_string(kLargestHead) + ".");
+  if (ort::Status* status = call.check_heads(H, K, d, e)) return status;
   if (T > INT32_MAX / 2 || S > INT32_MAX / 2) return call.refuse("expected fewer than 2^30 tokens.");
   const int64_t start = settings.query_start < 0 ? T - S : settings.query_start;
   if (start < 0)

@@ -72,7 +72,8 @@ try {
       `-DATTNC_ENGINE=${name}`,
     ]),
   )
-  for (const name of ['host', 'block-attention', 'register'])
+  files.push(compile('stream-attention/cpu/stream.cpp', 'stream', ['-Wno-psabi']))
+  for (const name of ['host', 'block-attention', 'stream-attention', 'register'])
     files.push(compile(`native/${name}.cpp`, name, []))
   link('libattnc_kernels.so', files)
   link(

@@ -2,6 +2,7 @@
 // Node, Python and C++ alike, and two functions that say and test what was built.
 #include "block-attention.h"
 #include "host.h"
+#include "stream-attention.h"
 
 #define ATTNC_PUBLIC extern "C" __attribute__((visibility("default")))
 
@@ -31,6 +32,7 @@ ATTNC_PUBLIC ort::Status* RegisterCustomOps(ort::SessionOptions* options, const 
   if (ort::Status* status = api.CreateCustomOpDomain("attnc", &domain)) return status;
   if (ort::Status* status = add<attnc::BlockSparseAttention>(api, domain)) return status;
   if (ort::Status* status = add<attnc::GatherBlockAttention>(api, domain)) return status;
+  if (ort::Status* status = add<attnc::StreamAttention>(api, domain)) return status;
   return api.AddCustomOpDomain(options, domain);
 }
 

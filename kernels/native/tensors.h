@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <string>
 
+#include "../block-attention/cpu/problem.h"
 #include "ort-api.h"
 
 namespace attnc {
@@ -25,6 +26,16 @@ struct Tensor {
     return text + "]";
   }
 };
+
+inline const char* type_name(int32_t type) {
+  return type == ort::kFloat ? "float32" : type == ort::kFloat16 ? "float16" : "bfloat16";
+}
+
+inline Storage storage_of(int32_t type) {
+  return type == ort::kFloat     ? Storage::float32
+         : type == ort::kFloat16 ? Storage::float16
+                                 : Storage::bfloat16;
+}
 
 // One run of one operator.
 struct Call {
@@ -69,6 +80,17 @@ struct Call {
     if (fits) return nullptr;
     return refuse(std::string("\"") + name + "\" is " + (tensor ? tensor.shape() : "missing") +
                   "; expected " + type_name + " " + expected + "].");
+  }
+
+  // H query heads share K key-value heads; d and e are the sizes of a head's keys and values.
+  ort::Status* check_heads(int64_t H, int64_t K, int64_t d, int64_t e) const {
+    constexpr int64_t kLargestHead = 512;
+    if (K < 1 || H % K != 0)
+      return refuse(std::to_string(H) + " query heads can't share " + std::to_string(K) +
+                    " key-value heads evenly.");
+    if (d >= 1 && e >= 1 && d <= kLargestHead && e <= kLargestHead) return nullptr;
+    return refuse("head sizes are " + std::to_string(d) + " and " + std::to_string(e) +
+                  "; expected 1 to " + std::to_string(kLargestHead) + ".");
   }
 
   ort::Status* output(size_t index, std::initializer_list<int64_t> dims, void** data) const {

@@ -1,10 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { fromColumns } from '../../kernels/block-sparse-attention/layout.js'
 import { denseLayout } from '../../kernels/block-sparse-attention/patterns.js'
+import type { StreamAttributes } from '../../kernels/stream-attention/index.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { findAddon, findKernelLibrary } from '../../src/runtime/native/library.js'
 import { type AttentionCase, attentionCases, expectEqual, gatherNode, sparseNode } from './cases.js'
-import { openKernel, runKernel, runReference } from './one-node.js'
+import { type OneNode, openKernel, runKernel, runReference } from './one-node.js'
+import { expectSteps, type StreamCase, streamCases, streamSteps } from './stream-cases.js'
 
 const addon = findAddon()
 const library = findKernelLibrary()
@@ -34,6 +36,15 @@ const whole = (dims: number[], ...values: number[]): RuntimeTensor => ({
   dims,
   data: Int32Array.from(values),
 })
+
+const long = (dims: number[], ...values: number[]): RuntimeTensor => ({
+  dataType: 'int64',
+  dims,
+  data: BigInt64Array.from(values, BigInt),
+})
+
+const firstStep = (each: StreamCase) =>
+  [...streamSteps(each)][0] as { node: OneNode<StreamAttributes> }
 
 /** The first batch of a tensor. */
 const first = ({ dataType, dims, data }: RuntimeTensor): RuntimeTensor => ({
@@ -93,6 +104,46 @@ describe.runIf(isBuilt)('the kernel of GatherBlockAttention', () => {
     })
     const run = kernel.run({ inputs: [query, key, value, table] })
     await expect(run).rejects.toThrow(`attnc.GatherBlockAttention: "block_indices" is ${message}`)
+  })
+})
+
+describe.runIf(isBuilt).each(instructionSets)('the %s kernel of StreamAttention', (name) => {
+  it.each(streamCases)('equals the reference: $title', async (each) => {
+    process.env['ATTNC_INSTRUCTION_SET'] = name
+    await using kernel = await openKernel(firstStep(each).node)
+    await expectSteps(each, (step) => kernel.run(step))
+  })
+})
+
+describe.runIf(isBuilt)('bad inputs of the kernel of StreamAttention', () => {
+  const find = (title: string) =>
+    firstStep(streamCases.find((each) => each.title.startsWith(title)) as StreamCase).node
+
+  it.each<[string, OneNode<StreamAttributes>, Record<string, RuntimeTensor>, string]>([
+    [
+      'a cache of another size',
+      find('a window that slides'),
+      { past_key: zeros(1, 2, 5, 32) },
+      '"past_key" is [1, 2, 5, 32]; expected float32 [1, 2, 4, 32]',
+    ],
+    [
+      'a position that jumps',
+      find('a window that slides'),
+      { positions: long([1, 1], 7), past_slots: long([1, 1, 4], 1, 0, 0, 0) },
+      '"positions" [0, 0] is 7; expected 1',
+    ],
+    [
+      'more frequencies than pairs',
+      find('compact positions, half'),
+      { rotary_frequencies: zeros(17) },
+      '"rotary_frequencies" is [17]; expected 1 to 16 numbers',
+    ],
+  ])('refuses %s by name', async (_what, node, wrong, message) => {
+    await using kernel = await openKernel(node)
+    const inputs = node.inputs.map(
+      (input, at) => wrong[node.kernel.inputs[at]?.name ?? ''] ?? input,
+    )
+    await expect(kernel.run({ inputs })).rejects.toThrow(`attnc.StreamAttention: ${message}`)
   })
 })
 

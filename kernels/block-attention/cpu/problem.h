@@ -36,6 +36,12 @@ struct Problem {
   const void* bias;            // [bias_batch, bias_heads, S, T], or null
   int64_t bias_batch, bias_heads;
 
+  const float* key_mask;  // [B, K, T], added to scores: 0 or −∞; or null
+  // The first `turned_keys` keys see other queries: [B, H, S, d], not scaled; or null.
+  const float* turned_query;
+  int64_t turned_keys;
+  float* raw_scores;  // [B, H, T]: the scores of a single query; or null
+
   bool causal;
   float scale, softcap;
   int64_t window, sinks;
@@ -72,6 +78,8 @@ struct Scratch {
 struct Engine {
   const char* name;
   void (*attention)(const Problem&, const Threads&, const Scratch&);
+  // Attention that every key gets from all queries, [B, H, T]; blocks are left out of account.
+  void (*key_mass)(const Problem&, const Threads&, float* mass);
   // exp of numbers ≤ 0, as the softmax computes it; for tests of its error.
   void (*exponential)(const float* from, float* to, size_t count);
 };
