@@ -63,6 +63,14 @@ describe.runIf(isBuilt)('a session of the addon', () => {
       expect(third).toEqual({ seen: floats(12, 7) })
     }))
 
+  it('hands out what it carries where that is asked for, and goes on', () =>
+    withSession(async (session) => {
+      const carry = { next: 'past' }
+      const first = await session.step({ step: floats(1, 1), past: floats(0, 5) }, carry, ['next'])
+      expect(first).toEqual({ seen: floats(1, 6), next: floats(1, 6) })
+      expect(await session.step({ step: floats(1, 1) }, carry)).toEqual({ seen: floats(2, 7) })
+    }))
+
   it('refuses wrong feeds by name', () =>
     withSession(async (session) => {
       await expect(session.run({ step: floats(1) })).rejects.toThrow(/inputs are "step", "past"/)

@@ -78,7 +78,7 @@ export class NativeSession implements Session {
   lastRunMs = 0
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
-  private readonly carried = new Map<string, NativeHandle>()
+  private readonly carried = new Map<string, NativeHandle | NativeTensor>()
   private isClosed = false
 
   constructor(
@@ -104,6 +104,7 @@ export class NativeSession implements Session {
   async step(
     feeds: Feeds,
     carry: Readonly<Record<string, string>>,
+    copies: readonly string[] = [],
   ): Promise<Record<string, RuntimeTensor>> {
     checkFeeds(this.inputs, feeds, [...this.carried.keys()])
     const held = [...this.carried].filter(([name]) => !(name in feeds))
@@ -111,14 +112,16 @@ export class NativeSession implements Session {
     const wanted = this.outputs.map(({ name }) => name)
     const outputs = await this.execute(
       [...held, ...given],
-      wanted.map((name) => [name, name in carry]),
+      wanted.map((name) => [name, name in carry && !copies.includes(name)]),
     )
     const results: Record<string, RuntimeTensor> = {}
     for (const [at, each] of outputs.entries()) {
       const name = wanted[at] as string
       const input = carry[name]
-      if (input !== undefined && each.handle) this.carried.set(input, each.handle)
-      else results[name] = toTensor(each)
+      if (!each.handle) results[name] = toTensor(each)
+      // What is handed out as well goes back in from here.
+      if (input !== undefined)
+        this.carried.set(input, each.handle ?? toNative(results[name] as RuntimeTensor))
     }
     return results
   }
