@@ -32,6 +32,8 @@ export class GraphEdit {
   }
   /** Names of inner graphs; gathered when the first new name is needed. */
   private innerNames: Set<string> | undefined
+  /** The number that made a name unique last, so that many of one name are numbered in one pass. */
+  private readonly lastNumbers = new Map<string, number>()
 
   constructor(
     readonly graph: Graph,
@@ -81,7 +83,8 @@ export class GraphEdit {
     }
     this.placeBefore(node, spec.before)
     link(node)
-    this.innerNames = undefined
+    for (const inner of graphsInside(node))
+      for (const inside of inner.values.keys()) this.innerNames?.add(inside)
     this.journal.push(() => unlink(node))
     return node
   }
@@ -199,8 +202,9 @@ export class GraphEdit {
 
   private newValue(name: string): Value {
     let unique = name
-    for (let n = 1; this.graph.findValue(unique) || this.isUsedInside(unique); n++)
-      unique = `${name}_${n}`
+    let n = this.lastNumbers.get(name) ?? 0
+    while (this.graph.findValue(unique) || this.isUsedInside(unique)) unique = `${name}_${++n}`
+    this.lastNumbers.set(name, n)
     const value = new Value(unique, this.graph)
     this.graph.values.set(unique, value)
     return value
