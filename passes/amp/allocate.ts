@@ -17,8 +17,15 @@ interface Stretch {
   readonly slope: number
 }
 
-/** How many units each choice loses so that `budget` parameters go, within half a unit. */
-export function allocate(curves: readonly Curve[], budget: number): Map<Choice, number> {
+/**
+ * How many units each choice loses so that `budget` parameters go, within half a unit; with `roundTo`,
+ * the neurons that stay are multiples of it, and the budget is met within half a step.
+ */
+export function allocate(
+  curves: readonly Curve[],
+  budget: number,
+  roundTo = 1,
+): Map<Choice, number> {
   let counts = new Map<Choice, number>()
   let asked = budget
   // Heads and value members of one block share parameters: ask for more until enough are gone.
@@ -28,35 +35,73 @@ export function allocate(curves: readonly Curve[], budget: number): Map<Choice, 
     if (missing <= 0 || Math.abs(missing) < 1e-4 * budget) break
     asked += missing
   }
-  settle(curves, counts, budget)
+  roundCounts(counts, roundTo)
+  settle(curves, counts, budget, roundTo)
   return counts
 }
 
-/** Neurons, which share nothing with others, come or go until the budget is met to half a unit. */
-function settle(curves: readonly Curve[], counts: Map<Choice, number>, budget: number): void {
-  const own = curves.filter(({ choice }) => !choice.frame && choice.block.kind !== 'attention')
+/** Neurons, which share nothing with others, come or go a step at a time until the budget is met. */
+function settle(
+  curves: readonly Curve[],
+  counts: Map<Choice, number>,
+  budget: number,
+  roundTo: number,
+): void {
+  const own = curves.filter(({ choice }) => isRounded(choice))
   let missing = budget - removedParameters(counts)
   for (;;) {
     const isMore = missing > 0
-    let best: Curve | undefined
+    let best: { choice: Choice; count: number; parameters: number } | undefined
     let least = Number.POSITIVE_INFINITY
-    for (const curve of own) {
-      const { choice, errors } = curve
-      const count = counts.get(choice) ?? 0
-      if (Math.abs(missing) <= choice.parametersPerUnit / 2) continue
-      if (isMore ? count >= errors.length : count === 0) continue
-      const at = isMore ? count : count - 1
-      const step = ((errors[at] as number) - (errors[at - 1] ?? 0)) / choice.parametersPerUnit
-      const cost = isMore ? step : -step
+    for (const { choice, errors } of own) {
+      const before = counts.get(choice) ?? 0
+      const count = nextCount(choice, before, isMore, roundTo)
+      if (count === undefined || count > errors.length) continue
+      const parameters = Math.abs(count - before) * choice.parametersPerUnit
+      if (Math.abs(missing) <= parameters / 2) continue
+      const error = (errors[count - 1] ?? 0) - (errors[before - 1] ?? 0)
+      const cost = error / parameters
       if (cost < least) {
         least = cost
-        best = curve
+        best = { choice, count, parameters }
       }
     }
     if (!best) return
-    const { choice } = best
-    counts.set(choice, (counts.get(choice) ?? 0) + (isMore ? 1 : -1))
-    missing -= (isMore ? 1 : -1) * choice.parametersPerUnit
+    counts.set(best.choice, best.count)
+    missing -= (isMore ? 1 : -1) * best.parameters
+  }
+}
+
+/** The next count up or down after which a multiple stays, or everything. */
+function nextCount(
+  choice: Choice,
+  count: number,
+  isMore: boolean,
+  roundTo: number,
+): number | undefined {
+  const step = stepOf(choice, roundTo)
+  const all = choice.units.length
+  const kept = all - count
+  const next = isMore
+    ? (Math.ceil(kept / step) - 1) * step
+    : Math.min(all, (Math.floor(kept / step) + 1) * step)
+  return next <= 0 || next === kept ? undefined : all - next
+}
+
+const isRounded = ({ block, frame }: Choice): boolean => !frame && block.kind !== 'attention'
+
+/** Neurons that come or go together; units of a quantised weight are several already. */
+const stepOf = ({ dimension }: Choice, roundTo: number): number =>
+  Math.max(1, Math.round(roundTo / (dimension?.granularity ?? 1)))
+
+/** Fewer or more, so that the widths that stay are multiples of `roundTo`. */
+export function roundCounts(counts: Map<Choice, number>, roundTo: number): void {
+  for (const [choice, count] of counts) {
+    const all = choice.units.length
+    const step = stepOf(choice, roundTo)
+    if (!isRounded(choice) || step === 1 || count === 0) continue
+    const kept = Math.max(step, Math.round((all - count) / step) * step)
+    counts.set(choice, all - Math.min(kept, all))
   }
 }
 

@@ -12,7 +12,13 @@ import type { TransformerModel } from '../../src/model/model.js'
 import type { RefittedProjection } from '../../src/plan/apply.js'
 import type { PlanSlice } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
-import { allocate, allocateAsPublished, allocateUniform, removedParameters } from './allocate.js'
+import {
+  allocate,
+  allocateAsPublished,
+  allocateUniform,
+  removedParameters,
+  roundCounts,
+} from './allocate.js'
 import { type Choice, findPrunable, type PrunableBlock } from './block.js'
 import type { Ranking } from './elimination.js'
 import { measureHeadWrites } from './head-writes.js'
@@ -125,26 +131,15 @@ function countUnits(
   budget: number,
   options: AmpOptions,
 ): Map<Choice, number> {
-  const counts =
-    options.allocation === 'uniform'
-      ? uniformCounts([...rankings.keys()], options)
-      : allocate(
-          [...rankings].map(([choice, { errors }]) => ({ choice, errors })),
-          budget,
-        )
-  for (const [choice, count] of counts)
-    counts.set(choice, roundedCount(choice, count, options.roundTo))
+  const { roundTo } = options
+  if (options.allocation === 'global') {
+    const curves = [...rankings].map(([choice, { errors }]) => ({ choice, errors }))
+    return allocate(curves, budget, roundTo)
+  }
+  const counts = uniformCounts([...rankings.keys()], options)
+  roundCounts(counts, roundTo)
   return counts
 }
 
 const uniformCounts = (choices: readonly Choice[], { criterion, ratio }: AmpOptions) =>
   criterion === 'paper' ? allocateAsPublished(choices, ratio) : allocateUniform(choices, ratio)
-
-/** Fewer or more, so that the width that stays is a multiple of `roundTo`. */
-function roundedCount({ block, units, dimension }: Choice, count: number, roundTo: number): number {
-  if (block.kind === 'attention' || roundTo <= 1 || count === 0)
-    return Math.min(count, units.length - 1)
-  const step = Math.max(1, Math.round(roundTo / dimension.granularity))
-  const kept = Math.max(step, Math.round((units.length - count) / step) * step)
-  return Math.max(0, units.length - Math.min(kept, units.length))
-}

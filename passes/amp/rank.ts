@@ -56,7 +56,8 @@ async function rankChoice(
 ): Promise<Ranking | undefined> {
   const { block, units, frame } = choice
   const share = options.allocation === 'uniform' ? options.ratio : deepest
-  const most = Math.min(units.length - 1, Math.ceil(units.length * share))
+  // Rounding may take up to half a step more.
+  const most = Math.min(units.length - 1, Math.ceil(units.length * share) + options.roundTo)
   const { projection } = block
   if (options.criterion === 'output' && statistics?.moments && projection) {
     const weight = projection.read()

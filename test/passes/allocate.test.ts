@@ -92,6 +92,31 @@ describe('a shared budget', () => {
     )
   })
 
+  it('leaves multiples where it is asked to, within half a step of the budget', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 20, max: 120 }), { minLength: 1, maxLength: 6 }),
+        fc.integer({ min: 2, max: 16 }),
+        fc.double({ min: 0.1, max: 0.6, noNaN: true }),
+        (sizes, roundTo, ratio) => {
+          const all = sizes.map((size, curve) => ({
+            choice: choiceOf(size, 7),
+            errors: Array.from({ length: size - 1 }, (_, i) => (i + 1) ** 2 * (curve + 1)),
+          }))
+          const budget = 7 * ratio * sizes.reduce((sum, size) => sum + size, 0)
+          const counts = allocate(all, budget, roundTo)
+          for (const [{ units }, count] of counts)
+            if (count > 0) expect((units.length - count) % roundTo).toBe(0)
+          // The first step of a width that is no multiple is smaller, so more never is needed.
+          expect(Math.abs(removedParameters(counts) - budget)).toBeLessThanOrEqual(
+            (7 * roundTo) / 2,
+          )
+        },
+      ),
+      { numRuns: 200, seed: 5 },
+    )
+  })
+
   it('takes the cheaper curve first', () => {
     const [cheap, dear] = [choiceOf(5, 10), choiceOf(5, 10)]
     const counts = allocate(
