@@ -10,14 +10,6 @@ namespace {
 
 Pool pool;
 
-ort::Status* check_layout_count(const Call& call, const char* name, const Problem& p) {
-  if (p.L >= 1 && p.H % p.L == 0 && (p.K % p.L == 0 || p.L % p.K == 0)) return nullptr;
-  return call.refuse(std::string("\"") + name + "\" has " + std::to_string(p.L) +
-                     " layouts for " + std::to_string(p.H) + " query and " + std::to_string(p.K) +
-                     " key-value heads; expected 1, or a number that divides both evenly or is a "
-                     "multiple of the second.");
-}
-
 }  // namespace
 
 template <typename Source>
@@ -75,9 +67,7 @@ ort::Status* BlockAttention<Source>::run(ort::KernelContext* context) const {
   if (ort::Status* status = call.check_heads(H, K, d, e)) return status;
   if (T > INT32_MAX / 2 || S > INT32_MAX / 2) return call.refuse("expected fewer than 2^30 tokens.");
   const int64_t start = settings.query_start < 0 ? T - S : settings.query_start;
-  if (start < 0)
-    return call.refuse(std::to_string(S) + " queries can't be the last of " + std::to_string(T) +
-                       " keys; expected S <= T or a query_start.");
+  if (ort::Status* status = call.check_start(start, S, T)) return status;
 
   // 2. Masks and layouts.
   Problem p{};
@@ -125,7 +115,7 @@ ort::Status* RowsOfBlocks::read(const Call& call, const Tensor* inputs, Problem&
   p.L = rows.dims[0];
   if (ort::Status* status = call.expect("block_columns", columns, ort::kInt32, "int32", {p.L, -1}))
     return status;
-  if (ort::Status* status = check_layout_count(call, "block_rows", p)) return status;
+  if (ort::Status* status = call.check_layouts("block_rows", p.L, p.H, p.K)) return status;
   p.rows = (const int32_t*)rows.data, p.columns = (const int32_t*)columns.data;
   p.row_count = rows.dims[1] - 1, p.width = columns.dims[1];
   const int64_t needed = p.first_row() + p.block_rows();
@@ -155,7 +145,7 @@ ort::Status* TableOfBlocks::read(const Call& call, const Tensor* inputs, Problem
           call.expect("block_indices", indices, ort::kInt32, "int32", {p.B, -1, -1, -1}))
     return status;
   p.L = indices.dims[1];
-  if (ort::Status* status = check_layout_count(call, "block_indices", p)) return status;
+  if (ort::Status* status = call.check_layouts("block_indices", p.L, p.H, p.K)) return status;
   p.columns = (const int32_t*)indices.data;
   p.row_count = indices.dims[2], p.width = indices.dims[3];
   const int64_t needed = p.S == 0 ? 0 : p.block_rows();

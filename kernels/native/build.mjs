@@ -72,8 +72,9 @@ try {
       `-DATTNC_ENGINE=${name}`,
     ]),
   )
+  files.push(compile('block-select/cpu/select.cpp', 'select', ['-Wno-psabi']))
   files.push(compile('stream-attention/cpu/stream.cpp', 'stream', ['-Wno-psabi']))
-  for (const name of ['host', 'block-attention', 'stream-attention', 'register'])
+  for (const name of ['host', 'block-attention', 'block-select', 'stream-attention', 'register'])
     files.push(compile(`native/${name}.cpp`, name, []))
   link('libattnc_kernels.so', files)
   link(

@@ -1,6 +1,7 @@
 // What hosts see of the library: RegisterCustomOps, by which ONNX Runtime takes the operators from
 // Node, Python and C++ alike, and two functions that say and test what was built.
 #include "block-attention.h"
+#include "block-select.h"
 #include "host.h"
 #include "stream-attention.h"
 
@@ -32,6 +33,7 @@ ATTNC_PUBLIC ort::Status* RegisterCustomOps(ort::SessionOptions* options, const 
   if (ort::Status* status = api.CreateCustomOpDomain("attnc", &domain)) return status;
   if (ort::Status* status = add<attnc::BlockSparseAttention>(api, domain)) return status;
   if (ort::Status* status = add<attnc::GatherBlockAttention>(api, domain)) return status;
+  if (ort::Status* status = add<attnc::BlockSelect>(api, domain)) return status;
   if (ort::Status* status = add<attnc::StreamAttention>(api, domain)) return status;
   return api.AddCustomOpDomain(options, domain);
 }

@@ -93,6 +93,21 @@ struct Call {
                   "; expected 1 to " + std::to_string(kLargestHead) + ".");
   }
 
+  ort::Status* check_start(int64_t start, int64_t S, int64_t T) const {
+    if (start >= 0) return nullptr;
+    return refuse(std::to_string(S) + " queries can't be the last of " + std::to_string(T) +
+                  " keys; expected S <= T or a query_start.");
+  }
+
+  // L layouts for H query and K key-value heads.
+  ort::Status* check_layouts(const char* name, int64_t L, int64_t H, int64_t K) const {
+    if (L >= 1 && H % L == 0 && (K % L == 0 || L % K == 0)) return nullptr;
+    return refuse(std::string("\"") + name + "\" has " + std::to_string(L) + " layouts for " +
+                  std::to_string(H) + " query and " + std::to_string(K) +
+                  " key-value heads; expected 1, or a number that divides both evenly or is a "
+                  "multiple of the second.");
+  }
+
   ort::Status* output(size_t index, std::initializer_list<int64_t> dims, void** data) const {
     ort::Value* value = nullptr;
     if (ort::Status* status =

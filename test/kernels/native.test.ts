@@ -6,6 +6,7 @@ import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { findAddon, findKernelLibrary } from '../../src/runtime/native/library.js'
 import { type AttentionCase, attentionCases, expectEqual, gatherNode, sparseNode } from './cases.js'
 import { type OneNode, openKernel, runKernel, runReference } from './one-node.js'
+import { selectCases, selectNode } from './select-cases.js'
 import { expectSteps, type StreamCase, streamCases, streamSteps } from './stream-cases.js'
 
 const addon = findAddon()
@@ -112,6 +113,17 @@ describe.runIf(isBuilt).each(instructionSets)('the %s kernel of StreamAttention'
     process.env['ATTNC_INSTRUCTION_SET'] = name
     await using kernel = await openKernel(firstStep(each).node)
     await expectSteps(each, (step) => kernel.run(step))
+  })
+})
+
+describe.runIf(isBuilt).each(instructionSets)('the %s kernel of BlockSelect', (name) => {
+  it.each(selectCases)('equals the reference: $title', async (each) => {
+    process.env['ATTNC_INSTRUCTION_SET'] = name
+    const node = selectNode(each)
+    const [indices, ...summary] = await runKernel(node)
+    const [expected, ...expectedSummary] = runReference(node)
+    expect(indices).toEqual(expected)
+    expectEqual(summary, expectedSummary, { dataType: 'float32' })
   })
 })
 

@@ -1,4 +1,5 @@
 // Block attention for one instruction set: compiled once for each (ATTNC_ENGINE names the result).
+#include "../../block-select/cpu/summary.h"
 #include "key-mass.h"
 #include "many-queries.h"
 #include "single-query.h"
@@ -75,6 +76,6 @@ namespace attnc {
 #define ATTNC_VARIABLE(name) ATTNC_JOIN(name)
 
 const Engine ATTNC_VARIABLE(ATTNC_ENGINE) = {ATTNC_NAME(ATTNC_ENGINE), attention, key_mass,
-                                        exponentials};
+                                        summarise, score_summary, exponentials};
 
 }  // namespace attnc

@@ -80,6 +80,10 @@ struct Engine {
   void (*attention)(const Problem&, const Threads&, const Scratch&);
   // Attention that every key gets from all queries, [B, H, T]; blocks are left out of account.
   void (*key_mass)(const Problem&, const Threads&, float* mass);
+  // Mean [d] of `count` keys, or their minima and maxima [2, d].
+  void (*summarise)(Storage, const void* keys, int64_t count, int64_t d, bool bounds, float* to);
+  // Product of a query with such a summary; of bounds, the larger one of each element.
+  float (*score_summary)(const float* query, const float* summary, int64_t d, bool bounds);
   // exp of numbers ≤ 0, as the softmax computes it; for tests of its error.
   void (*exponential)(const float* from, float* to, size_t count);
 };
