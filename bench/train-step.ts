@@ -1,16 +1,23 @@
 /**
  * What a training step costs beside a forward pass of the same loss: both sessions in turns, the median
- * of each and their ratio, for the projections themselves and for low-rank updates of them.
+ * of each and their ratio, for all weights and for low-rank updates of the projections. On a GPU also
+ * the memory that is in use after some steps. bench/train-step.py measures the same in PyTorch.
  *
  *   npx tsx bench/train-step.ts MODEL DATA [--batch-size 8] [--length 256] [--rounds 9] [--threads 2]
+ *     [--provider cpu] [--only full,lora] [--arena kSameAsRequested]
  */
+import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { openData } from '../src/data/open-data.js'
 import type { Model } from '../src/graph/graph.js'
 import { readModel } from '../src/model/model.js'
 import { loadModel } from '../src/model-folder/load.js'
 import { tensorOf, zeros } from '../src/onnx/numbers.js'
+import { linkCudaLibraries } from '../src/runtime/cuda-libraries.js'
 import { type Materialised, materialise } from '../src/runtime/materialise.js'
+import { findAddon } from '../src/runtime/native/library.js'
+import { openNativeSession } from '../src/runtime/native/session.js'
+import type { ProviderName } from '../src/runtime/provider.js'
 import { openSession, type Session } from '../src/runtime/session.js'
 import { feedsOf } from '../src/train/feeds.js'
 import { PARAMETERS } from '../src/train/insert.js'
@@ -27,8 +34,14 @@ const { values: flags, positionals } = parseArgs({
     length: { type: 'string', default: '256' },
     rounds: { type: 'string', default: '9' },
     threads: { type: 'string', default: '2' },
+    provider: { type: 'string', default: 'cpu' },
+    only: { type: 'string', default: 'full,lora' },
+    arena: { type: 'string', default: 'kNextPowerOfTwo' },
   },
 })
+const print = (line: string): unknown => process.stdout.write(`${line}\n`)
+const provider = flags.provider as ProviderName
+for (const linked of linkCudaLibraries()) print(`linked ${linked}`)
 const [path = '', data = ''] = positionals
 const { model, folder } = loadModel(path)
 const batches = openData(data, {
@@ -49,7 +62,16 @@ const files: Materialised[] = []
 function open(each: Model): Promise<Session> {
   const file = materialise(each)
   files.push(file)
-  return openSession({ path: file.path, threads: Number(flags.threads) })
+  const options = { path: file.path, provider }
+  return provider === 'cuda' && findAddon()
+    ? openNativeSession({ ...options, providerOptions: { arena_extend_strategy: flags.arena } })
+    : openSession({ ...options, threads: provider === 'cpu' ? Number(flags.threads) : undefined })
+}
+
+/** MiB of the first GPU that are in use, by whoever. */
+function deviceMemory(): number {
+  const query = ['--query-gpu=memory.used', '--format=csv,noheader,nounits']
+  return Number.parseInt(spawnSync('nvidia-smi', query, { encoding: 'utf8' }).stdout ?? '', 10)
 }
 
 async function measure(method: Method): Promise<void> {
@@ -62,11 +84,10 @@ async function measure(method: Method): Promise<void> {
     clip: 1,
     accumulate: 1,
   })
-  await using forward = await open(loss.model)
+  const before = provider === 'cuda' ? deviceMemory() : Number.NaN
   await using training = await open(step.model)
   const shared = { ...batch?.feeds, ...targetsOf(objective, batch as never) }
   const parameters = vector(initialParameters(trainable, 0))
-  const forwardFeeds = feedsOf(forward, { ...shared, [PARAMETERS]: parameters })
   const stepFeeds = feedsOf(training, {
     ...shared,
     [RATE]: tensorOf('float32', [], [1e-4]),
@@ -75,6 +96,10 @@ async function measure(method: Method): Promise<void> {
   const states = step.states.map((name) => [name, zeros('float32', [trainable.size])])
   const first = { [PARAMETERS]: parameters, ...Object.fromEntries(states) }
   await training.step({ ...stepFeeds, ...first }, step.carry)
+  for (let round = 0; round < 2; round++) await training.step(stepFeeds, step.carry)
+  const used = provider === 'cuda' ? deviceMemory() - before : Number.NaN
+  await using forward = await open(loss.model)
+  const forwardFeeds = feedsOf(forward, { ...shared, [PARAMETERS]: parameters })
   await forward.run(forwardFeeds)
   const times: [number[], number[]] = [[], []]
   for (let round = 0; round < Number(flags.rounds); round++) {
@@ -85,14 +110,16 @@ async function measure(method: Method): Promise<void> {
   }
   const [one, other] = [median(times[0]), median(times[1])]
   const ratios = times[0].map((each, round) => (times[1][round] as number) / each)
-  process.stdout.write(
-    `${method.kind}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (${trainable.size.toLocaleString('en')} numbers)\n`,
+  const memory = Number.isNaN(used) ? '' : `, ${used} MiB`
+  print(
+    `${method.kind}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (${trainable.size.toLocaleString('en')} numbers${memory})`,
   )
 }
 
+const methods: readonly Method[] = [{ kind: 'full' }, { kind: 'lora', rank: 16, alpha: 32 }]
 try {
-  await measure({ kind: 'full' })
-  await measure({ kind: 'lora', rank: 16, alpha: 32 })
+  for (const method of methods)
+    if (flags.only.split(',').includes(method.kind)) await measure(method)
 } finally {
   for (const file of files) file.dispose()
 }

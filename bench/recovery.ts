@@ -1,0 +1,179 @@
+/**
+ * What recovery gives back to a pruned language model, and what the same training gives to the dense
+ * one: perplexity of both, before and after, on a text of the kind that was trained on and on another.
+ *
+ *   npx tsc --outDir dist && node dist/bench/recovery.js --dense FOLDER --pruned FOLDER --train FILE
+ *     --test FILE --other FILE [--provider cuda] [--method lora|full] [--updates 400] [--batch-size 8]
+ *     [--length 512] [--rank 32] [--rate 1e-3] [--teacher-share 0.5] [--recite 0] [--samples N]
+ *     [--test-tokens 65536] [--window 1024] [--without dense] [--json FILE]
+ *
+ * The teacher is the dense model, for itself too. The last tenth of the training text is held out.
+ */
+import { writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+import type { Batch } from '../src/data/batch.js'
+import { openData } from '../src/data/open-data.js'
+import { evaluate } from '../src/evaluate/evaluate.js'
+import { recite } from '../src/generate/recite.js'
+import { edit } from '../src/graph/edit.js'
+import type { Model, Value } from '../src/graph/graph.js'
+import { readModel } from '../src/model/model.js'
+import { type LoadedModel, loadModel } from '../src/model-folder/load.js'
+import { linkCudaLibraries } from '../src/runtime/cuda-libraries.js'
+import { chooseProvider, type ProviderName } from '../src/runtime/provider.js'
+import { train } from '../src/train/train.js'
+
+const { values: flags } = parseArgs({
+  options: {
+    dense: { type: 'string', default: '' },
+    pruned: { type: 'string', default: '' },
+    train: { type: 'string', default: '' },
+    test: { type: 'string', default: '' },
+    other: { type: 'string', default: '' },
+    provider: { type: 'string', default: 'auto' },
+    method: { type: 'string', default: 'lora' },
+    updates: { type: 'string', default: '400' },
+    'batch-size': { type: 'string', default: '8' },
+    length: { type: 'string', default: '512' },
+    rank: { type: 'string', default: '32' },
+    rate: { type: 'string', default: '1e-3' },
+    'teacher-share': { type: 'string', default: '0.5' },
+    recite: { type: 'string', default: '0' },
+    samples: { type: 'string' },
+    'test-tokens': { type: 'string', default: '65536' },
+    window: { type: 'string', default: '1024' },
+    without: { type: 'string', default: '' },
+    json: { type: 'string' },
+  },
+})
+const print = (line: string): unknown => process.stdout.write(`${line}\n`)
+const started = performance.now()
+const seconds = (): number => Math.round((performance.now() - started) / 100) / 10
+
+for (const linked of linkCudaLibraries()) print(`linked ${linked}`)
+const provider = await chooseProvider(flags.provider as 'auto' | ProviderName)
+for (const { provider: name, reason } of provider.passedOver)
+  print(`${name} passed over: ${reason}`)
+print(`${provider.name} · ${cpus()[0]?.model}, ${cpus().length} threads · ${JSON.stringify(flags)}`)
+
+let said = 0
+const log = {
+  info: (message: string) => print(`[${seconds()} s] ${message}`),
+  warn: (code: string, message: string) => print(`[${seconds()} s] ${code}: ${message}`),
+  progress(step: string, done: number, total: number, detail = '') {
+    if (performance.now() - said < 5000 && done < total) return
+    said = performance.now()
+    print(`[${seconds()} s] ${step} ${done.toFixed(0)}/${total} ${detail}`)
+  },
+}
+const options = { provider: provider.name, log }
+
+const dense = loadModel(flags.dense)
+const { vocabulary } = readModel(dense.model.graph)
+const open = (path: string, sequenceLength: number, batchSize: number, tokens?: number): Batch[] =>
+  openData(path, {
+    model: dense.model,
+    folder: dense.folder,
+    vocabulary,
+    sequenceLength,
+    batchSize,
+    tokens,
+    samples: flags.samples && tokens === undefined ? Number(flags.samples) : undefined,
+  })
+const tests = [flags.test, flags.other].map((path) =>
+  open(path, Number(flags.window), 2, Number(flags['test-tokens'])),
+)
+
+interface Row {
+  readonly name: string
+  readonly test: number
+  readonly other: number
+  readonly trainingSeconds?: number
+  readonly updates?: number
+}
+const rows: Row[] = []
+
+async function measure(name: string, model: Model, more: Partial<Row> = {}): Promise<void> {
+  const values: number[] = []
+  for (const batches of tests) {
+    const [measured] = await evaluate(model, { ...options, batches, metrics: ['perplexity'] })
+    values.push(measured?.value ?? Number.NaN)
+  }
+  const [test = Number.NaN, other = Number.NaN] = values
+  rows.push({ name, test, other, ...more })
+  print(`[${seconds()} s] ${name}: test ${test.toFixed(3)}, other ${other.toFixed(3)}`)
+}
+
+async function recover(
+  name: string,
+  { model }: LoadedModel,
+  batches: readonly Batch[],
+  heldOut: readonly Batch[],
+) {
+  const began = performance.now()
+  const size = { rank: Number(flags.rank), alpha: 2 * Number(flags.rank) }
+  const result = await train(model, {
+    ...options,
+    batches,
+    heldOut,
+    method: flags.method === 'full' ? { kind: 'full' } : { kind: 'lora', ...size },
+    updates: Number(flags.updates),
+    batchSize: Number(flags['batch-size']),
+    rate: Number(flags.rate),
+    warmup: 20,
+    judgeEvery: Math.max(5, Math.round(Number(flags.updates) / 8)),
+    seed: 0,
+    teacher: {
+      model: loadModel(flags.dense).model,
+      share: Number(flags['teacher-share']),
+      temperature: 1,
+    },
+  })
+  const trainingSeconds = (performance.now() - began) / 1000
+  for (const { update, training, heldOut: judged } of result.curve)
+    print(`  update ${update}: loss ${training.toFixed(4)}, held out ${judged.toFixed(4)}`)
+  edit(model.graph, 'fold', (change) => {
+    for (const { name: weight, tensor } of result.weights)
+      change.setConstant(model.graph.values.get(weight) as Value, tensor)
+  })
+  await measure(name, model, { trainingSeconds, updates: result.updates })
+}
+
+const all = open(flags.train, Number(flags.length), Number(flags['batch-size']))
+const held = Math.max(1, Math.round(all.length / 10))
+const heldOut = all.slice(-held)
+const own = all.slice(0, -held)
+const made =
+  Number(flags.recite) > 0
+    ? await recite({
+        ...options,
+        source: dense,
+        batches: own,
+        windows: Number(flags.recite),
+        seed: 0,
+      })
+    : []
+// Batches of one size mix; what is left over of either text does not.
+const batches = [...own, ...made].filter(({ ids }) => ids.length === Number(flags['batch-size']))
+print(
+  `[${seconds()} s] ${batches.length} batches of ${flags['batch-size']} × ${flags.length} tokens, ${made.length} of them recited; ${heldOut.length} held out`,
+)
+
+const pruned = loadModel(flags.pruned)
+await measure('pruned', pruned.model)
+await recover('pruned, recovered', pruned, batches, heldOut)
+if (flags.without !== 'dense') {
+  await measure('dense', dense.model)
+  await recover('dense, trained alike', dense, batches, heldOut)
+}
+const of = (name: string): Row | undefined => rows.find((row) => row.name === name)
+const recovered = of('pruned, recovered')
+const alike = of('dense, trained alike')
+const untouched = of('dense')
+if (recovered && alike && untouched)
+  print(
+    `test: ${(recovered.test / alike.test).toFixed(3)} × the dense model trained alike; other: ${(recovered.other / untouched.other).toFixed(3)} × the untouched dense model`,
+  )
+if (flags.json) writeFileSync(flags.json, JSON.stringify({ flags, provider, rows }, null, 2))
+print(`done in ${seconds()} s`)
