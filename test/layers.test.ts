@@ -35,6 +35,7 @@ const levels: readonly (readonly string[])[] = [
     'src/compare',
     'src/generate',
   ],
+  ['src/repair'],
   ['passes'],
   ['src/prune'],
   ['src/verify'],

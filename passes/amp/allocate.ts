@@ -2,7 +2,7 @@
  * Sharing the budget between choices. Each has a curve of error against parameters removed; the
  * cheapest stretch of any lower convex hull is taken next, until the parameters asked for are gone.
  */
-import type { Choice } from './block.js'
+import type { Choice } from '../../src/repair/prunable.js'
 
 export interface Curve {
   readonly choice: Choice

@@ -1,17 +1,12 @@
-/**
- * AMP: which attention heads, value members and feed-forward neurons go, and what their output
- * projections become. `paper` scores as published (amp.md §2); the default drops what costs least
- * squared output, relative to the stream it disturbs, and re-fits the projections in closed form.
- */
-import type { Calibration } from '../../src/calibrate/calibrate.js'
-import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
-import type { Model } from '../../src/graph/graph.js'
 import { openProducts, type Products } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import type { RefittedProjection } from '../../src/plan/apply.js'
 import type { PlanSlice } from '../../src/plan/plan.js'
-import type { RunOptions } from '../../src/runtime/batches.js'
+import type { Ranking } from '../../src/repair/elimination.js'
+import { Metric } from '../../src/repair/metric.js'
+import { type Choice, findPrunable, type PrunableBlock } from '../../src/repair/prunable.js'
+import { keepWeights, type RepairInput, repairBlocks } from '../../src/repair/repair.js'
 import {
   allocate,
   allocateAsPublished,
@@ -19,22 +14,12 @@ import {
   removedParameters,
   roundCounts,
 } from './allocate.js'
-import { type Choice, findPrunable, type PrunableBlock } from './block.js'
-import type { Ranking } from './elimination.js'
 import { measureHeadWrites } from './head-writes.js'
-import { Metric } from './metric.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 import { rankChoices } from './rank.js'
-import { keepWeights, repairBlocks } from './repair.js'
 import { measureSensitivity } from './sensitivity.js'
 
-export interface AmpInput extends RunOptions {
-  readonly model: Model
-  readonly view: TransformerModel
-  readonly calibration: Calibration
-  /** With data, every block is re-fitted on the model as pruned before it. */
-  readonly batches?: readonly Batch[] | undefined
-}
+export type AmpInput = RepairInput
 
 export interface Decision {
   readonly slices: readonly PlanSlice[]
@@ -66,7 +51,12 @@ export async function decideAmp(input: AmpInput, options: AmpOptions): Promise<D
   const counts = countUnits(rankings, prunable * options.ratio, options)
   const decided =
     options.recover === 'ridge'
-      ? await repairBlocks(input, { blocks, rankings, counts, metrics, products }, options)
+      ? await repairBlocks(
+          input,
+          { blocks, rankings, counts, metrics, products },
+          // Criteria that choose one by one have chosen already; only the output criterion chooses anew.
+          { ...options, isRanked: options.criterion !== 'output' },
+        )
       : { slices: keepWeights(rankings, counts), projections: [] }
   return { ...decided, removed: removedParameters(counts), prunable }
 }

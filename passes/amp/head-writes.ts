@@ -10,8 +10,8 @@ import type { Model, Value } from '../../src/graph/graph.js'
 import { addReduce, addUnsqueeze } from '../../src/graph/versioned-nodes.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { float32Tensor, int64Tensor } from '../../src/onnx/tensor.js'
+import type { PrunableBlock, Unit } from '../../src/repair/prunable.js'
 import { type RunOptions, runBatches, TOKEN_MASK } from '../../src/runtime/batches.js'
-import type { PrunableBlock, Unit } from './block.js'
 
 interface Tap {
   readonly key: string

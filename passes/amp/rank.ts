@@ -3,12 +3,12 @@ import type { Calibration } from '../../src/calibrate/calibrate.js'
 import type { Statistics } from '../../src/calibrate/statistics.js'
 import type { Products } from '../../src/linear-algebra/products.js'
 import type { Log } from '../../src/log.js'
-import type { Choice, PrunableBlock } from './block.js'
-import { Elimination, type Ranking } from './elimination.js'
-import type { Metric } from './metric.js'
+import { Elimination, type Ranking } from '../../src/repair/elimination.js'
+import type { Metric } from '../../src/repair/metric.js'
+import type { Choice, PrunableBlock } from '../../src/repair/prunable.js'
+import { findValueBasis, turnMoments, turnWithInverse } from '../../src/repair/value-basis.js'
 import type { AmpOptions } from './options.js'
 import { scoreUnits } from './score.js'
-import { findValueBasis, turnMoments, turnRows } from './value-basis.js'
 
 /** Curves go this far: nothing keeps less than a tenth when the budget is shared. */
 const deepest = 0.9
@@ -96,20 +96,4 @@ async function rankChoice(
     return sum
   })
   return { order, errors }
-}
-
-/** A projection that reads turned values: T⁻¹·W. */
-export function turnWithInverse(
-  weight: Float64Array,
-  columns: number,
-  frame: NonNullable<Choice['frame']>,
-  inverse: Float64Array,
-): void {
-  const { size } = frame
-  turnRows(
-    weight,
-    columns,
-    frame,
-    (h, to, from) => inverse[(h * size + to) * size + from] as number,
-  )
 }

@@ -2,7 +2,7 @@
 
 import type { Statistics } from '../../src/calibrate/statistics.js'
 import { generator } from '../../src/data/generator.js'
-import type { PrunableBlock, Unit } from './block.js'
+import type { PrunableBlock, Unit } from '../../src/repair/prunable.js'
 import type { AmpOptions } from './options.js'
 
 /** What calibration and a run over the data say of a block. */

@@ -7,7 +7,7 @@ import {
   removedParameters,
   roundHalfEven,
 } from '../../passes/amp/allocate.js'
-import type { Choice, PrunableBlock } from '../../passes/amp/block.js'
+import type { Choice, PrunableBlock } from '../../src/repair/prunable.js'
 
 /** A choice of so many units; what allocation doesn't read is left out. */
 const choiceOf = (units: number, parametersPerUnit: number): Choice =>

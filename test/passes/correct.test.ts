@@ -1,10 +1,10 @@
 /** What weights that read the pruned stream become, against the error that they are to make least. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { correctRead } from '../../passes/amp/correct.js'
 import { generator } from '../../src/data/generator.js'
 import { plainProducts } from '../../src/linear-algebra/products.js'
 import type { BlockRead } from '../../src/model/reads.js'
+import { correctRead } from '../../src/repair/correct.js'
 
 const tokens = 40
 const outputs = 3

@@ -1,11 +1,11 @@
 /** Elimination against least squares solved anew for every set of inputs that stays. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Elimination } from '../../passes/amp/elimination.js'
-import { Metric } from '../../passes/amp/metric.js'
 import { generator } from '../../src/data/generator.js'
 import { invertSymmetric } from '../../src/linear-algebra/cholesky.js'
 import { plainProducts } from '../../src/linear-algebra/products.js'
+import { Elimination } from '../../src/repair/elimination.js'
+import { Metric } from '../../src/repair/metric.js'
 
 interface Problem {
   readonly n: number

@@ -1,6 +1,5 @@
 /** Published head scores against their definition, on a language model with grouped queries. */
 import { expect, it } from 'vitest'
-import { findPrunable } from '../../passes/amp/block.js'
 import { measureHeadWrites } from '../../passes/amp/head-writes.js'
 import { makeTokenBatch } from '../../src/data/batch.js'
 import { portsOf } from '../../src/data/open-data.js'
@@ -8,6 +7,7 @@ import { extractSubgraph } from '../../src/graph/extract.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
+import { findPrunable } from '../../src/repair/prunable.js'
 import { runBatches } from '../../src/runtime/batches.js'
 
 const size = 32

@@ -4,8 +4,8 @@
  * of S^½·G order the directions by what they write (activation-aware SVD of the value–output pair; as
  * in ASVD, 2023, SVD-LLM, 2024, and the type-III compression of MoDeGPT, 2024).
  */
-import { eigenSymmetric } from '../../src/linear-algebra/eigen.js'
-import type { ValueFrame } from '../../src/model/value-frame.js'
+import { eigenSymmetric } from '../linear-algebra/eigen.js'
+import type { ValueFrame } from '../model/value-frame.js'
 
 export interface ValueBasis {
   /** T, [heads, size, size]: a member's new value is Σ old · T[old, new]; most important first. */
@@ -108,6 +108,22 @@ export function turnRows(
         }
       }
     }
+}
+
+/** A projection that reads turned values: T⁻¹·W. */
+export function turnWithInverse(
+  weight: Float64Array,
+  columns: number,
+  frame: ValueFrame,
+  inverse: Float64Array,
+): void {
+  const { size } = frame
+  turnRows(
+    weight,
+    columns,
+    frame,
+    (h, to, from) => inverse[(h * size + to) * size + from] as number,
+  )
 }
 
 /** Tᵀ·M·T of moments, in place. */

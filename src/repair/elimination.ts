@@ -6,9 +6,9 @@
  * Units go in rounds: the cheapest are eliminated one by one among themselves, exactly, and the rest
  * hears of it in one product.
  */
-import { cholesky } from '../../src/linear-algebra/cholesky.js'
-import { invertLarge } from '../../src/linear-algebra/inverse.js'
-import type { Matrix, Products } from '../../src/linear-algebra/products.js'
+import { cholesky } from '../linear-algebra/cholesky.js'
+import { invertLarge } from '../linear-algebra/inverse.js'
+import type { Matrix, Products } from '../linear-algebra/products.js'
 
 export interface EliminationInput {
   /** Σ xᵀx over tokens, [n, n]. */

@@ -1,20 +1,42 @@
 /** Carries out the counts: block after block, what goes, and the weights that answer for it. */
 
-import type { Products } from '../../src/linear-algebra/products.js'
-import { toWeight } from '../../src/model/projection.js'
-import type { BlockRead } from '../../src/model/reads.js'
-import { findReads } from '../../src/model/reads.js'
-import type { ReadWeight, RefittedProjection } from '../../src/plan/apply.js'
-import type { PlanSlice } from '../../src/plan/plan.js'
-import type { Choice, PrunableBlock } from './block.js'
+import type { Calibration } from '../calibrate/calibrate.js'
+import type { Batch } from '../data/batch.js'
+import type { Model } from '../graph/graph.js'
+import type { Products } from '../linear-algebra/products.js'
+import type { TransformerModel } from '../model/model.js'
+import { toWeight } from '../model/projection.js'
+import type { BlockRead } from '../model/reads.js'
+import { findReads } from '../model/reads.js'
+import type { ReadWeight, RefittedProjection } from '../plan/apply.js'
+import type { PlanSlice } from '../plan/plan.js'
+import type { RunOptions } from '../runtime/batches.js'
 import { correctRead } from './correct.js'
-import type { AmpInput } from './decide.js'
 import type { Ranking } from './elimination.js'
 import type { Metric } from './metric.js'
 import type { Observation } from './observe.js'
-import type { AmpOptions } from './options.js'
+import type { Choice, PrunableBlock } from './prunable.js'
 import { refitBlock } from './refit.js'
 import { type NewProjection, type Repair, repairInOrder } from './sequential.js'
+
+export interface RepairInput extends RunOptions {
+  readonly model: Model
+  readonly view: TransformerModel
+  readonly calibration: Calibration
+  /** With data, every block is re-fitted on the model as pruned before it. */
+  readonly batches?: readonly Batch[] | undefined
+}
+
+export interface RepairOptions {
+  /** λ = ridge · inputs/tokens · mean diagonal of the moments: the less was seen, the more. */
+  readonly ridge: number
+  /** Whether projections without a bias get one, for the means of what went. */
+  readonly bias: boolean
+  /** Whether weights that read the pruned stream take in the best estimate of the dense one. */
+  readonly correct: boolean
+  /** Whether units go in the order of their ranking; else they are chosen anew on what is observed. */
+  readonly isRanked: boolean
+}
 
 export interface Allocated {
   readonly blocks: readonly PrunableBlock[]
@@ -30,9 +52,9 @@ export interface Repaired {
 }
 
 export async function repairBlocks(
-  input: AmpInput,
+  input: RepairInput,
   allocated: Allocated,
-  options: AmpOptions,
+  options: RepairOptions,
 ): Promise<Repaired> {
   const { blocks, counts } = allocated
   const { batches, calibration, log } = input
@@ -62,19 +84,18 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
   private readonly corrected = new Map<string, ReadWeight[]>()
 
   constructor(
-    private readonly input: AmpInput,
+    private readonly input: RepairInput,
     private readonly allocated: Allocated,
-    private readonly options: AmpOptions,
+    private readonly options: RepairOptions,
   ) {}
 
   async refit(block: PrunableBlock, observation: Observation): Promise<NewProjection | undefined> {
     const { counts, rankings, products, metrics } = this.allocated
-    const { criterion, ridge } = this.options
+    const { isRanked, ridge } = this.options
     const fitted = await refitBlock(block, observation, {
       counts,
       ridge,
-      // Criteria that choose one by one have chosen already; only the output criterion chooses anew.
-      fixed: criterion === 'output' ? undefined : rankings,
+      fixed: isRanked ? rankings : undefined,
       products,
       metric: metrics.get(block.key),
     })

@@ -2,9 +2,9 @@
  * Errors measured in a metric G on the outputs of a projection: with G = L·Lᵀ, W·L is chosen and fitted
  * as if plain, and its result is turned back. Elimination mixes rows only, so the two commute.
  */
-import { cholesky } from '../../src/linear-algebra/cholesky.js'
-import { invertLarge } from '../../src/linear-algebra/inverse.js'
-import { type Matrix, type Products, transpose } from '../../src/linear-algebra/products.js'
+import { cholesky } from '../linear-algebra/cholesky.js'
+import { invertLarge } from '../linear-algebra/inverse.js'
+import { type Matrix, type Products, transpose } from '../linear-algebra/products.js'
 
 /** Share of the mean diagonal that is added to G: it is known from few tokens (docs/passes/amp.md). */
 const damping = 5

@@ -5,16 +5,16 @@
  * weights that repair most of the damage done before it and by its own losses. The streams between
  * blocks are kept, so every block costs a few passes over its own part of the graph.
  */
-import type { Batch } from '../../src/data/batch.js'
-import { edit } from '../../src/graph/edit.js'
-import { extractSubgraph } from '../../src/graph/extract.js'
-import type { Model, TensorType, Value } from '../../src/graph/graph.js'
-import { addToBias, canShift, findBias } from '../../src/model/bias.js'
-import type { Block } from '../../src/model/block.js'
-import type { BlockRead } from '../../src/model/reads.js'
-import type { RuntimeTensor } from '../../src/onnx/numbers.js'
-import type { Tensor } from '../../src/onnx/tensor.js'
-import { type RunOptions, runBatches } from '../../src/runtime/batches.js'
+import type { Batch } from '../data/batch.js'
+import { edit } from '../graph/edit.js'
+import { extractSubgraph } from '../graph/extract.js'
+import type { Model, TensorType, Value } from '../graph/graph.js'
+import { addToBias, canShift, findBias } from '../model/bias.js'
+import type { Block } from '../model/block.js'
+import type { BlockRead } from '../model/reads.js'
+import type { RuntimeTensor } from '../onnx/numbers.js'
+import type { Tensor } from '../onnx/tensor.js'
+import { type RunOptions, runBatches } from '../runtime/batches.js'
 import {
   addObservation,
   DENSE,

@@ -1,9 +1,9 @@
-/** What AMP may drop: units of one dimension that end in one output projection. */
-import type { Contraction } from '../../src/axes/analysis.js'
-import { Removal } from '../../src/axes/removal.js'
-import { type Block, findBlocks } from '../../src/model/block.js'
-import type { ModelDimension, TransformerModel } from '../../src/model/model.js'
-import { findValueFrame, type ValueFrame } from '../../src/model/value-frame.js'
+/** What may go from a block: units of one dimension that end in one output projection. */
+import type { Contraction } from '../axes/analysis.js'
+import { Removal } from '../axes/removal.js'
+import { type Block, findBlocks } from '../model/block.js'
+import type { ModelDimension, TransformerModel } from '../model/model.js'
+import { findValueFrame, type ValueFrame } from '../model/value-frame.js'
 
 /** One dimension of a block, and the units of it that may go. */
 export interface Choice {

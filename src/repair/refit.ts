@@ -2,16 +2,21 @@
  * Carries out the counts of one block: which units go, given everything before it, and the projection
  * that answers for them.
  */
-import type { Products } from '../../src/linear-algebra/products.js'
-import type { ValueFrame } from '../../src/model/value-frame.js'
-import type { RefittedProjection } from '../../src/plan/apply.js'
-import type { PlanSlice } from '../../src/plan/plan.js'
-import type { Choice, PrunableBlock } from './block.js'
+import type { Products } from '../linear-algebra/products.js'
+import type { ValueFrame } from '../model/value-frame.js'
+import type { RefittedProjection } from '../plan/apply.js'
+import type { PlanSlice } from '../plan/plan.js'
 import { Elimination, type Ranking } from './elimination.js'
 import type { Metric } from './metric.js'
 import type { Observation } from './observe.js'
-import { turnWithInverse } from './rank.js'
-import { findValueBasis, turnMoments, turnRows, type ValueBasis } from './value-basis.js'
+import type { Choice, PrunableBlock } from './prunable.js'
+import {
+  findValueBasis,
+  turnMoments,
+  turnRows,
+  turnWithInverse,
+  type ValueBasis,
+} from './value-basis.js'
 
 export interface Refitted {
   readonly slices: readonly PlanSlice[]

@@ -3,9 +3,9 @@
  * linear one is x̃·(I + C) with C = (Σx̃ᵀx̃ + λI)⁻¹·Σx̃ᵀ(x − x̃) (Wiener 1949); it costs nothing at run time,
  * because the weights that read x̃ take it in: W ← W + C·W.
  */
-import { invertLarge } from '../../src/linear-algebra/inverse.js'
-import type { Products } from '../../src/linear-algebra/products.js'
-import type { BlockRead } from '../../src/model/reads.js'
+import { invertLarge } from '../linear-algebra/inverse.js'
+import type { Products } from '../linear-algebra/products.js'
+import type { BlockRead } from '../model/reads.js'
 import { damped } from './elimination.js'
 import type { Observation } from './observe.js'
 

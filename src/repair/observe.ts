@@ -2,11 +2,11 @@
  * What is summed at one place of the pruned model while it runs beside the dense one: moments of a value
  * and its products with what the dense model has and the pruned one lacks, reduced inside the session.
  */
-import type { GraphEdit } from '../../src/graph/edit.js'
-import type { Value } from '../../src/graph/graph.js'
-import type { RuntimeTensor } from '../../src/onnx/numbers.js'
-import { float32Tensor, int64Tensor } from '../../src/onnx/tensor.js'
-import { TOKEN_MASK } from '../../src/runtime/batches.js'
+import type { GraphEdit } from '../graph/edit.js'
+import type { Value } from '../graph/graph.js'
+import type { RuntimeTensor } from '../onnx/numbers.js'
+import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
+import { TOKEN_MASK } from '../runtime/batches.js'
 
 /** Input that carries the dense model's value of each batch. */
 export const DENSE = 'attnc.dense'
