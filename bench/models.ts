@@ -9,6 +9,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { amp } from '../passes/amp/index.js'
 import type { AmpOptions } from '../passes/amp/options.js'
 import { type Calibration, calibrate } from '../src/calibrate/calibrate.js'
 import type { Batch } from '../src/data/batch.js'
@@ -156,7 +157,7 @@ async function measure(each: Case): Promise<object[]> {
     say(`${each.name}: left out, there is no ${each.model}`)
     return []
   }
-  const amp = JSON.parse(flags.amp) as Partial<AmpOptions>
+  const chosen = JSON.parse(flags.amp) as Partial<AmpOptions>
   const ratios = flags.ratios?.split(',').map(Number) ?? each.ratios
   const part = (own: Part, text: string | undefined): Part => ({
     ...own,
@@ -181,11 +182,11 @@ async function measure(each: Case): Promise<object[]> {
     const started = performance.now()
     const batches = read(source, part(each.calibration, flags.calibration))
     calibration ??= await calibrate(source.model, { ...run, batches, moments: true, log })
-    const { stored } = await prune({
+    const { plan } = await prune({
       source,
       calibration,
       batches,
-      amp: { ...amp, ratio },
+      passes: [amp({ ...chosen, ratio })],
       single: true,
       ...run,
       log,
@@ -194,7 +195,7 @@ async function measure(each: Case): Promise<object[]> {
     const pruned = loadModel(each.model)
     const { before, after } = await applyToFolder({
       source: pruned,
-      stored,
+      plan,
       output: undefined,
       check: { largest: 0, bound: 0 },
       single: true,

@@ -1,11 +1,12 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../src/cli/base-command.js'
 import {
-  ampFlags,
   dataFlags,
   gateFlags,
   modelArgument,
   outputFlags,
+  passFlag,
+  passFlags,
   providerFlag,
   seedFlag,
 } from '../src/cli/flags.js'
@@ -50,16 +51,7 @@ export default class Prune extends BaseCommand {
     plan: Flags.string({
       helpValue: 'FILE',
       description: 'decide nothing, carry out this plan',
-      exclusive: [
-        'ratio',
-        'criterion',
-        'allocation',
-        'weigh',
-        'recover',
-        'scope',
-        'paper',
-        'protect',
-      ],
+      exclusive: Object.keys(passFlags),
     }),
     'plan-out': Flags.string({
       helpValue: 'FILE',
@@ -72,7 +64,8 @@ export default class Prune extends BaseCommand {
         'what "attnc calibrate" measured, instead of measuring it on --data; with --data too, the re-fit sees the pruned model',
       helpGroup: 'DATA',
     }),
-    ...ampFlags,
+    pass: passFlag,
+    ...passFlags,
     eval: Flags.string({
       helpValue: 'FILE',
       description: 'data to measure quality on, before and after',

@@ -4,18 +4,17 @@
  * changes its meaning.
  *
  * ```ts
- * import { loadModel, openData, prune, silentLog } from 'attnc'
+ * import { amp, loadModel, openData, prune, silentLog } from 'attnc'
  *
  * const source = loadModel('model/')
  * const batches = openData('text.txt', { model: source.model, folder: source.folder, samples: 64 })
  * const { before, after } = await prune({
- *   source, batches, amp: { ratio: 0.3 }, output: 'smaller/', single: false, log: silentLog,
+ *   source, batches, passes: [amp({ ratio: 0.3 })], output: 'smaller/', single: false, log: silentLog,
  * })
  * ```
  */
-export { type Decision, decideAmp } from '../passes/amp/decide.js'
+export { amp } from '../passes/amp/index.js'
 export { type AmpOptions, ampDefaults, type Criterion } from '../passes/amp/options.js'
-export type { Skipped } from '../passes/amp/skipped.js'
 export { type BenchOptions, type BenchResult, bench } from './bench/bench.js'
 export { type Calibration, type CalibrationOptions, calibrate } from './calibrate/calibrate.js'
 export { type CompareOptions, type Comparison, compare } from './compare/compare.js'
@@ -37,9 +36,11 @@ export { type Log, silentLog } from './log.js'
 export { type ModelDimension, readModel, type TransformerModel } from './model/model.js'
 export { type LoadedModel, type LoadOptions, loadModel } from './model-folder/load.js'
 export { type SavedFolder, type SaveOptions, saveModelFolder } from './model-folder/save.js'
-export { type ApplyOptions, applyPlan, type RefittedProjection } from './plan/apply.js'
-export { type Plan, type PlanSlice, parsePlan } from './plan/plan.js'
-export { readPlan, type StoredPlan } from './plan/plan-file.js'
+export { type ApplyOptions, applyPart } from './plan/apply.js'
+export type { ChosenPass, PassContext, Skipped } from './plan/pass.js'
+export type { Plan, PlanPart, PlanSlice, RefittedProjection, ReplacedWeight } from './plan/plan.js'
+export { planFiles, readPlan } from './plan/plan-file.js'
+export { parsePlan } from './plan/plan-json.js'
 export { applyToFolder, type FolderOptions, type FolderResult } from './prune/apply-to-folder.js'
 export type { NumericCheck } from './prune/check.js'
 export { type MeasuredPair, type PruneOptions, type PruneResult, prune } from './prune/prune.js'

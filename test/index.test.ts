@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { expect, it } from 'vitest'
 import {
+  amp,
   ampDefaults,
   evaluate,
   inspect,
@@ -25,8 +26,8 @@ it('prunes a model, tells its progress and writes a folder that loads', async ()
     const steps = new Set<string>()
     const log: Log = { ...silentLog, progress: (step) => steps.add(step) }
     const output = join(folder, 'smaller')
-    const amp = { ratio: 0.3, scope: 'heads' } as const
-    const result = await prune({ source, batches, amp, output, single: false, log })
+    const passes = [amp({ ratio: 0.3, scope: 'heads' })]
+    const result = await prune({ source, batches, passes, output, single: false, log })
     const found = await inspect(loadModel(output).model)
     expect(found.parameters).toBe(result.after.parameters)
     expect(result.after.parameters).toBeLessThan(result.before.parameters)

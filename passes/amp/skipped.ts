@@ -1,14 +1,8 @@
 /** Blocks that were asked for and have nothing that could go, with the reason: a run is then partial. */
 import type { ModelDimension, TransformerModel } from '../../src/model/model.js'
+import type { Skipped } from '../../src/plan/pass.js'
 import { findPrunable } from '../../src/repair/prunable.js'
 import { type AmpOptions, isAskedFor } from './options.js'
-
-export interface Skipped {
-  /** `attention.3` or `feedForward.3`, and its layer. */
-  readonly block: string
-  readonly layer: number
-  readonly reason: string
-}
 
 export function findSkipped(
   view: TransformerModel,

@@ -101,17 +101,20 @@ export const gateFlags = {
   }),
 }
 
-export const ampFlags = {
-  pass: Flags.option({
-    options: ['amp'] as const,
-    default: 'amp' as const,
-    description: 'how it is decided what goes',
-    helpGroup: 'PASS',
-  })(),
+/** Names of the passes; here, so that `--help` loads none of them. */
+export const passFlag = Flags.option({
+  options: ['amp'] as const,
+  multiple: true,
+  multipleNonGreedy: true,
+  default: ['amp'],
+  description: 'how it is decided what goes; several run in their order',
+  helpGroup: 'PASS',
+})()
+
+export const passFlags = {
   ratio: Flags.string({
-    default: '0.2',
     helpValue: 'SHARE',
-    description: "share of the blocks' parameters to remove: 0.3 or 30%",
+    description: "share of the blocks' parameters to remove: 0.3 or 30% [default: 0.2]",
     helpGroup: 'PASS',
   }),
   criterion: Flags.option({

@@ -3,7 +3,7 @@
  * `prune --dry-run --json` can be replayed as it is.
  */
 import type { Verdict } from '../evaluate/condition.js'
-import type { Plan } from '../plan/plan.js'
+import type { PlanJson } from '../plan/plan-json.js'
 import type { FolderResult } from '../prune/apply-to-folder.js'
 import type { MeasuredPair } from '../prune/prune.js'
 import type { ChosenProvider } from '../runtime/provider.js'
@@ -11,7 +11,7 @@ import type { ChosenProvider } from '../runtime/provider.js'
 export type FolderJson = ReturnType<typeof folderJson>
 
 /** The part that `prune` and `apply` share. */
-export function folderJson(plan: Plan, result: FolderResult, provider: ChosenProvider) {
+export function folderJson(plan: PlanJson, result: FolderResult, provider: ChosenProvider) {
   const { before, after, rows, check, written } = result
   return {
     ...plan,

@@ -2,6 +2,7 @@
 import { loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
 import { readPlan } from '../plan/plan-file.js'
+import { planJson } from '../plan/plan-json.js'
 import { applyToFolder, isSingle } from '../prune/apply-to-folder.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { chooseCalibration, type DataChoice } from './choose-data.js'
@@ -25,19 +26,19 @@ export async function runApply(
 ): Promise<{ readonly json: FolderJson; readonly lines: readonly string[] }> {
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
-  const stored = readPlan(flags.plan)
+  const plan = readPlan(flags.plan)
   const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
   const provider = await chooseProvider(flags.provider)
   const result = await applyToFolder({
     ...context,
     provider: provider.name,
     source,
-    stored,
+    plan,
     output: flags.output,
     force: flags.force,
     as: flags.as,
     batches,
     single: isSingle(path),
   })
-  return { json: folderJson(stored.plan, result, provider), lines: describeResult(result) }
+  return { json: folderJson(planJson(plan), result, provider), lines: describeResult(result) }
 }

@@ -1,7 +1,6 @@
 /** `attnc prune` behind its flags: everything is read and refused before the long work begins. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
-import type { AmpOptions } from '../../passes/amp/options.js'
 import { loadCalibrationFor } from '../calibrate/calibration-file.js'
 import { finishState, isComplete } from '../calibrate/state.js'
 import { AttncError, exitCodes } from '../errors.js'
@@ -10,8 +9,11 @@ import type { MetricName } from '../evaluate/metric-name.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
-import { planFiles, printablePlan, readPlan, type StoredPlan } from '../plan/plan-file.js'
+import type { Plan } from '../plan/plan.js'
+import { planFiles, printablePlan, readPlan } from '../plan/plan-file.js'
+import { planJson } from '../plan/plan-json.js'
 import { isSingle } from '../prune/apply-to-folder.js'
+import { choosePasses } from '../prune/choose-passes.js'
 import { type PruneOptions, type PruneResult, prune } from '../prune/prune.js'
 import { type ChosenProvider, chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js'
@@ -19,10 +21,9 @@ import type { CommandContext } from './command-context.js'
 import { describeResult } from './describe-prune.js'
 import { checkCases, readConditions, verdictCases } from './evaluation.js'
 import { writeJUnit } from './junit.js'
-import { parseRatio, parseRoundTo } from './numbers.js'
-import { parseProtect } from './protect.js'
 import { folderJson, metricsJson, verdictsJson } from './prune-json.js'
 
+/** What passes read is in there too, and is theirs to understand. */
 export interface PruneFlags extends DataChoice {
   readonly output?: string | undefined
   readonly force: boolean
@@ -31,15 +32,7 @@ export interface PruneFlags extends DataChoice {
   readonly 'plan-out'?: string | undefined
   readonly data?: string | undefined
   readonly calibration?: string | undefined
-  readonly ratio: string
-  readonly criterion?: AmpOptions['criterion'] | undefined
-  readonly allocation?: AmpOptions['allocation'] | undefined
-  readonly weigh?: AmpOptions['weigh'] | undefined
-  readonly recover?: AmpOptions['recover'] | undefined
-  readonly scope?: AmpOptions['scope'] | undefined
-  readonly 'round-to'?: string | undefined
-  readonly protect?: readonly string[] | undefined
-  readonly paper: boolean
+  readonly pass: readonly string[]
   readonly eval?: string | undefined
   readonly 'eval-samples'?: number | undefined
   readonly metric?: readonly MetricName[] | undefined
@@ -60,7 +53,7 @@ export async function runPrune(
   try {
     const { options, provider } = await readOptions(path, flags, context)
     const result = await prune(options)
-    if (flags['plan-out']) writePlan(flags['plan-out'], result.stored)
+    if (flags['plan-out']) writePlan(flags['plan-out'], result.plan)
     if (junit)
       writeJUnit(junit, 'attnc prune', [
         ...checkCases(result.check),
@@ -96,13 +89,13 @@ async function readOptions(
       suggestions: ['Name one with -o, or add --dry-run to see what would go.'],
     })
   const failIf = readConditions(flags['fail-if'], flags.eval !== undefined)
-  const amp = readAmp(flags)
   const source = loadModel(path)
   if (output !== undefined) checkOutput(output, { force, from: source.folder })
   const { choice } = source.location
   if (choice && !isSingle(path)) context.log.info(`Read ${choice}.`)
-  const protect = parseProtect(flags.protect ?? [], readModel(source.model.graph))
-  const stored = flags.plan === undefined ? undefined : readPlan(flags.plan)
+  const view = readModel(source.model.graph)
+  const plan = flags.plan === undefined ? undefined : readPlan(flags.plan)
+  const passes = plan ? [] : choosePasses(flags.pass, { ...flags }, view)
   const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
   const calibration =
     flags.calibration === undefined
@@ -116,10 +109,10 @@ async function readOptions(
     ...context,
     provider: provider.name,
     source,
-    stored,
+    plan,
+    passes,
     batches,
     calibration,
-    amp: { ...amp, protect },
     output,
     force,
     single: isSingle(path),
@@ -148,27 +141,11 @@ function readEvaluation(
   return { batches: chooseData(source, path, choice, log), metrics: flags.metric ?? [] }
 }
 
-function readAmp(flags: PruneFlags): Partial<AmpOptions> {
-  const { criterion, allocation, weigh, recover, scope, seed } = flags
-  const paper = { criterion: 'paper', allocation: 'uniform', recover: 'none' } as const
-  return {
-    ratio: parseRatio(flags.ratio),
-    seed,
-    ...(criterion && { criterion }),
-    ...(allocation && { allocation }),
-    ...(weigh && { weigh }),
-    ...(recover && { recover }),
-    ...(scope && { scope }),
-    ...(flags['round-to'] && { roundTo: parseRoundTo(flags['round-to']) }),
-    ...(flags.paper && paper),
-  }
-}
-
-function writePlan(path: string, stored: StoredPlan): void {
+function writePlan(path: string, plan: Plan): void {
   const name = basename(path, extname(path))
   try {
     mkdirSync(dirname(path), { recursive: true })
-    for (const [file, content] of Object.entries(planFiles(stored, name)))
+    for (const [file, content] of Object.entries(planFiles(plan, name)))
       writeFileSync(join(dirname(path), file), content)
   } catch (cause) {
     throw new AttncError('PLAN_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
@@ -176,8 +153,8 @@ function writePlan(path: string, stored: StoredPlan): void {
 }
 
 function pruneJson(result: PruneResult, provider: ChosenProvider, isPrinted: boolean) {
-  const { stored, measured, verdicts, skipped } = result
-  const plan = isPrinted ? printablePlan(stored) : stored.plan
+  const { measured, verdicts, skipped } = result
+  const plan = isPrinted ? printablePlan(result.plan) : planJson(result.plan)
   return {
     ...folderJson(plan, result, provider),
     metrics: metricsJson(measured),

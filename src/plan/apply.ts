@@ -1,6 +1,6 @@
 /**
- * Carries out a plan on a graph: the re-fitted projections first, then the members that go, cut out or
- * masked. Nothing is decided here, so the same plan gives the same graph every time.
+ * Carries out a part of a plan on a graph: replaced weights first, re-fitted projections, then the members
+ * that go, cut out or masked. Nothing is decided here, so the same plan gives the same graph every time.
  */
 
 import { maskMembers } from '../axes/mask.js'
@@ -15,50 +15,26 @@ import { readModel, type TransformerModel } from '../model/model.js'
 import { type Projection, readProjection, toWeight } from '../model/projection.js'
 import { findReads } from '../model/reads.js'
 import { findValueFrame, turnSources } from '../model/value-frame.js'
-import { keepOf, type Plan } from './plan.js'
-
-/** A re-fitted output projection: kept inputs × outputs, row-major. */
-export interface RefittedProjection {
-  /** `attention.3` or `feedForward.3`: blocks in the order of execution. */
-  readonly block: string
-  readonly rows: number
-  readonly columns: number
-  readonly weight: Float32Array
-  /** The basis in which values are written first: T of every key-value head, [heads, size, size]. */
-  readonly basis?: {
-    readonly heads: number
-    readonly size: number
-    readonly numbers: Float32Array
-  }
-  /** Added to what the projection writes, [columns]. */
-  readonly shift?: Float32Array
-  /** New weights through which the block reads the stream. */
-  readonly reads?: readonly ReadWeight[]
-}
-
-export interface ReadWeight {
-  /** Place among all the weights of the block's reads (`findReads`). */
-  readonly index: number
-  /** [size, outputs] */
-  readonly weight: Float32Array
-}
+import { setConstants } from './constants.js'
+import { keepOf } from './keep.js'
+import type { PlanPart, RefittedProjection } from './plan.js'
 
 export interface ApplyOptions {
   readonly as?: 'slice' | 'mask'
-  readonly projections?: readonly RefittedProjection[]
   /** A view of the graph as it is now, if the caller has one. */
   readonly view?: TransformerModel
 }
 
-/** Errors: those of `keepOf`, PROJECTION_SHAPE. The graph is unchanged when it throws. */
-export function applyPlan(graph: Graph, plan: Plan, options: ApplyOptions = {}): void {
+/** Errors: those of `keepOf`, WEIGHT_SHAPE, PROJECTION_SHAPE. The graph is unchanged when it throws. */
+export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = {}): void {
   const view = options.view ?? readModel(graph)
-  const keep = keepOf(view, plan)
+  const keep = keepOf(view, part.slices)
   const removal = new Removal(keep)
-  const hasReads = options.projections?.some(({ reads }) => reads)
+  const hasReads = part.projections?.some(({ reads }) => reads)
   const reads = hasReads ? readsOf(view) : new Map<string, readonly Projection[]>()
   edit(graph, 'attnc.prune', (change) => {
-    for (const refitted of options.projections ?? []) {
+    setConstants(change, part.weights ?? [])
+    for (const refitted of part.projections ?? []) {
       const { projection, kept } = placeOf(view, refitted, removal)
       if (refitted.reads) setReads(change, reads.get(refitted.block) ?? [], refitted)
       if (refitted.basis) turnValues(change, view, refitted)

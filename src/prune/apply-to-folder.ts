@@ -11,8 +11,10 @@ import { AttncError } from '../errors.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
-import { applyPlan } from '../plan/apply.js'
-import { planFiles, type StoredPlan } from '../plan/plan-file.js'
+import { applyPart } from '../plan/apply.js'
+import type { Plan, PlanPart } from '../plan/plan.js'
+import { planFiles } from '../plan/plan-file.js'
+import { planSummary } from '../plan/plan-json.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
 import { checkSlice, type NumericCheck } from './check.js'
@@ -21,7 +23,7 @@ import { type ReportRow, reportRows, type Totals, totalsOf } from './report.js'
 
 export interface FolderOptions extends RunOptions {
   readonly source: LoadedModel
-  readonly stored: StoredPlan
+  readonly plan: Plan
   /** undefined: nothing is written. */
   readonly output: string | undefined
   readonly force?: boolean | undefined
@@ -48,16 +50,22 @@ export const isSingle = (path: string): boolean =>
 
 /** Errors: those of plans, of the check and of writing; nothing is left behind. */
 export async function applyToFolder(options: FolderOptions): Promise<FolderResult> {
-  const { source, stored, as = 'slice', log } = options
+  const { source, plan, as = 'slice', log } = options
   const { location } = source
-  const view = readModel(source.model.graph)
+  if (as === 'mask' && plan.parts.length > 1) throw maskError(plan)
+  let view = readModel(source.model.graph)
   const before = totalsOf(source.model, view)
   const sizesBefore = modelSizes(view)
-  const rows = reportRows(view, stored.plan)
-  applyPlan(source.model.graph, stored.plan, { as, projections: stored.projections, view })
-  const viewAfter = readModel(source.model.graph)
-  const after = totalsOf(source.model, viewAfter)
-  const check = options.check ?? (as === 'slice' ? await proveSlice(options) : undefined)
+  const rows: ReportRow[] = []
+  let check = options.check
+  for (const [index, part] of plan.parts.entries()) {
+    rows.push(...reportRows(view, part))
+    applyPart(source.model.graph, part, { as, view })
+    view = readModel(source.model.graph)
+    if (!options.check && as === 'slice')
+      check = largerOf(check, await provePart(options, index, part))
+  }
+  const after = totalsOf(source.model, view)
   const digest = await loadFrom(location, source.file).digest(options.signal)
   const models = { [source.file]: source.model }
   if (!options.single)
@@ -65,7 +73,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
       if (file === source.file) continue
       const other = loadFrom(location, file)
       try {
-        applyPlan(other.model.graph, stored.plan, { as, projections: stored.projections })
+        for (const part of plan.parts) applyPart(other.model.graph, part, { as })
         models[file] = other.model
       } catch (error) {
         if (!(error instanceof AttncError)) throw error
@@ -75,9 +83,9 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   for (const model of Object.values(models)) {
     model.metadata.set('attnc.version', version)
     model.metadata.set('attnc.input', digest)
-    model.metadata.set('attnc.plan', JSON.stringify({ format: 1, slices: stored.plan.slices }))
+    model.metadata.set('attnc.plan', JSON.stringify(planSummary(plan)))
   }
-  const sizesAfter = modelSizes(viewAfter)
+  const sizesAfter = modelSizes(view)
   const written =
     options.output === undefined
       ? undefined
@@ -88,23 +96,39 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
           force: options.force,
           configEdit: (name, config) =>
             as === 'slice' ? editConfig(name, config, sizesBefore, sizesAfter) : config,
-          files: planFiles(stored),
+          files: planFiles(plan),
           signal: options.signal,
           onProgress: (done, total) => log.progress('writing', done, total),
         })
   return { before, after, rows, check, written }
 }
 
-/** The sliced model against a fresh copy, masked. */
-async function proveSlice(options: FolderOptions): Promise<NumericCheck> {
-  const { source, stored } = options
+/** The model as it is after a part, against a fresh copy with the part masked. */
+async function provePart(
+  options: FolderOptions,
+  index: number,
+  part: PlanPart,
+): Promise<NumericCheck> {
+  const { source, plan } = options
   const masked = loadFrom(source.location, source.file).model
+  for (const before of plan.parts.slice(0, index)) applyPart(masked.graph, before)
   const view = readModel(masked.graph)
   const given = options.batches?.slice(0, 1).filter((batch) => fitsInto(source.model, batch)) ?? []
   const batches = given.length > 0 ? given : checkInputs(masked, view)
-  applyPlan(masked.graph, stored.plan, { as: 'mask', projections: stored.projections, view })
+  applyPart(masked.graph, part, { as: 'mask', view })
   return checkSlice(source.model, masked, batches, options)
 }
+
+const largerOf = (one: NumericCheck | undefined, other: NumericCheck): NumericCheck =>
+  one && one.largest > other.largest ? one : other
+
+const maskError = ({ parts }: Plan): AttncError =>
+  new AttncError(
+    'MASK_PARTS',
+    'usage',
+    `The plan has ${parts.length} parts, and later ones count in what earlier ones left; only a plan of one part can be masked.`,
+    { suggestions: ['Leave --as mask away, or keep one part of the plan.'] },
+  )
 
 /** Whether the pruned model takes it too: a filled cache of the dense one has members that went. */
 const fitsInto = (model: LoadedModel['model'], { feeds }: Batch): boolean =>

@@ -3,7 +3,7 @@ import type { Model } from '../graph/graph.js'
 import { countBytes, countFlops } from '../inspect/inspect.js'
 import { countParameters } from '../inspect/parameters.js'
 import type { TransformerModel } from '../model/model.js'
-import type { Plan } from '../plan/plan.js'
+import type { PlanPart } from '../plan/plan.js'
 
 export interface Totals {
   readonly parameters: number
@@ -27,8 +27,8 @@ export const totalsOf = (model: Model, view: TransformerModel): Totals => ({
   flopsPerToken: countFlops(view),
 })
 
-export function reportRows(view: TransformerModel, plan: Plan): ReportRow[] {
-  const rows = plan.slices.flatMap(({ dimension, remove }) => {
+export function reportRows(view: TransformerModel, { slices }: PlanPart): ReportRow[] {
+  const rows = slices.flatMap(({ dimension, remove }) => {
     const found = view.dimensions.find(({ id }) => id === dimension)
     if (!found) return []
     const gone = new Set(remove).size

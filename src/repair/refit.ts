@@ -4,8 +4,7 @@
  */
 import type { Products } from '../linear-algebra/products.js'
 import type { ValueFrame } from '../model/value-frame.js'
-import type { RefittedProjection } from '../plan/apply.js'
-import type { PlanSlice } from '../plan/plan.js'
+import type { PlanSlice, RefittedProjection } from '../plan/plan.js'
 import { Elimination, type Ranking } from './elimination.js'
 import type { Metric } from './metric.js'
 import type { Observation } from './observe.js'

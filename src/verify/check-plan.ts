@@ -6,9 +6,10 @@ import { compareConstants } from '../compare/constants.js'
 import { AttncError } from '../errors.js'
 import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
-import { applyPlan } from '../plan/apply.js'
-import { type Plan, parsePlan } from '../plan/plan.js'
+import { applyPart } from '../plan/apply.js'
+import type { Plan } from '../plan/plan.js'
 import { readPlan } from '../plan/plan-file.js'
+import { parsePlan, planSummary } from '../plan/plan-json.js'
 import { sliceBound } from '../prune/check.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { materialise } from '../runtime/materialise.js'
@@ -27,11 +28,18 @@ function statedPlan({ model, file }: LoadedModel): Plan {
   }
 }
 
-/** Members that go, by dimension. */
-function removals({ slices }: Plan): Map<string, Set<number>> {
-  const gone = new Map<string, Set<number>>()
-  for (const { dimension, remove } of slices)
-    gone.set(dimension, new Set([...(gone.get(dimension) ?? []), ...remove]))
+/** How many members go, and the largest of their numbers, by dimension. */
+function removals({ parts }: Plan): Map<string, { count: number; largest: number }> {
+  const gone = new Map<string, { count: number; largest: number }>()
+  for (const { slices } of parts) {
+    const members = new Map<string, Set<number>>()
+    for (const { dimension, remove } of slices)
+      members.set(dimension, new Set([...(members.get(dimension) ?? []), ...remove]))
+    for (const [dimension, own] of members) {
+      const { count, largest } = gone.get(dimension) ?? { count: 0, largest: -1 }
+      gone.set(dimension, { count: count + own.size, largest: Math.max(largest, ...own) })
+    }
+  }
   return gone
 }
 
@@ -39,16 +47,15 @@ export function checkPlan({ source, view }: Subject): string {
   const plan = statedPlan(source)
   const gone = removals(plan)
   let seen = 0
-  for (const [id, members] of gone) {
+  for (const [id, { count, largest }] of gone) {
     const left = view.dimensions.find((each) => each.id === id)?.size
     // A dimension of one member is no dimension any more.
     if (left === undefined) continue
     seen++
-    const largest = Math.max(-1, ...members)
-    if (largest >= left + members.size)
+    if (largest >= left + count)
       throw new Objection(
         'numeric',
-        `The plan removes member ${largest} of "${id}", but ${left} are there and ${members.size} went.`,
+        `The plan removes member ${largest} of "${id}", but ${left} are there and ${count} went.`,
       )
   }
   return `${seen} of ${gone.size} dimensions are of a size that the plan can have left`
@@ -64,19 +71,15 @@ export async function checkReplay(
   const digest = source.model.metadata.get('attnc.input')
   const isTrained = source.model.metadata.has('attnc.trained')
   const isMasked = checkSizes(plan, view, readModel(original.model.graph))
-  const stored = existsSync(join(source.folder, 'plan.json'))
-    ? readPlan(source.folder)
-    : { plan, projections: [] }
-  if (JSON.stringify(stored.plan.slices) !== JSON.stringify(plan.slices))
+  const stored = existsSync(join(source.folder, 'plan.json')) ? readPlan(source.folder) : plan
+  if (JSON.stringify(planSummary(stored)) !== JSON.stringify(planSummary(plan)))
     throw new Objection(
       'numeric',
       'plan.json beside the model removes something else than the model says.',
     )
   if (isTrained) return 'sizes are those of the plan; its weights were trained after it'
-  applyPlan(original.model.graph, stored.plan, {
-    as: isMasked ? 'mask' : 'slice',
-    projections: stored.projections,
-  })
+  for (const part of stored.parts)
+    applyPart(original.model.graph, part, { as: isMasked ? 'mask' : 'slice' })
   const { same, changed } = compareConstants(original.model.graph, source.model.graph)
   const isOther = changed.some(({ change }) => change !== 'added' && change !== 'removed')
   if (changed.length === 0)
@@ -98,14 +101,14 @@ function checkSizes(plan: Plan, after: Subject['view'], before: Subject['view'])
     view.dimensions.find((each) => each.id === id)?.size
   const isMasked = [...gone].every(([id]) => sizeIn(after, id) === sizeIn(before, id))
   if (isMasked) return true
-  for (const [id, members] of gone) {
+  for (const [id, { count }] of gone) {
     const [had, has] = [sizeIn(before, id), sizeIn(after, id)]
     if (had === undefined)
       throw new Objection('numeric', `The original has no dimension "${id}", which the plan cuts.`)
-    if (has !== undefined && has !== had - members.size)
+    if (has !== undefined && has !== had - count)
       throw new Objection(
         'numeric',
-        `"${id}" had ${had} members and loses ${members.size} by the plan; ${has} are there.`,
+        `"${id}" had ${had} members and loses ${count} by the plan; ${has} are there.`,
       )
   }
   return false

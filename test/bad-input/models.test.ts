@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { amp } from '../../passes/amp/index.js'
 import { inspect } from '../../src/inspect/inspect.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
@@ -15,7 +16,7 @@ import type {
   NodeMessage,
   TensorMessage,
 } from '../../src/onnx/messages.js'
-import { applyPlan } from '../../src/plan/apply.js'
+import { applyPart } from '../../src/plan/apply.js'
 import { prune } from '../../src/prune/prune.js'
 import { attentionModel } from '../fuzz/models.js'
 import { scaleFunction } from '../graph/models.js'
@@ -34,7 +35,7 @@ const slices = [{ dimension: 'layer.0.width', remove: [1, 5] }]
 async function work(path: string): Promise<void> {
   const { model } = loadModel(path)
   await inspect(model)
-  applyPlan(model.graph, { format: 1, slices })
+  applyPart(model.graph, { slices })
   await saveModelFolder({ models: { 'model.onnx': model }, to: join(folder, 'output') })
 }
 
@@ -220,7 +221,7 @@ describe('taken, and what can’t be understood is named', () => {
     const { graph } = loadModel(path).model
     const view = readModel(graph)
     expect(view.dimensions.find((each) => each.size === 16)?.sliceable ?? false).toBe(false)
-    applyPlan(graph, { format: 1, slices: [{ dimension: 'layer.0.keyValueHeads', remove: [0] }] })
+    applyPart(graph, { slices: [{ dimension: 'layer.0.keyValueHeads', remove: [0] }] })
     await saveModelFolder({ models: { 'model.onnx': graph.model }, to: join(folder, 'output') })
     const after = [...loadModel(join(folder, 'output')).model.graph.nodes()]
     expect(after.find(({ op }) => op === 'Swirl')?.message).toMatchObject(strange)
@@ -257,7 +258,7 @@ describe('taken, and what can’t be understood is named', () => {
     const refusal = await refusalOf(folder, () =>
       prune({
         source,
-        amp: { criterion: 'magnitude', recover: 'none' },
+        passes: [amp({ criterion: 'magnitude', recover: 'none' })],
         output: join(folder, 'output'),
         single: false,
         log: silentLog,

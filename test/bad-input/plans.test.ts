@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { importModel } from '../../src/graph/import.js'
 import { printModel } from '../../src/graph/print.js'
-import { applyPlan } from '../../src/plan/apply.js'
+import { applyPart } from '../../src/plan/apply.js'
+import type { PlanPart } from '../../src/plan/plan.js'
 import { readPlan } from '../../src/plan/plan-file.js'
 import { attentionModel } from '../fuzz/models.js'
 import { refusalOf } from './refusal.js'
@@ -39,7 +40,7 @@ describe('a plan is refused that', () => {
     ['removes what is not there', slice('layer.0.width', 16), 'MEMBER_UNKNOWN', '16'],
     ['cuts what can’t be cut', slice('hidden', 1), 'NOT_SLICEABLE', 'norm'],
     ['is no JSON', '{"format": 1', 'PLAN_FORMAT', 'JSON'],
-    ['is of another format', '{"format": 2, "slices": []}', 'PLAN_FORMAT', '2'],
+    ['is of another format', '{"format": 3, "slices": []}', 'PLAN_FORMAT', '3'],
     ['has no slices', '{"format": 1}', 'PLAN_FORMAT', 'slices'],
     [
       'removes halves',
@@ -64,7 +65,9 @@ describe('a plan is refused that', () => {
     writeFileSync(path, plan)
     const { graph } = importModel(attentionModel())
     const before = printModel(graph.model)
-    const refusal = await refusalOf(folder, () => applyPlan(graph, readPlan(path).plan))
+    const refusal = await refusalOf(folder, () =>
+      applyPart(graph, readPlan(path).parts[0] as PlanPart),
+    )
     expect(refusal).toMatchObject({ code, exit: 2 })
     expect(refusal.message).toContain(text)
     expect(printModel(graph.model)).toBe(before)

@@ -22,15 +22,15 @@ describe.skipIf(!zoo)('a model and what was cut out of it', () => {
     folder = mkdtempSync(join(tmpdir(), 'attnc-compare-'))
     await applyToFolder({
       source: loadModel(original),
-      stored: {
-        plan: {
-          format: 1,
-          slices: [
-            { dimension: 'layer.0.keyValueHeads', remove: [1] },
-            { dimension: 'layer.1.width', remove: [0, 3] },
-          ],
-        },
-        projections: [],
+      plan: {
+        parts: [
+          {
+            slices: [
+              { dimension: 'layer.0.keyValueHeads', remove: [1] },
+              { dimension: 'layer.1.width', remove: [0, 3] },
+            ],
+          },
+        ],
       },
       output: join(folder, 'smaller'),
       single: false,

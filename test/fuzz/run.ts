@@ -15,7 +15,7 @@ import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { saveModelFolder } from '../../src/model-folder/save.js'
 import { encodeModel, toBytes } from '../../src/onnx/codec.js'
-import { applyPlan } from '../../src/plan/apply.js'
+import { applyPart } from '../../src/plan/apply.js'
 import { branchingModel } from '../graph/models.js'
 import { attentionModel } from './models.js'
 import { mutate, type Random } from './mutate.js'
@@ -40,7 +40,7 @@ async function runCase(bytes: Uint8Array, random: Random, folder: string): Promi
         dimension: each.id,
         remove: Array.from({ length: each.granularity }, (_, index) => index),
       }))
-    applyPlan(model.graph, { format: 1, slices }, { view, as: random() < 0.8 ? 'slice' : 'mask' })
+    applyPart(model.graph, { slices }, { view, as: random() < 0.8 ? 'slice' : 'mask' })
     await saveModelFolder({ models: { 'model.onnx': model }, to: output })
     const { violations } = checkModel(loadModel(output).model)
     if (violations.length > 0) throw new Error(`unlawful: ${JSON.stringify(violations[0])}`)

@@ -12,7 +12,7 @@ import { evaluate } from '../../src/evaluate/evaluate.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { type LoadedModel, loadModel } from '../../src/model-folder/load.js'
-import { applyPlan } from '../../src/plan/apply.js'
+import { applyPart } from '../../src/plan/apply.js'
 import { planFiles, readPlan } from '../../src/plan/plan-file.js'
 
 const folder = '../shared/models/digits-vit'
@@ -44,12 +44,7 @@ const decide = ({ source, calibration }: Prepared, options: Partial<AmpOptions>)
 
 async function accuracyOf(decision: Awaited<ReturnType<typeof decide>>): Promise<number> {
   const { model, ...rest } = loadModel(folder)
-  const plan = {
-    format: 1,
-    made: { by: 'test', pass: 'amp', options: {}, input: '' },
-    slices: decision.slices,
-  } as const
-  applyPlan(model.graph, plan, { projections: decision.projections })
+  applyPart(model.graph, decision)
   const batches = data({ model, ...rest }, 'eval.npz', 500)
   const [found] = await evaluate(model, { batches, metrics: ['accuracy'], log: silentLog })
   return found?.value ?? 0
@@ -63,10 +58,9 @@ describe.skipIf(!isThere)('AMP', () => {
     const { slices, projections } = await decideAmp(input, { ...ampDefaults, ratio: 0.5 })
     expect(projections.filter(({ reads }) => reads).length).toBeGreaterThan(1)
     const folder = mkdtempSync(join(tmpdir(), 'attnc-test-'))
-    const stored = { plan: { format: 1, slices } as const, projections }
-    for (const [name, content] of Object.entries(planFiles(stored)))
+    for (const [name, content] of Object.entries(planFiles({ parts: [{ slices, projections }] })))
       writeFileSync(join(folder, name), content)
-    expect(readPlan(folder).projections).toEqual(projections)
+    expect(readPlan(folder).parts[0]?.projections).toEqual(projections)
     rmSync(folder, { recursive: true })
   })
 

@@ -47,11 +47,16 @@ describe.skipIf(!existsSync(zoo))(`a plan replayed (skipped where ${zoo} is abse
         })
       const replay = async (output: string, threads: number, plan?: string): Promise<string[]> => {
         const to = join(folder, output)
-        const stored = plan
-          ? readPlan(plan)
-          : { plan: { format: 1 as const, slices }, projections: [] }
+        const replayed = plan ? readPlan(plan) : { parts: [{ slices }] }
         const source = loadModel(model)
-        await applyToFolder({ source, stored, output: to, threads, single: false, log: silentLog })
+        await applyToFolder({
+          source,
+          plan: replayed,
+          output: to,
+          threads,
+          single: false,
+          log: silentLog,
+        })
         return digests(to)
       }
       const first = await replay('one', 1)

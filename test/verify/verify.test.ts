@@ -25,7 +25,7 @@ describe.skipIf(!stories)('a pruned folder', () => {
     }))
     await applyToFolder({
       source: loadModel(stories as string),
-      stored: { plan: { format: 1, slices }, projections: [] },
+      plan: { parts: [{ slices }] },
       output: join(root, 'made'),
       single: false,
       log: silentLog,

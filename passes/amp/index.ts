@@ -1,0 +1,94 @@
+/** AMP as a pass: its options from the command line or from a program, its part of the plan. */
+import { AttncError } from '../../src/errors.js'
+import { parseRatio, parseRoundTo } from '../../src/plan/numbers.js'
+import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
+import { parseProtect } from '../../src/plan/protect.js'
+import { decideAmp } from './decide.js'
+import { type AmpOptions, ampDefaults } from './options.js'
+import { findSkipped } from './skipped.js'
+
+/** Errors of its decision: NO_DATA, NOTHING_REMOVED and those of `decideAmp`. */
+export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
+  const options = { ...ampDefaults, ...chosen }
+  const { criterion, recover, ratio } = options
+  const needsData = !['magnitude', 'random'].includes(criterion) || recover === 'ridge'
+  return {
+    name: 'amp',
+    phase: 'cut',
+    check({ canCalibrate }) {
+      if (needsData && !canCalibrate)
+        throw new AttncError(
+          'NO_DATA',
+          'usage',
+          'Pruning is decided on data, and none was given.',
+          {
+            suggestions: [
+              'Give some with --data: a text file for a language model, an .npz with one array per input for others.',
+              'Without data: --criterion magnitude --recover none.',
+            ],
+          },
+        )
+    },
+    async decide(context) {
+      const all = { ...options, values: chosen.values ?? !context.hasCache }
+      const calibration = needsData ? await context.calibrate() : new Map()
+      const decision = await decideAmp({ ...context, calibration }, all)
+      const { slices, projections, removed, prunable } = decision
+      if (slices.length === 0)
+        throw new AttncError(
+          'NOTHING_REMOVED',
+          'partial',
+          `A ratio of ${ratio} is less than the smallest unit that could go.`,
+          { suggestions: ['Ask for a higher --ratio.'] },
+        )
+      const [gone, most] = [removed, prunable].map((n) => Math.round(n).toLocaleString('en'))
+      context.log.info(`${gone} of ${most} parameters of attention and feed-forward blocks go.`)
+      return { pass: 'amp', options: all, slices, projections }
+    },
+    skipped: (view) => findSkipped(view, options),
+  }
+}
+
+/** Values of its flags, where they were given. */
+interface AmpFlags
+  extends Partial<Pick<AmpOptions, 'criterion' | 'allocation' | 'weigh' | 'scope' | 'seed'>> {
+  readonly ratio?: string
+  readonly recover?: AmpOptions['recover']
+  readonly 'round-to'?: string
+  readonly protect?: readonly string[]
+  readonly paper?: boolean
+}
+
+const paper = { criterion: 'paper', allocation: 'uniform', recover: 'none' } as const
+
+export const ampPass: Pass = {
+  name: 'amp',
+  summary: 'cuts heads, members of values and neurons, and re-fits what stays in closed form',
+  flags: [
+    'ratio',
+    'criterion',
+    'allocation',
+    'weigh',
+    'recover',
+    'scope',
+    'round-to',
+    'protect',
+    'paper',
+  ],
+  read(flags: PassFlags, view) {
+    const given = flags as AmpFlags
+    const { criterion, allocation, weigh, recover, scope, seed } = given
+    return amp({
+      protect: parseProtect(given.protect ?? [], view),
+      ...(given.ratio !== undefined && { ratio: parseRatio(given.ratio) }),
+      ...(seed !== undefined && { seed }),
+      ...(criterion && { criterion }),
+      ...(allocation && { allocation }),
+      ...(weigh && { weigh }),
+      ...(recover && { recover }),
+      ...(scope && { scope }),
+      ...(given['round-to'] && { roundTo: parseRoundTo(given['round-to']) }),
+      ...(given.paper && paper),
+    })
+  },
+}

@@ -1,0 +1,59 @@
+/**
+ * What a pass is: it looks at a model, and at data where it needs some, and returns a part of a plan.
+ * It changes nothing; parts are carried out and proved by the main job, alike for all passes.
+ */
+import type { Calibration } from '../calibrate/calibrate.js'
+import type { Batch } from '../data/batch.js'
+import type { Model } from '../graph/graph.js'
+import type { TransformerModel } from '../model/model.js'
+import type { RunOptions } from '../runtime/batches.js'
+import type { PlanPart } from './plan.js'
+
+/** What a pass may decide on: the model as the passes before it left it. */
+export interface PassContext extends RunOptions {
+  readonly model: Model
+  readonly view: TransformerModel
+  readonly batches: readonly Batch[] | undefined
+  /** Whether statistics can be had: data were given, or statistics of this very model. */
+  readonly canCalibrate: boolean
+  /** Moments of what the blocks write, measured when first asked for; empty without data. */
+  calibrate(): Promise<Calibration>
+  /** Whether a model of the folder holds a cache: its hosts expect one shape in every layer. */
+  readonly hasCache: boolean
+}
+
+/** A pass with its options read. */
+export interface ChosenPass {
+  readonly name: string
+  readonly phase: Phase
+  /** Refuses what can't work before any work is done. */
+  check?(context: Pick<PassContext, 'view' | 'batches' | 'canCalibrate'>): void
+  decide(context: PassContext): Promise<PlanPart>
+  /** Blocks that were asked for and have nothing that could go, with the reason. */
+  skipped?(view: TransformerModel): readonly Skipped[]
+}
+
+export interface Skipped {
+  /** `attention.3` or `feedForward.3`, and its layer. */
+  readonly block: string
+  readonly layer: number
+  readonly reason: string
+}
+
+/** Phases in the order in which passes may follow each other: heads are cut before they are laid out. */
+export const phases = ['cut', 'sparsify'] as const
+export type Phase = (typeof phases)[number]
+
+/** A pass as the command line knows it. */
+export interface Pass {
+  /** Kebab-case: its folder, its name in `--pass` and in plans. */
+  readonly name: string
+  readonly summary: string
+  /** Flags that it reads; some are shared by several passes. */
+  readonly flags: readonly string[]
+  /** Reads those flags. Errors are of kind `usage`, and say the flag. */
+  read(flags: PassFlags, view: TransformerModel): ChosenPass
+}
+
+/** Values by the name of the flag; strings, numbers, true, lists of strings. */
+export type PassFlags = Readonly<Record<string, unknown>>

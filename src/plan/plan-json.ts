@@ -1,0 +1,100 @@
+/**
+ * A plan as JSON, without its numbers. Format 1 is a plan of one part, `slices` at the top; format 2 has
+ * `parts`. `projections` names the file of the numbers, or holds them.
+ */
+import { AttncError } from '../errors.js'
+import type { Plan, PlanPart } from './plan.js'
+
+/** Where the numbers are, the digest that they have to have, and small ones themselves. */
+export interface StatedNumbers {
+  readonly file: string
+  readonly sha256: string
+  readonly arrays?: PrintedArrays
+}
+
+/** Numbers inside of a printed plan, by name; float32 where no type is said. */
+export type PrintedArrays = Readonly<
+  Record<
+    string,
+    { readonly dims: readonly number[]; readonly base64: string; readonly dataType?: string }
+  >
+>
+
+export type PlanJson = {
+  readonly made?: Readonly<Record<string, unknown>>
+  readonly projections?: StatedNumbers
+} & (
+  | ({ readonly format: 1 } & PartJson)
+  | { readonly format: 2; readonly parts: readonly PartJson[] }
+)
+
+export type PartJson = Pick<PlanPart, 'pass' | 'options' | 'slices'>
+
+/** The plan as it is written and printed. */
+export function planJson({ parts, made }: Plan, projections?: StatedNumbers): PlanJson {
+  const [first, ...more] = parts.map(({ pass, options, slices }) => ({
+    ...(pass !== undefined && { pass, options }),
+    slices,
+  }))
+  const numbers = projections && { projections }
+  if (!first || more.length > 0)
+    return { format: 2, ...(made && { made }), ...numbers, parts: first ? [first, ...more] : [] }
+  const { pass, options, ...rest } = first
+  const { by, ...input } = made ?? {}
+  return {
+    format: 1,
+    ...(made && { made: { by, ...(pass !== undefined && { pass, options }), ...input } }),
+    ...numbers,
+    ...rest,
+  }
+}
+
+/** What a model says of its plan in its metadata: what was done, not by whom. */
+export const planSummary = ({ parts }: Plan): PlanJson =>
+  planJson({ parts: parts.map(({ slices }) => ({ slices })) })
+
+/** Checks a parsed plan; its numbers are not in it yet. Error: PLAN_FORMAT. */
+export function parsePlan(
+  value: unknown,
+  what: string,
+): Plan & { readonly numbers?: StatedNumbers } {
+  const fail = (text: string): AttncError =>
+    new AttncError('PLAN_FORMAT', 'usage', `"${what}" is no plan: ${text}.`, {
+      suggestions: [
+        'A plan is {"format": 1, "slices": [{"dimension": "layer.0.width", "remove": [3]}]}.',
+      ],
+    })
+  const plan = value as Partial<PlanJson> | null
+  if (typeof plan !== 'object' || plan === null) throw fail('it is not an object')
+  if (plan.format !== 1 && plan.format !== 2)
+    throw fail(
+      `its format is ${JSON.stringify((value as PlanJson).format)}, 1 and 2 are understood`,
+    )
+  if (plan.format === 2 && !Array.isArray(plan.parts)) throw fail('it has no list "parts"')
+  const { made, projections: numbers } = plan
+  if (
+    numbers !== undefined &&
+    (typeof numbers?.file !== 'string' ||
+      typeof numbers.sha256 !== 'string' ||
+      !['object', 'undefined'].includes(typeof numbers.arrays))
+  )
+    throw fail('"projections" has to have "file" and "sha256"')
+  const stated = plan.format === 2 ? (plan.parts ?? []) : [{ ...plan, ...authorOf(made) }]
+  const parts = stated.map((part) => parsePart(part, fail))
+  const { pass: _pass, options: _options, ...rest } = made ?? {}
+  return { parts, ...(made && { made: rest }), ...(numbers && { numbers }) }
+}
+
+const authorOf = (made: Readonly<Record<string, unknown>> | undefined) =>
+  typeof made?.['pass'] === 'string' ? { pass: made['pass'], options: made['options'] } : {}
+
+function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError): PlanPart {
+  const { slices, pass, options } = part
+  if (!Array.isArray(slices)) throw fail('it has no list "slices"')
+  for (const [index, slice] of slices.entries()) {
+    if (typeof slice?.dimension !== 'string') throw fail(`slice ${index} names no dimension`)
+    if (!Array.isArray(slice.remove) || !slice.remove.every((n: unknown) => Number.isInteger(n)))
+      throw fail(`slice ${index} ("${slice.dimension}") has no list of whole numbers "remove"`)
+  }
+  return { ...(pass !== undefined && { pass, options }), slices }
+}

@@ -1,0 +1,95 @@
+/**
+ * Numbers of a plan as arrays by name, for a .npz: `attention.3` is a re-fitted projection, with
+ * `attention.3.basis`, `.shift` and `.reads.N` where it has them; `weights/NAME` a replaced constant.
+ * Parts after the first have their position in front: `1/attention.3`.
+ */
+import type { RuntimeTensor } from '../onnx/numbers.js'
+import type { PlanPart, RefittedProjection, ReplacedWeight } from './plan.js'
+
+export type Arrays = Readonly<Record<string, RuntimeTensor>>
+
+export function numbersOfParts(parts: readonly PlanPart[]): Arrays {
+  const arrays: Record<string, RuntimeTensor> = {}
+  for (const [index, part] of parts.entries())
+    for (const [name, tensor] of Object.entries(numbersOfPart(part)))
+      arrays[`${index === 0 ? '' : `${index}/`}${name}`] = tensor
+  return arrays
+}
+
+/** The parts with the numbers that are theirs. */
+export function withNumbers(parts: readonly PlanPart[], arrays: Arrays): PlanPart[] {
+  return parts.map((part, index) => {
+    const prefix = index === 0 ? '' : `${index}/`
+    const isOwn = (name: string): boolean =>
+      index === 0 ? !/^\d+\//.test(name) : name.startsWith(prefix)
+    const own = Object.fromEntries(
+      Object.entries(arrays)
+        .filter(([name]) => isOwn(name))
+        .map(([name, tensor]) => [name.slice(prefix.length), tensor]),
+    )
+    const projections = readProjections(own)
+    const weights = readWeights(own)
+    return {
+      ...part,
+      ...(projections.length > 0 && { projections }),
+      ...(weights.length > 0 && { weights }),
+    }
+  })
+}
+
+const WEIGHTS = 'weights/'
+const isWeight = (name: string): boolean => name.startsWith(WEIGHTS)
+
+function numbersOfPart({ projections = [], weights = [] }: PlanPart): Arrays {
+  const arrays: Record<string, RuntimeTensor> = {}
+  for (const { block, rows, columns, weight, basis, shift, reads } of projections) {
+    arrays[block] = { dataType: 'float32', dims: [rows, columns], data: weight }
+    if (basis)
+      arrays[`${block}.basis`] = {
+        dataType: 'float32',
+        dims: [basis.heads, basis.size, basis.size],
+        data: basis.numbers,
+      }
+    for (const { index, weight: read } of reads ?? [])
+      arrays[`${block}.reads.${index}`] = { dataType: 'float32', dims: [read.length], data: read }
+    if (shift) arrays[`${block}.shift`] = { dataType: 'float32', dims: [columns], data: shift }
+  }
+  for (const { name, tensor } of weights) arrays[WEIGHTS + name] = tensor
+  return arrays
+}
+
+const readWeights = (arrays: Arrays): ReplacedWeight[] =>
+  Object.entries(arrays)
+    .filter(([name]) => isWeight(name))
+    .map(([name, tensor]) => ({ name: name.slice(WEIGHTS.length), tensor }))
+
+function readProjections(arrays: Arrays): RefittedProjection[] {
+  return Object.entries(arrays)
+    .filter(([name]) => !isWeight(name) && !/\.(basis|shift|reads\.\d+)$/.test(name))
+    .map(([block, { dims, data }]) => {
+      const basis = arrays[`${block}.basis`]
+      const shift = arrays[`${block}.shift`]
+      const [rows = 0, columns = 0] = dims
+      const reads = Object.entries(arrays).flatMap(([key, { data: read }]) => {
+        const [, index] = key.startsWith(`${block}.reads.`) ? key.split('.reads.') : []
+        return index === undefined ? [] : { index: Number(index), weight: read as Float32Array }
+      })
+      return {
+        block,
+        rows,
+        columns,
+        weight: data as Float32Array,
+        ...(reads.length > 0 ? { reads } : {}),
+        ...(shift ? { shift: shift.data as Float32Array } : {}),
+        ...(basis
+          ? {
+              basis: {
+                heads: basis.dims[0] ?? 0,
+                size: basis.dims[1] ?? 0,
+                numbers: basis.data as Float32Array,
+              },
+            }
+          : {}),
+      }
+    })
+}
