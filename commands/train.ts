@@ -156,6 +156,11 @@ export default class Train extends BaseCommand {
       description: 'the run, written as it goes; one that is there goes on',
       helpGroup: 'TRAINING',
     }),
+    'adapter-out': Flags.string({
+      helpValue: 'FOLDER',
+      description: 'write the low-rank updates there as well, as PEFT reads them',
+      helpGroup: 'TRAINING',
+    }),
     provider: providerFlag,
     seed: seedFlag,
   }

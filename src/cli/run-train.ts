@@ -1,9 +1,12 @@
 /** `attnc train` behind its flags: everything is read and refused before the long work begins. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { AttncError } from '../errors.js'
 import { loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
 import { isSingle } from '../prune/apply-to-folder.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { type Adapter, adapterFiles } from '../train/adapter-file.js'
 import { adamW, type Schedule, sgd } from '../train/optimizer.js'
 import { type TrainFolderResult, trainFolder } from '../train/train-folder.js'
 import type { Method } from '../train/trainable.js'
@@ -35,11 +38,12 @@ export interface TrainFlags extends DataChoice {
   readonly clip: string
   readonly patience: number
   readonly checkpoint?: string | undefined
+  readonly 'adapter-out'?: string | undefined
   readonly provider: 'auto' | ProviderName
   readonly seed: number
 }
 
-export type TrainJson = Omit<TrainFolderResult, 'weights'>
+export type TrainJson = Omit<TrainFolderResult, 'weights' | 'adapter'>
 
 /** Peak rates that are safe where the user names none: low-rank updates begin at zero. */
 const rates = { lora: 2e-3, full: 5e-4 } as const
@@ -55,6 +59,10 @@ export async function runTrain(
   const decay = number('decay')
   const share = readShare('teacher-share', flags)
   const hiddenShare = readShare('hidden-share', flags)
+  if (flags['adapter-out'] !== undefined && method !== 'lora')
+    throw new AttncError('NO_ADAPTER', 'usage', `--method ${method} makes no adapter.`, {
+      suggestions: ['Leave --adapter-out away, or train with --method lora.'],
+    })
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
   const batches = chooseData(source, flags.data, flags, log)
@@ -92,8 +100,19 @@ export async function runTrain(
         }
       : undefined,
   })
-  const { weights: _, ...json } = result
+  if (flags['adapter-out'] && result.adapter)
+    writeAdapter(flags['adapter-out'], result.adapter, flags)
+  const { weights: _, adapter: __, ...json } = result
   return { json, lines: describe(result, countSamples(batches)) }
+}
+
+function writeAdapter(folder: string, adapter: Adapter, { rank, alpha }: TrainFlags): void {
+  const base = 'the model that was trained'
+  mkdirSync(folder, { recursive: true })
+  for (const [name, content] of Object.entries(
+    adapterFiles(adapter, { rank, alpha: alpha ?? 2 * rank, base }),
+  ))
+    writeFileSync(join(folder, name), content)
 }
 
 const firstSize = (batches: Parameters<typeof countSamples>[0]): number =>

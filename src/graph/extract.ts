@@ -78,7 +78,7 @@ function copyPart(
     return other?.isGraphInput && isSameType(other, value) ? other : undefined
   }
   for (const node of source.nodes())
-    if (needed.has(node)) copyNode(node, `${prefix}${node.name}`, graph, cuts, copyOf)
+    if (needed.has(node)) copyNode(node, node.name && `${prefix}${node.name}`, graph, cuts, copyOf)
   return outputs.map(copyOf)
 }
 

@@ -8,10 +8,12 @@ import type { Model, Value } from '../graph/graph.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
 import type { Tensor } from '../onnx/tensor.js'
+import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
+import type { FoldedWeight } from './fold.js'
 import { type TrainOptions, type TrainResult, train } from './train.js'
 
-export interface TrainFolderOptions extends TrainOptions {
+export interface SaveOptions extends RunOptions {
   readonly source: LoadedModel
   readonly output: string
   readonly force?: boolean | undefined
@@ -19,17 +21,30 @@ export interface TrainFolderOptions extends TrainOptions {
   readonly single: boolean
 }
 
+export interface TrainFolderOptions extends TrainOptions, SaveOptions {}
+
 export interface TrainFolderResult extends TrainResult {
   readonly written: SavedFolder
 }
 
 /** Errors: those of training and of writing; nothing is left behind. */
 export async function trainFolder(options: TrainFolderOptions): Promise<TrainFolderResult> {
+  const result = await train(options.source.model, options)
+  const report = `${JSON.stringify(reportOf(options, result), null, 2)}\n`
+  const written = await saveTrained(result.weights, { 'training.json': report }, options)
+  return { ...result, written }
+}
+
+/** The folder of `source` with new weights, in every model that has the old ones. */
+export async function saveTrained(
+  weights: readonly FoldedWeight[],
+  files: Readonly<Record<string, string>>,
+  options: SaveOptions,
+): Promise<SavedFolder> {
   const { source, output, force, single, log, signal } = options
   const { location, file, model } = source
-  const result = await train(model, options)
   const trained = new Map(
-    result.weights.map(({ name, tensor }) => {
+    weights.map(({ name, tensor }) => {
       const before = model.graph.values.get(name) as Value
       return [digestOf(before.constant as Tensor), tensor]
     }),
@@ -50,16 +65,15 @@ export async function trainFolder(options: TrainFolderOptions): Promise<TrainFol
     each.metadata.set('attnc.version', version)
     each.metadata.set('attnc.trained', input)
   }
-  const written = await saveModelFolder({
+  return saveModelFolder({
     models,
     from: location,
     to: output,
     force,
-    files: { 'training.json': `${JSON.stringify(reportOf(options, result), null, 2)}\n` },
+    files,
     signal,
     onProgress: (done, total) => log.progress('writing', done, total),
   })
-  return { ...result, written }
 }
 
 /** How many of the trained weights the model has; all of them are replaced. */

@@ -10,6 +10,8 @@ import type { RunOptions } from '../runtime/batches.js'
 import { openCarryingSession } from '../runtime/carrying-session.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
 import type { Session } from '../runtime/session.js'
+import { adapterOf } from './adapter.js'
+import type { Adapter } from './adapter-file.js'
 import { feedsOf } from './feeds.js'
 import { type FoldedWeight, foldTrainable } from './fold.js'
 import { PARAMETERS } from './insert.js'
@@ -62,6 +64,8 @@ export interface TrainPoint {
 
 export interface TrainResult {
   readonly weights: readonly FoldedWeight[]
+  /** The low-rank updates before they were folded, for other tools; undefined for other methods. */
+  readonly adapter: Adapter | undefined
   readonly curve: readonly TrainPoint[]
   /** Held-out loss before and at its best. */
   readonly before: number
@@ -101,8 +105,10 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
       (parameters) => heldOutLoss(judging, judge.loss, { objective, heldOut, parameters }),
     )
     const { before, state, curve } = await run.toEnd()
+    const { parameters } = state.best
     return {
-      weights: foldTrainable(trainable, state.best.parameters),
+      weights: foldTrainable(trainable, parameters),
+      adapter: options.method.kind === 'lora' ? adapterOf(trainable, parameters) : undefined,
       curve,
       before,
       best: state.best.loss,

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import Calibrate from '../../commands/calibrate.js'
 import { writeArrays } from '../../src/data/npz.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
+import { adapterFiles } from '../../src/train/adapter-file.js'
 import { type CommandClass, example, root, runCommand } from './run-command.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-examples-'))
@@ -26,6 +27,7 @@ const paths: Readonly<Record<string, string>> = {
   'smaller/': example,
   'text.txt': join(example, 'calibration.txt'),
   'eval.txt': join(example, 'eval.txt'),
+  'adapter/': join(folder, 'adapter'),
 }
 
 beforeAll(async () => {
@@ -44,6 +46,21 @@ beforeAll(async () => {
     ),
   }
   writeFileSync(join(folder, 'arrays.npz'), writeArrays(arrays))
+  // The first projection of the example, by the name that its exporter gave it.
+  const pair = {
+    module: 'val_79',
+    inputs: 192,
+    outputs: 192,
+    a: new Float32Array(192).fill(0.01),
+    b: new Float32Array(192).fill(0.01),
+    scale: 1,
+  }
+  mkdirSync(join(folder, 'adapter'))
+  const adapter = { pairs: [pair], whole: new Map() }
+  for (const [name, content] of Object.entries(
+    adapterFiles(adapter, { rank: 1, alpha: 1, base: 'tiny-stories' }),
+  ))
+    writeFileSync(join(folder, 'adapter', name), content)
   const slices = [{ dimension: 'layer.1.width', remove: [0, 1, 2] }]
   writeFileSync(join(folder, 'plan.json'), JSON.stringify({ format: 1, slices }))
 })
