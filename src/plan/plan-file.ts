@@ -1,6 +1,7 @@
 /**
  * A plan on disk: `plan.json`, which people read and write, and beside it `plan.npz` with its numbers
- * where there are any. A plan that is printed carries small numbers in itself.
+ * where there are any. A plan that is printed carries small numbers in itself; one beside the model that
+ * came of it has none, because they would be as many as the model's.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -10,7 +11,13 @@ import { AttncError } from '../errors.js'
 import type { DataType } from '../onnx/data-type.js'
 import { arrayTypeOf } from '../onnx/numbers.js'
 import type { Plan } from './plan.js'
-import { type PlanJson, type PrintedArrays, parsePlan, planJson } from './plan-json.js'
+import {
+  type PlanJson,
+  type PrintedArrays,
+  parsePlan,
+  planJson,
+  type StatedNumbers,
+} from './plan-json.js'
 import { type Arrays, numbersOfParts, withNumbers } from './plan-numbers.js'
 
 /** Files of a plan by name, for writing into a folder: `plan.json`, or another name. */
@@ -21,6 +28,12 @@ export function planFiles(plan: Plan, name = 'plan'): Record<string, string | Ui
   const file = `${name}.npz`
   const stated = planJson(plan, { file, sha256: digestOf(numbers) })
   return { [`${name}.json`]: toJson(stated), [file]: numbers }
+}
+
+/** What goes beside a model that was made: the plan without its numbers, which are in the model. */
+export function planNote(plan: Plan): Record<string, string | Uint8Array> {
+  const { 'plan.json': json } = planFiles(plan)
+  return { 'plan.json': json as string }
 }
 
 /** More numbers than this are not printed; they need a file. */
@@ -57,6 +70,18 @@ function toJson(plan: PlanJson): string {
 
 /** Reads a plan and its numbers. Errors: PLAN_MISSING, PLAN_FORMAT, PLAN_NUMBERS. */
 export function readPlan(path: string): Plan {
+  const { file, plan, numbers } = openPlan(path)
+  return numbers ? { ...plan, parts: withNumbers(plan.parts, readNumbers(file, numbers)) } : plan
+}
+
+/** Reads a plan with its numbers where they are at hand. Errors: as `readPlan`. */
+export function readPlanNote(path: string): { readonly plan: Plan; readonly isWhole: boolean } {
+  const { file, plan, numbers } = openPlan(path)
+  const isWhole = !numbers || numbers.arrays !== undefined || existsSync(numbersFile(file, numbers))
+  return { plan: isWhole ? readPlan(path) : plan, isWhole }
+}
+
+function openPlan(path: string) {
   const file = existsSync(join(path, 'plan.json')) ? join(path, 'plan.json') : path
   let value: unknown
   try {
@@ -70,20 +95,26 @@ export function readPlan(path: string): Plan {
       { cause, suggestions: ['"attnc prune --dry-run" prints a plan.'] },
     )
   }
-  const { numbers: stated, ...plan } = parsePlan(value, file)
-  if (!stated) return plan
-  const numbers = join(dirname(file), stated.file)
+  const { numbers, ...plan } = parsePlan(value, file)
+  return { file, plan, numbers }
+}
+
+const numbersFile = (file: string, stated: StatedNumbers): string =>
+  join(dirname(file), stated.file)
+
+function readNumbers(file: string, stated: StatedNumbers): Arrays {
   if (stated.arrays) {
     const arrays = parsePrinted(stated.arrays, file)
     if (digestOf(writeArrays(arrays)) !== stated.sha256)
       throw numbersError(file, 'they were changed')
-    return { ...plan, parts: withNumbers(plan.parts, arrays) }
+    return arrays
   }
+  const numbers = numbersFile(file, stated)
   const isBeside = basename(stated.file) === stated.file
   if (!isBeside || !existsSync(numbers)) throw numbersError(numbers, 'it is not there')
   if (digestOf(readFileSync(numbers)) !== stated.sha256)
     throw numbersError(numbers, 'it was changed')
-  return { ...plan, parts: withNumbers(plan.parts, readArrays(numbers)) }
+  return readArrays(numbers)
 }
 
 function parsePrinted(printed: PrintedArrays, file: string): Arrays {
@@ -103,7 +134,7 @@ const numbersError = (path: string, text: string): AttncError =>
     `The plan was made with re-fitted weights in "${path}": ${text}.`,
     {
       suggestions: [
-        'Keep the .json and the .npz of a plan together; "attnc prune --plan-out FILE" writes both.',
+        '"attnc prune --plan-out FILE" writes a plan with its numbers; keep the .json and the .npz together.',
       ],
     },
   )

@@ -13,7 +13,7 @@ import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
 import { applyPart } from '../plan/apply.js'
 import type { Plan, PlanPart } from '../plan/plan.js'
-import { planFiles } from '../plan/plan-file.js'
+import { planNote } from '../plan/plan-file.js'
 import { planSummary } from '../plan/plan-json.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
@@ -96,7 +96,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
           force: options.force,
           configEdit: (name, config) =>
             as === 'slice' ? editConfig(name, config, sizesBefore, sizesAfter) : config,
-          files: planFiles(plan),
+          files: planNote(plan),
           signal: options.signal,
           onProgress: (done, total) => log.progress('writing', done, total),
         })

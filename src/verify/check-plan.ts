@@ -2,13 +2,13 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { compareOutputs } from '../compare/compare.js'
-import { compareConstants } from '../compare/constants.js'
+import { type ConstantDifferences, compareConstants } from '../compare/constants.js'
 import { AttncError } from '../errors.js'
 import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
 import type { Plan } from '../plan/plan.js'
-import { readPlan } from '../plan/plan-file.js'
+import { readPlanNote } from '../plan/plan-file.js'
 import { parsePlan, planSummary } from '../plan/plan-json.js'
 import { sliceBound } from '../prune/check.js'
 import type { RunOptions } from '../runtime/batches.js'
@@ -71,7 +71,8 @@ export async function checkReplay(
   const digest = source.model.metadata.get('attnc.input')
   const isTrained = source.model.metadata.has('attnc.trained')
   const isMasked = checkSizes(plan, view, readModel(original.model.graph))
-  const stored = existsSync(join(source.folder, 'plan.json')) ? readPlan(source.folder) : plan
+  const isNoted = existsSync(join(source.folder, 'plan.json'))
+  const { plan: stored, isWhole } = isNoted ? readPlanNote(source.folder) : { plan, isWhole: true }
   if (JSON.stringify(planSummary(stored)) !== JSON.stringify(planSummary(plan)))
     throw new Objection(
       'numeric',
@@ -82,6 +83,7 @@ export async function checkReplay(
     applyPart(original.model.graph, part, { as: isMasked ? 'mask' : 'slice' })
   const { same, changed } = compareConstants(original.model.graph, source.model.graph)
   const isOther = changed.some(({ change }) => change !== 'added' && change !== 'removed')
+  if (!isWhole) return checkKept(same, changed)
   if (changed.length === 0)
     return `all ${same} constants have the bytes of the plan carried out again`
   const difference = await replayNumbers(original, source, options)
@@ -92,6 +94,17 @@ export async function checkReplay(
       `It differs from the plan carried out again by ${difference.toExponential(1)} of its largest output; ${bound} is allowed.${digest ? '' : ' It does not say what it was made from.'}`,
     )
   return `${isOther ? 'weights differ in rounding, ' : ''}outputs are within ${difference.toExponential(1)} of the plan carried out again`
+}
+
+/** Without the plan's numbers: weights may have been re-fitted, and biases added for it; no more. */
+function checkKept(same: number, changed: ConstantDifferences['changed']): string {
+  const other = changed.find(({ change }) => change !== 'numbers' && change !== 'added')
+  if (other)
+    throw new Objection(
+      'numeric',
+      `"${other.name}" is ${other.after ?? 'not there'}; the plan carried out again makes it ${other.before}.`,
+    )
+  return `${same} constants have the bytes of the plan carried out again, ${changed.length} were re-fitted`
 }
 
 /** Every dimension has what it had, less what went. True where nothing went at all: a masked model. */
