@@ -1,6 +1,7 @@
 /**
  * The dense model with members' contributions set to zero where they are summed: the meaning that a
- * removal must keep. Used to check slices, and to try a plan without changing any shape.
+ * removal must keep. Norms leave those members out. Used to check slices, and to try a plan without
+ * changing any shape.
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
@@ -8,6 +9,7 @@ import { type DataType, isFloating } from '../onnx/data-type.js'
 import { type Tensor, tensorFromBytes } from '../onnx/tensor.js'
 import type { AxisAnalysis } from './analysis.js'
 import type { Axis } from './axis.js'
+import { maskNorms } from './masked-norm.js'
 import { Removal } from './removal.js'
 
 /** Multiplies, before every contraction of a touched axis, the members that go by zero. */
@@ -46,6 +48,13 @@ export function maskMembers(
     before.set(masked, source)
     edit.setInput(place.node, place.index, masked)
   }
+  maskNorms(edit, analysis, (axis, type, node) => {
+    const kept = removal.kept(axis)
+    return (
+      kept &&
+      edit.constant(maskTensor(type, axis.size.value as number, kept, 0), `${node.label}/kept`)
+    )
+  })
 }
 
 /** Quantised data is masked before it is quantised: its range then is that of the sliced model. */

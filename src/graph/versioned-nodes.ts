@@ -4,7 +4,7 @@
  */
 import { int64Tensor } from '../onnx/tensor.js'
 import type { GraphEdit } from './edit.js'
-import type { Attribute, Value } from './graph.js'
+import type { Attribute, Node, Value } from './graph.js'
 
 /** The opset from which axes are an input. */
 const axesAreInput = { ReduceSum: 13, ReduceMax: 18, Unsqueeze: 13 } as const
@@ -19,10 +19,11 @@ function addWithAxes(
   value: Value,
   axes: readonly number[],
   attributes: Readonly<Record<string, Attribute>> = {},
+  before?: Node | undefined,
 ): Value {
   return opsetOf(edit) >= axesAreInput[op]
-    ? edit.add(op, [value, edit.constant(int64Tensor([axes.length], axes))], { attributes })
-    : edit.add(op, [value], { attributes: { ...attributes, axes: ints(axes) } })
+    ? edit.add(op, [value, edit.constant(int64Tensor([axes.length], axes))], { attributes, before })
+    : edit.add(op, [value], { attributes: { ...attributes, axes: ints(axes) }, before })
 }
 
 /** Sum or maximum along `axes`. */
@@ -31,10 +32,10 @@ export function addReduce(
   op: 'ReduceSum' | 'ReduceMax',
   value: Value,
   axes: readonly number[],
-  options: { readonly keepDims: boolean } = { keepDims: true },
+  options: { readonly keepDims: boolean; readonly before?: Node } = { keepDims: true },
 ): Value {
   const keepdims: Attribute = { kind: 'int', value: options.keepDims ? 1n : 0n }
-  return addWithAxes(edit, op, value, axes, { keepdims })
+  return addWithAxes(edit, op, value, axes, { keepdims }, options.before)
 }
 
 export const addUnsqueeze = (edit: GraphEdit, value: Value, axes: readonly number[]): Value =>

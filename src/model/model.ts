@@ -5,6 +5,7 @@
 import { type AxisAnalysis, analyseAxes } from '../axes/analysis.js'
 import { type Axis, leavesOf, type Reason } from '../axes/axis.js'
 import { type Dimension, findDimensions } from '../axes/dimension.js'
+import { isOnlyNormed } from '../axes/masked-norm.js'
 import type { Graph, Node, Value } from '../graph/graph.js'
 import { type AttentionBlock, findAttention } from './attention.js'
 import { type FeedForward, findFeedForward } from './feed-forward.js'
@@ -27,6 +28,8 @@ export interface ModelDimension extends Dimension {
   readonly role: Role
   readonly layer: number | undefined
   readonly sliceable: boolean
+  /** Sliceable but for norms over it, which then are norms over what stays. */
+  readonly isNormed: boolean
   /** Why it is not sliceable; empty where it is. */
   readonly reasons: readonly Reason[]
 }
@@ -349,6 +352,10 @@ function describeDimensions(
       role: role ?? 'channels',
       layer: name?.layer,
       sliceable: reasons.length === 0,
+      isNormed:
+        reasons.length > 0 &&
+        reasons.length === each.entangled.length &&
+        isOnlyNormed(analysis, each.entangled),
       reasons,
     })
   }

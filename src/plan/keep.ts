@@ -43,7 +43,7 @@ function findDimension(view: TransformerModel, id: string): ModelDimension {
         .map((each) => each.id)
         .join(', ')} …`,
     )
-  if (found.sliceable) return found
+  if (found.sliceable || found.isNormed) return found
   const [reason] = found.reasons
   throw planError(
     'NOT_SLICEABLE',

@@ -38,7 +38,7 @@ describe('a plan is refused that', () => {
     ],
     ['names what is not there', slice('layer.9.width', 1), 'UNKNOWN_DIMENSION', 'layer.9.width'],
     ['removes what is not there', slice('layer.0.width', 16), 'MEMBER_UNKNOWN', '16'],
-    ['cuts what can’t be cut', slice('hidden', 1), 'NOT_SLICEABLE', 'norm'],
+    ['cuts what can’t be cut', slice('vocabulary', 1), 'NOT_SLICEABLE', 'index'],
     ['is no JSON', '{"format": 1', 'PLAN_FORMAT', 'JSON'],
     ['is of another format', '{"format": 3, "slices": []}', 'PLAN_FORMAT', '3'],
     ['has no slices', '{"format": 1}', 'PLAN_FORMAT', 'slices'],

@@ -75,6 +75,19 @@ describe.skipIf(models.length === 0)(title, { timeout: 300_000 }, () => {
     },
   )
 
+  it.each(models.filter((_, index) => isFull || index % 4 === 1))(
+    '%s of a smaller hidden width is the masked model with norms over what stays',
+    async (name) => {
+      const model = open(name)
+      const random = randomNumbers(models.indexOf(name) + 2000)
+      const able = readModel(model.graph).dimensions.filter(({ isNormed }) => isNormed)
+      const choice = new Map(able.map((each) => [each.id, randomKeep(each, random)]))
+      const bound = isQuantised(model) ? bounds.quantised : bounds.plain
+      if (able.length > 0)
+        expect(await compareSlice(join(zooFolder, name), choice)).toBeLessThanOrEqual(bound)
+    },
+  )
+
   it.each(models)('%s keeps its bytes when everything is kept', (name) => {
     const before = bytesOf(open(name))
     const model = open(name)
