@@ -193,10 +193,14 @@ function matchSums(left: readonly Axis[], right: readonly Axis[], node: Node | u
   return a.length === b.length
 }
 
-/** The axis in two pieces, the first of `size` members; refines what it is made of. */
+/**
+ * The axis in two pieces, the first of `size` members; refines what it is made of. Undefined where the
+ * border is inside a factor, or outside of the axis in a damaged model.
+ */
 export function splitAt(axis: Axis, size: Size): [Axis, Axis] | undefined {
   const root = axis.root
   const rest = root.size.sub(size)
+  if ((rest.value ?? 0) < 0 || (size.value ?? 0) < 0) return undefined
   if (!root.structure) {
     const halves: [Axis, Axis] = [new Axis(size), new Axis(rest)]
     root.structure = { kind: 'sum', parts: halves }

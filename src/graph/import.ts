@@ -43,7 +43,7 @@ export function importModel(message: ModelMessage, where?: string | ImportOption
   model.message = message
   model.irVersion = Number(message.ir_version ?? 0)
   importOpsets(message.opset_import, model.opsets)
-  checkVersions(model)
+  checkVersions(model, message.graph)
   for (const entry of message.metadata_props ?? [])
     model.metadata.set(entry.key ?? '', entry.value ?? '')
   new GraphImporter(model.graph, files).fill(message.graph ?? {})
@@ -53,7 +53,7 @@ export function importModel(message: ModelMessage, where?: string | ImportOption
   return model
 }
 
-function checkVersions(model: Model): void {
+function checkVersions(model: Model, graph: GraphMessage | undefined): void {
   const tooNew = (code: string, what: string): AttncError =>
     new AttncError(code, 'model', `The model uses ${what}.`, {
       suggestions: ['Export it for an older version, or update attnc.'],
@@ -64,11 +64,13 @@ function checkVersions(model: Model): void {
   const opset = model.opsets.get('')
   if (opset !== undefined && opset > lastOpset)
     throw tooNew('OPSET_TOO_NEW', `opset ${opset}; opsets up to ${lastOpset} are known`)
-  if (irVersion >= 3 && model.opsets.size === 0)
+  const usesStandard = (graph?.node ?? []).some(({ domain }) => domainName(domain) === '')
+  const isMissing = model.opsets.size === 0 || (usesStandard && opset === undefined)
+  if (irVersion >= 3 && isMissing)
     throw new AttncError(
       'OPSET_MISSING',
       'model',
-      `The model has IR version ${irVersion} but names no operator set; from version 3 on it must.`,
+      `The model has IR version ${irVersion} but names no operator set${model.opsets.size > 0 ? ' of ai.onnx, whose operators it has' : ''}; from version 3 on it must.`,
       { suggestions: ['Export the model again.'] },
     )
 }
@@ -197,6 +199,13 @@ class GraphImporter {
 
   private define(name: string, what: string): Value {
     const { graph } = this
+    if (name === '')
+      throw new AttncError(
+        'NAME_MISSING',
+        'model',
+        `Graph "${graph.name}" has ${what} without a name, so that nothing can read it.`,
+        { suggestions: ['The model is damaged: export, copy or download it again.'] },
+      )
     if (graph.values.has(name))
       throw new AttncError(
         'DUPLICATE_DEFINITION',

@@ -72,7 +72,8 @@ function readSoftmax(
   const valueInput = values && product.node.inputs[values.input]
   const [queries, keyInput] = splitOperands(analysis, scores, keys)
   if (!valueInput || !queries || !keyInput) return undefined
-  const shape = readShape(analysis, scoreValue, keyInput, valueInput, context, keys)
+  const data = dataLeaves(analysis, byNode, queries)
+  const shape = readShape(analysis, scoreValue, keyInput, valueInput, context, keys, data)
   return {
     node,
     kind: isCross(analysis, byNode, queries, keyInput) ? 'cross' : 'self',
@@ -112,11 +113,28 @@ function findContext(
     const operand = contraction.operands.find((each) => each.input === index)
     const other = contraction.operands.find((each) => each.input !== index)
     const value = other && node.inputs[other.input]
-    if (operand && value && !analysis.isConstant(value) && sharesLeaf(operand.what, keys))
-      return contraction
+    if (!operand || !value) continue
+    if (!analysis.isConstant(value)) {
+      if (isAlong(operand.what, keys)) return contraction
+    } else if (node.outputs[0] && sharesLeaf(operand.what, headsOf(analysis, probabilities))) {
+      // Heads that are mixed once more before they weigh the values.
+      const mixed = findContext(analysis, byNode, node.outputs[0], keys)
+      if (mixed) return mixed
+    }
   }
   return undefined
 }
+
+/** Leaves of all axes of scores or probabilities but the last two. */
+const headsOf = (analysis: AxisAnalysis, value: Value): Set<Axis> =>
+  new Set((analysis.axes(value) ?? []).slice(0, -2).flatMap(leavesOf))
+
+/** Whether an axis is the keys', which may be a single one. */
+const isAlong = (axis: Axis, keys: ReadonlySet<Axis>): boolean =>
+  sharesLeaf(axis, keys) || (axis.size.isOne && isSingle(keys))
+
+const isSingle = (keys: ReadonlySet<Axis>): boolean =>
+  keys.size === 1 && [...keys].every(({ size }) => size.isOne)
 
 /** The product of queries and keys: the keys' axis comes from something that is not a constant. */
 function findScores(
@@ -125,9 +143,42 @@ function findScores(
   logits: Value,
   keys: ReadonlySet<Axis>,
 ): Contraction | undefined {
+  let constantQueries: Contraction | undefined
   for (const node of upstream(logits)) {
     const contraction = byNode.get(node)
-    if (contraction && splitOperands(analysis, contraction, keys)[1]) return contraction
+    if (!contraction) continue
+    const [queries, keyInput] = splitOperands(analysis, contraction, keys)
+    if (queries && keyInput && !analysis.isConstant(queries)) return contraction
+    if (keyInput) constantQueries ??= contraction
+    const mixed = findMixedScores(analysis, byNode, contraction, logits, keys)
+    if (mixed) return mixed
+  }
+  return constantQueries
+}
+
+/** Scores behind a product with a constant that mixes the heads of all pairs alike. */
+function findMixedScores(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  mixer: Contraction,
+  logits: Value,
+  keys: ReadonlySet<Axis>,
+): Contraction | undefined {
+  const output = mixer.node.outputs[0]
+  const operand = mixer.operands.find(({ input }) => {
+    const value = mixer.node.inputs[input]
+    return value && !analysis.isConstant(value)
+  })
+  const mixed = operand && mixer.node.inputs[operand.input]
+  if (!mixed || !output || !isProjection(analysis, mixer)) return undefined
+  const heads = headsOf(analysis, logits)
+  if (!(analysis.axes(output) ?? []).some((axis) => !axis.size.isOne && sharesLeaf(axis, heads)))
+    return undefined
+  for (const node of upstream(mixed)) {
+    const scores = byNode.get(node)
+    const result = node.outputs[0]
+    if (!scores || !result || !splitOperands(analysis, scores, keys)[1]) continue
+    if (sharesLeaf(operand.what, headsOf(analysis, result))) return scores
   }
   return undefined
 }
@@ -141,8 +192,11 @@ function splitOperands(
   if (contraction.operands.length !== 2) return [undefined, undefined]
   const candidates = contraction.operands.toReversed().flatMap((operand) => {
     const value = contraction.node.inputs[operand.input]
-    const free = (value && analysis.axes(value))?.filter((_, index) => index !== operand.axis)
-    const has = free?.some((axis) => !axis.size.isOne && sharesLeaf(axis, keys))
+    const axes = (value && analysis.axes(value)) ?? []
+    const free = axes.filter((_, index) => index !== operand.axis)
+    const has = isSingle(keys)
+      ? axes.length > 2 && free.at(-1)?.size.isOne
+      : free.some((axis) => !axis.size.isOne && sharesLeaf(axis, keys))
     return value && has && !analysis.isConstant(value) ? [operand] : []
   })
   const [keyOperand] = candidates
@@ -172,6 +226,7 @@ function readShape(
   valueInput: Value,
   context: Value,
   keys: ReadonlySet<Axis>,
+  data: ReadonlySet<Axis>,
 ): Shape {
   const scoreLeaves = (analysis.axes(scores) ?? []).flatMap(leavesOf)
   const contextAxes = analysis.axes(context) ?? []
@@ -180,6 +235,7 @@ function readShape(
     (leaf) =>
       leaf.marks.has('projected') &&
       !keys.has(leaf) &&
+      !data.has(leaf) &&
       leaf.size.value !== undefined &&
       contextLeaves.has(leaf),
   )
@@ -198,6 +254,26 @@ function readShape(
     groupAxes,
     valueHeadSizeAxis,
   }
+}
+
+/** What queries have before they are projected, such as windows of an image: no heads. */
+function dataLeaves(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  queries: Value,
+): Set<Axis> {
+  for (const node of upstream(queries)) {
+    const contraction = byNode.get(node)
+    if (!contraction || !isProjection(analysis, contraction)) continue
+    const [open, fixed] = [false, true].map((isWeight) =>
+      node.inputs.flatMap((input) =>
+        input && analysis.isConstant(input) === isWeight ? (analysis.axes(input) ?? []) : [],
+      ),
+    )
+    const weights = new Set((fixed ?? []).flatMap(leavesOf))
+    return new Set((open ?? []).flatMap(leavesOf).filter((leaf) => !weights.has(leaf)))
+  }
+  return new Set()
 }
 
 /** Whether a leaf of a value comes from where the value is projected or fed, not from a repetition. */
@@ -225,7 +301,8 @@ const sizeOfAll = (axes: readonly Axis[]): number =>
 
 /**
  * Cross-attention reads keys that are not made of what the queries are made of. The queries' stream is
- * followed back past the blocks that wrote to it, but not into what those blocks read.
+ * followed back past the blocks that wrote to it, but not into what those blocks read. Features that two
+ * towers embed each on its own make them no one stream, and neither do positions.
  */
 function isCross(
   analysis: AxisAnalysis,
@@ -239,8 +316,37 @@ function isCross(
     const contraction = byNode.get(node)
     return !contraction || isProjection(analysis, contraction)
   }
+  const own = valuesBehind(analysis, queries, isOwn)
   const sources = valuesBehind(analysis, keyInput, (node) => !isMeasure(node))
-  for (const value of valuesBehind(analysis, queries, isOwn)) if (sources.has(value)) return false
+  const isStream = (value: Value): boolean =>
+    (analysis.axes(value) ?? []).some((axis) =>
+      leavesOf(axis).some((leaf) => leaf.marks.has('projected')),
+    )
+  // Queries that are learned are positions themselves.
+  const isPosition = isOfSizes(analysis, queries)
+  const shared = [...own].filter(
+    (value) => sources.has(value) && (isPosition || !isOfSizes(analysis, value)),
+  )
+  if (shared.some(isStream)) return false
+  if (shared.length === 0) return true
+  // Numbers that are fed as they are: queries and keys are made of them at once, or not at all.
+  const isDirect = (node: Node): boolean => isOwn(node) && !isNormalised(node)
+  const near = valuesBehind(analysis, queries, isDirect)
+  const others = valuesBehind(analysis, keyInput, isDirect)
+  return !shared.some((value) => near.has(value) && others.has(value))
+}
+
+const isNormalised = (node: Node): boolean => node.op.includes('Normalization')
+
+/** Whether a value depends on the sizes of inputs alone: positions. */
+function isOfSizes(analysis: AxisAnalysis, value: Value): boolean {
+  const seen = new Set<Value>([value])
+  for (const each of seen) {
+    if (analysis.isConstant(each)) continue
+    if (!each.producer) return false
+    if (isMeasure(each.producer)) continue
+    for (const input of each.producer.inputs) if (input) seen.add(input)
+  }
   return true
 }
 

@@ -141,6 +141,18 @@ const refused: readonly (readonly [title: string, files: Files, code: string, te
   ],
   ['no opset', asModel(bytesOf({ ...model, opset_import: [] })), 'OPSET_MISSING', 'operator set'],
   [
+    'no opset of the operators it has',
+    asModel(bytesOf({ ...model, opset_import: [{ domain: 'a', version: 1n }] })),
+    'OPSET_MISSING',
+    'ai.onnx',
+  ],
+  [
+    'an initializer without a name',
+    withGraph({ initializer: [...initializers, tensorMessage('', [1], [1])] }),
+    'NAME_MISSING',
+    'an initializer',
+  ],
+  [
     'a function that calls itself',
     asModel(bytesOf({ ...model, functions: [scaleFunction('', 'Scale')] })),
     'CYCLIC_FUNCTION',
