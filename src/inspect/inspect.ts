@@ -7,6 +7,7 @@ import type { Model } from '../graph/graph.js'
 import { type ModelDimension, readModel, type TransformerModel } from '../model/model.js'
 import { bitsPerElement } from '../onnx/data-type.js'
 import { elementCount } from '../onnx/tensor.js'
+import { findImageWindows } from './image-window.js'
 import { probeVisibility } from './mask-probe.js'
 import { countParameters } from './parameters.js'
 
@@ -69,6 +70,7 @@ interface DimensionEntry {
 export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspection> {
   const view = readModel(model.graph)
   const visibility = await probeVisibility(view, signal)
+  const imageWindows = findImageWindows(view.analysis, view.attention)
   return {
     format: 1,
     opset: model.opsets.get('') ?? 0,
@@ -81,6 +83,7 @@ export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspe
     vocabulary: view.vocabulary ?? null,
     attention: view.attention.map((block) => {
       const seen = visibility.get(block)
+      const window = seen?.window ?? imageWindows.get(block)
       return {
         layer: block.layer,
         kind: block.kind,
@@ -89,7 +92,7 @@ export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspe
         keyValueHeads: block.keyValueHeads,
         headSize: block.headSize,
         valueHeadSize: block.valueHeadSize,
-        ...(seen?.window ? { window: seen.window } : {}),
+        ...(window ? { window } : {}),
         ...prunability(block.dimension, 'has one head, which has to stay'),
       }
     }),

@@ -21,6 +21,9 @@ export interface Visibility {
 /** Lengths to try: short ones first, as positions may be limited; long ones show wide windows. */
 const LENGTHS = [12, 48, 200, 600, 2400]
 
+/** Samples where a single one is not enough, as when streams of one sample lie in the batch. */
+const BATCH = 4
+
 /** Scores of all heads together; beyond, the probe would cost more than it tells. */
 const MAX_SCORES = 20_000_000
 
@@ -40,8 +43,13 @@ export async function probeVisibility(
   }
   if (asked.size === 0) return found
   const leaders = [...asked.values()].flatMap((blocks) => blocks.slice(0, 1))
-  for (const leader of await probeLeaders(model, leaders, signal))
-    for (const block of asked.get(maskKey(leader[0])) ?? []) found.set(block, leader[1])
+  const seen = await probeLeaders(model, leaders, signal)
+  // What one block's mask is made of may not run on made-up numbers: the others are asked alone.
+  if (seen.size === 0 && leaders.length > 1)
+    for (const leader of leaders)
+      for (const each of await probeLeaders(model, [leader], signal)) seen.set(...each)
+  for (const [leader, visibility] of seen)
+    for (const block of asked.get(maskKey(leader)) ?? []) found.set(block, visibility)
   return found
 }
 
@@ -88,7 +96,10 @@ async function probeLeaders(
   try {
     let waiting = leaders
     for (const length of probe.hasLengths ? LENGTHS : LENGTHS.slice(0, 1)) {
-      const seen = await probe.run(waiting, length).catch(() => undefined)
+      const seen = await probe
+        .run(waiting, length, 1)
+        .catch(() => (found.size > 0 ? undefined : probe.run(waiting, length, BATCH)))
+        .catch(() => undefined)
       signal?.throwIfAborted()
       // Too short for the model's convolutions, or longer than its positions reach.
       if (!seen && found.size > 0) break
@@ -175,14 +186,15 @@ class Probe {
 
   /** Whether any input has a length that may be chosen. */
   get hasLengths(): boolean {
-    return [...chooseSizes(this.model, 2).values()].some((size) => size === 2)
+    return [...chooseSizes(this.model, 2, 1).values()].some((size) => size === 2)
   }
 
   async run(
     blocks: readonly LayeredAttention[],
     length: number,
+    batch: number,
   ): Promise<Map<LayeredAttention, Visibility>> {
-    const overrides = chooseSizes(this.model, length)
+    const overrides = chooseSizes(this.model, length, batch)
     const shapes = inferShapes(this.model.graph, { overrides })
     const scores = new Map([...this.cuts].map((value) => [value.name, shapes.dims(value)]))
     const feeds: Record<string, RuntimeTensor> = {}
@@ -221,8 +233,8 @@ class Probe {
   }
 }
 
-/** One sample, caches empty, every other open size the length. */
-function chooseSizes(model: TransformerModel, length: number): Map<string, number> {
+/** Caches empty, every other open size the length. */
+function chooseSizes(model: TransformerModel, length: number, batch: number): Map<string, number> {
   const sizes = new Map<string, number>()
   for (const input of model.graph.inputs) {
     const dims = input.type?.dims ?? []
@@ -235,7 +247,7 @@ function chooseSizes(model: TransformerModel, length: number): Map<string, numbe
       const name =
         typeof dim === 'string' ? dim : dim === undefined ? `${input.name}.${axis}` : undefined
       if (name === undefined) continue
-      if (axis === 0) sizes.set(name, 1)
+      if (axis === 0) sizes.set(name, batch)
       else if (isCache) sizes.set(name, 0)
       else if (!sizes.has(name)) sizes.set(name, length)
     }
@@ -261,22 +273,42 @@ function readPattern(
   // The first query of a causal mask doesn't see the last key, but it sees a sink that stands there.
   const first = sinks > 0 && !isOpen(values[columns - 1] as number) ? sinks : 0
   const offset = keys - queries
-  let isCausal = queries > 1 && offset >= 0
-  let behind = 0
-  let ahead = 0
   const area = queries * columns
+  const open = new Uint8Array(queries * keys)
   for (let at = 0; at < values.length; at++) {
     const key = (at % columns) - first
     if (key < 0 || key >= keys || !isOpen(values[at] as number)) continue
-    const query = Math.floor((at % area) / columns) + offset
-    const distance = query - key
-    if (distance < 0) isCausal = false
+    open[Math.floor((at % area) / columns) * keys + key] = 1
+  }
+  return readBand(open, queries, keys, offset)
+}
+
+/**
+ * Causal: no query sees what comes after it, a prefix aside whose tokens all see each other. A window:
+ * a band around the diagonal; blocks along it are samples laid end to end.
+ */
+function readBand(open: Uint8Array, queries: number, keys: number, offset: number): Visibility {
+  let [behind, ahead, prefix, count] = [0, 0, 0, 0]
+  for (let at = 0; at < open.length; at++) {
+    if (!open[at]) continue
+    const key = at % keys
+    const distance = Math.floor(at / keys) + offset - key
+    if (distance < 0) prefix = key + 1
     behind = Math.max(behind, distance)
     ahead = Math.max(ahead, -distance)
+    count++
   }
-  const isWindow = offset === 0 && behind + 1 < queries
-  return {
-    causal: isCausal,
-    window: isWindow ? (isCausal ? behind + 1 : behind + ahead) : undefined,
-  }
+  // With fewer queries than keys the last of these are the queries' own, if a query sees its own.
+  const isDiagonal = offset === 0 || (offset > 0 && open[offset] === 1)
+  const causal = queries > 1 && isDiagonal && prefix * 2 <= queries
+  const isNarrow = offset === 0 && behind + 1 < queries
+  if (!isNarrow || (!causal && count !== bandArea(queries, behind, ahead)))
+    return { causal, window: undefined }
+  return { causal, window: causal ? behind + 1 : behind + ahead }
+}
+
+/** Pairs within a band of a square. */
+function bandArea(size: number, behind: number, ahead: number): number {
+  const cut = (width: number): number => ((size - 1 - width) * (size - width)) / 2
+  return size * size - cut(behind) - cut(Math.min(ahead, size - 1))
 }
