@@ -16,6 +16,29 @@ const LIMIT = 4096
 
 export const isSmall = (dims: readonly number[]): boolean => elementCount(dims) <= LIMIT
 
+/** Elements in another arrangement: `source` says from which place of the old one each comes. */
+export function rearrange(
+  known: KnownElements,
+  dims: readonly number[],
+  source: (place: readonly number[]) => readonly number[],
+): KnownElements {
+  const count = elementCount(dims)
+  const elements = Array.from({ length: count }, (_, at) => {
+    let rest = at
+    const place = dims.map(() => 0)
+    for (let axis = dims.length - 1; axis >= 0; axis--) {
+      const size = dims[axis] as number
+      place[axis] = rest % size
+      rest = Math.floor(rest / size)
+    }
+    const from = source(place)
+    return known.elements[
+      known.dims.reduce((index, size, axis) => index * size + (from[axis] as number), 0)
+    ]
+  })
+  return { dims, elements }
+}
+
 export function readElements(tensor: Tensor): KnownElements | undefined {
   if (!isSmall(tensor.dims)) return undefined
   const numbers = readIntegers(tensor)

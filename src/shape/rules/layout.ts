@@ -2,7 +2,7 @@
 import { intAttribute, intsAttribute } from '../../graph/graph.js'
 import { type DataType, findDataType } from '../../onnx/data-type.js'
 import { elementCount } from '../../onnx/tensor.js'
-import { isSmall, readElements } from '../elements.js'
+import { isSmall, readElements, rearrange } from '../elements.js'
 import type { ShapeContext, ShapeRule } from '../rule.js'
 import { Size } from '../symbolic.js'
 import { entryAt } from './elementwise.js'
@@ -107,7 +107,12 @@ const transpose: ShapeRule = (context) => {
     context.dataType(0),
   )
   const known = context.elements(0)
-  if (known && known.dims.length <= 1) context.setElements(0, known)
+  if (!known) return
+  const dims = order.map((axis) => known.dims[axis] as number)
+  context.setElements(
+    0,
+    rearrange(known, dims, (place) => known.dims.map((_, axis) => place[order.indexOf(axis)] ?? 0)),
+  )
 }
 
 const concat: ShapeRule = (context) => {
@@ -239,19 +244,29 @@ function sliceElements(
   dims: readonly (Size | undefined)[],
 ): void {
   const known = context.elements(0)
-  const range = ranges.get(0)
-  const length = dims[0]?.value
-  if (known?.dims.length !== 1 || !range || length === undefined) return
-  const count = known.dims[0] as number
-  const raw = range.start?.value
-  if (raw === undefined || range.step === undefined) return
-  const step = range.step
-  const first =
-    raw < 0 ? Math.max(raw + count, step < 0 ? -1 : 0) : Math.min(raw, step < 0 ? count - 1 : count)
-  context.setElements(0, {
-    dims: [length],
-    elements: Array.from({ length }, (_, i) => known.elements[first + i * step]),
-  })
+  const lengths = numbersOf(dims.every((size) => size) ? (dims as Size[]) : undefined)
+  if (!known || !lengths) return
+  const firsts: number[] = []
+  for (const [axis, count] of known.dims.entries()) {
+    const range = ranges.get(axis)
+    const first = range ? firstOf(range, count) : 0
+    if (first === undefined) return
+    firsts.push(first)
+  }
+  context.setElements(
+    0,
+    rearrange(known, lengths, (place) =>
+      place.map((at, axis) => (firsts[axis] as number) + at * (ranges.get(axis)?.step ?? 1)),
+    ),
+  )
+}
+
+/** Where a range begins in an axis of `count`, counted from the front. */
+function firstOf({ start, step }: Range, count: number): number | undefined {
+  const raw = start?.value
+  if (raw === undefined || step === undefined) return undefined
+  if (raw < 0) return Math.max(raw + count, step < 0 ? -1 : 0)
+  return Math.min(raw, step < 0 ? count - 1 : count)
 }
 
 const gather: ShapeRule = (context) => {
