@@ -8,7 +8,7 @@ import { type Axis, leavesOf } from '../axes/axis.js'
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { Node, Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
-import { dependsOn, downstream, isTransparent, upstream } from './trace.js'
+import { dependsOn, downstream, isMeasure, isTransparent, upstream } from './trace.js'
 
 export interface AttentionBlock {
   /** The softmax, or the fused operator. */
@@ -143,17 +143,18 @@ function findScores(
   logits: Value,
   keys: ReadonlySet<Axis>,
 ): Contraction | undefined {
-  let constantQueries: Contraction | undefined
+  let learned: Contraction | undefined
   for (const node of upstream(logits)) {
     const contraction = byNode.get(node)
     if (!contraction) continue
     const [queries, keyInput] = splitOperands(analysis, contraction, keys)
-    if (queries && keyInput && !analysis.isConstant(queries)) return contraction
-    if (keyInput) constantQueries ??= contraction
+    const isOfData = [queries, keyInput].every((each) => each && !isOfSizes(analysis, each))
+    if (isOfData) return contraction
+    if (keyInput) learned ??= contraction
     const mixed = findMixedScores(analysis, byNode, contraction, logits, keys)
     if (mixed) return mixed
   }
-  return constantQueries
+  return learned
 }
 
 /** Scores behind a product with a constant that mixes the heads of all pairs alike. */
@@ -369,8 +370,6 @@ function valuesBehind(
   }
   return found
 }
-
-const isMeasure = (node: Node): boolean => node.op === 'Shape' || node.op === 'Size'
 
 /** The product with a constant that contracts heads and value head size. */
 function findOutputProjection(

@@ -46,10 +46,10 @@ function readFeedForward(
   const activation = operands.find(({ input }) => !isWeightInput(analysis, node, input))
   const hidden = activation && node.inputs[activation.input]
   if (!hidden || !hasWeight(analysis, contraction)) return undefined
-  const leaves = leavesOf(activation.what)
+  // Beside the heads of an attention that shares the product, or alone.
+  const leaves = leavesOf(activation.what).filter((leaf) => !taken.has(leaf))
   const [axis] = leaves
-  if (!axis || new Set(leaves).size !== 1 || leaves.some((leaf) => taken.has(leaf)))
-    return undefined
+  if (!axis || new Set(leaves).size !== 1 || !isPart(activation.what, axis)) return undefined
   const width = axis.size.value
   if (width === undefined || width < 2) return undefined
   const producers = findProducers(analysis, byNode, hidden, axis)
@@ -70,6 +70,12 @@ function readFeedForward(
   }
 }
 
+/** Whether a leaf is an axis itself, or laid end to end with others in it. */
+function isPart({ root }: Axis, leaf: Axis): boolean {
+  if (root === leaf) return true
+  return root.structure?.kind === 'sum' && root.structure.parts.some((part) => isPart(part, leaf))
+}
+
 /** A constant, or the weights of chosen experts: rows picked from a constant of three axes. */
 function isWeightInput(analysis: AxisAnalysis, node: Node, index: number): boolean {
   const value = node.inputs[index]
@@ -77,8 +83,11 @@ function isWeightInput(analysis: AxisAnalysis, node: Node, index: number): boole
   return analysis.isConstant(value) || expertTable(analysis, value) !== undefined
 }
 
+const reshapers = new Set(['Transpose', 'Squeeze', 'Unsqueeze', 'Identity'])
+
 function expertTable(analysis: AxisAnalysis, value: Value): Value | undefined {
-  const { producer } = value
+  let { producer } = value
+  while (producer && reshapers.has(producer.op)) producer = producer.inputs[0]?.producer
   const [table] = producer?.inputs ?? []
   if (!producer?.op.startsWith('Gather') || !table || !analysis.isConstant(table)) return undefined
   return (analysis.axes(table)?.length ?? 0) >= 3 ? table : undefined
@@ -179,7 +188,8 @@ function isGated(
         found.add(`${node.id}:${isPart ? partKey(node, each) : 0}`)
         return
       }
-      for (const input of node.inputs) if (input) walk(input, seen)
+      for (const input of node.inputs)
+        if (input && hasLeaf(analysis, input, axis)) walk(input, seen)
     }
     walk(value, new Set())
     return found

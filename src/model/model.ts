@@ -9,7 +9,7 @@ import { isOnlyNormed } from '../axes/masked-norm.js'
 import type { Graph, Node, Value } from '../graph/graph.js'
 import { type AttentionBlock, findAttention } from './attention.js'
 import { type FeedForward, findFeedForward } from './feed-forward.js'
-import { ancestorsOf, upstream } from './trace.js'
+import { ancestorsOf, isMeasure, upstream } from './trace.js'
 
 export type Role =
   | 'keyValueHeads'
@@ -144,7 +144,8 @@ function onStreams(
 function encoderNodes(attention: readonly AttentionBlock[]): Set<Node> {
   const nodes = new Set<Node>()
   for (const block of attention)
-    if (block.kind === 'cross') for (const node of ancestorsOf(block.keys)) nodes.add(node)
+    if (block.kind === 'cross')
+      for (const node of upstream(block.keys, (each) => !isMeasure(each))) nodes.add(node)
   return nodes
 }
 

@@ -21,6 +21,9 @@ const isPosition = (node: Node, index: number): boolean =>
 const isScatteredData = (node: Node, index: number): boolean =>
   node.op.startsWith('Scatter') && index === 2
 
+/** Whether an operator tells a size and nothing of the members. */
+export const isMeasure = (node: Node): boolean => node.op === 'Shape' || node.op === 'Size'
+
 /** Whether members pass this operator without seeing each other. */
 export const isTransparent = (node: Node): boolean => isElementwise(node) || isMover(node)
 
