@@ -180,12 +180,16 @@ export function removedParameters(counts: ReadonlyMap<Choice, number>): number {
   let sum = 0
   for (const [choice, count] of counts) {
     const lost = count * choice.parametersPerUnit
-    const heads = choice.frame && choice.block.choices.find((each) => !each.frame)
+    const heads = choice.frame && choice.block.choices.find(isHeads)
     const share = heads ? (counts.get(heads) ?? 0) / heads.units.length : 0
     sum += lost * (1 - share)
   }
   return sum
 }
+
+/** Whether heads are chosen from, and not members of their values or neurons. */
+export const isHeads = ({ frame, dimension }: Choice): boolean =>
+  !frame && dimension.role !== 'width'
 
 function hull({ choice, errors }: Curve): Stretch[] {
   const points = [{ x: 0, y: 0 }, ...errors.map((y, index) => ({ x: index + 1, y }))]

@@ -10,6 +10,7 @@ import {
   allocate,
   allocateAsPublished,
   allocateUniform,
+  isHeads,
   removedParameters,
   roundCounts,
 } from './allocate.js'
@@ -111,8 +112,13 @@ function chooseBlocks(view: TransformerModel, options: AmpOptions): PrunableBloc
 /** Parameters that go when all heads and neurons of the blocks go. */
 const blockParameters = (blocks: readonly PrunableBlock[]): number =>
   blocks.reduce((sum, { choices }) => {
-    const whole = choices.find(({ frame }) => !frame) ?? choices[0]
-    return sum + (whole ? whole.parametersPerUnit * whole.units.length : 0)
+    const whole = choices.filter(({ frame }) => !frame)
+    // Where no head can go, the members of the values are all there is of attention.
+    const parts = whole.some(isHeads) ? whole : choices
+    return parts.reduce(
+      (all, { parametersPerUnit, units }) => all + parametersPerUnit * units.length,
+      sum,
+    )
   }, 0)
 
 function countUnits(

@@ -73,7 +73,9 @@ function readSoftmax(
   const [queries, keyInput] = splitOperands(analysis, scores, keys)
   if (!valueInput || !queries || !keyInput) return undefined
   const data = dataLeaves(analysis, byNode, queries)
-  const shape = readShape(analysis, scoreValue, keyInput, valueInput, context, keys, data)
+  const weighing = product.operands.find((each) => each !== values)
+  const weights = (weighing && product.node.inputs[weighing.input]) ?? scoreValue
+  const shape = readShape(analysis, weights, keyInput, valueInput, context, keys, data)
   return {
     node,
     kind: isCross(analysis, byNode, queries, keyInput) ? 'cross' : 'self',
@@ -219,17 +221,20 @@ type Shape = Pick<
   | 'valueHeadSizeAxis'
 >
 
-/** Heads are the batch axes of the scores that projections make; the rest of the batch is data. */
+/**
+ * Heads are the batch axes of what weighs the values that projections make; the rest of the batch is
+ * data. Where heads are mixed before, those of the values may be others than those of the keys.
+ */
 function readShape(
   analysis: AxisAnalysis,
-  scores: Value,
+  weights: Value,
   keyInput: Value,
   valueInput: Value,
   context: Value,
   keys: ReadonlySet<Axis>,
   data: ReadonlySet<Axis>,
 ): Shape {
-  const scoreLeaves = (analysis.axes(scores) ?? []).flatMap(leavesOf)
+  const scoreLeaves = (analysis.axes(weights) ?? []).flatMap(leavesOf)
   const contextAxes = analysis.axes(context) ?? []
   const contextLeaves = new Set(contextAxes.flatMap(leavesOf))
   const headLeaves = [...new Set(scoreLeaves)].filter(
@@ -241,7 +246,9 @@ function readShape(
       contextLeaves.has(leaf),
   )
   const valueAxes = analysis.axes(valueInput) ?? []
-  const keyValueHeadAxes = headLeaves.filter((leaf) => isOriginal(analysis, keyInput, leaf))
+  const ofKeys = headLeaves.filter((leaf) => isOriginal(analysis, keyInput, leaf))
+  const keyValueHeadAxes =
+    ofKeys.length > 0 ? ofKeys : headLeaves.filter((leaf) => isOriginal(analysis, valueInput, leaf))
   const groupAxes = headLeaves.filter((leaf) => !keyValueHeadAxes.includes(leaf))
   const scoreSet = new Set(scoreLeaves)
   const valueHeadSizeAxis = valueAxes.findLast(

@@ -70,8 +70,10 @@ export function findBlocks(view: TransformerModel): Block[] {
       each.outputProjection,
       (output) => joinOf(view.analysis, output, each.context),
     )
+  // A width that shares its product with heads is of their block.
+  const shared = new Set(view.attention.map(({ outputProjection }) => outputProjection))
   for (const [index, each] of view.feedForward.entries())
-    if (!each.mixture)
+    if (!each.mixture && !shared.has(each.outputProjection))
       add(
         `feedForward.${index}`,
         'feedForward',

@@ -27,7 +27,10 @@ export interface Unit {
   readonly rows: readonly number[]
 }
 
-/** Attention by key-value head (query group where there is one) and value member, feed-forward by neuron. */
+/**
+ * Attention by key-value head (query group where there is one) and value member, feed-forward by neuron;
+ * a feed-forward whose product is the attention's too goes with it.
+ */
 export function findPrunable(view: TransformerModel): PrunableBlock[] {
   // A dimension that several layers share is cut once, by the first.
   const taken = new Set<ModelDimension>()
@@ -42,6 +45,8 @@ export function findPrunable(view: TransformerModel): PrunableBlock[] {
       choices.push({ block: prunable, dimension, units, parametersPerUnit, frame })
     }
     add(block.dimension, undefined)
+    for (const each of view.feedForward)
+      if (each.outputProjection === block.contraction) add(each.dimension, undefined)
     const attention = view.attention.find(
       (each) => block.kind === 'attention' && each.outputProjection === block.contraction,
     )

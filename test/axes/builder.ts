@@ -38,9 +38,15 @@ export class Builder {
     return this.change.constant(float32Tensor([], [value]))
   }
 
-  filled(value: number, ...dims: number[]): Value {
-    const data = Array.from({ length: elementCount(dims) }, () => value)
+  numbers(data: readonly number[], ...dims: number[]): Value {
     return this.change.constant(float32Tensor(dims, data))
+  }
+
+  filled(value: number, ...dims: number[]): Value {
+    return this.numbers(
+      Array.from({ length: elementCount(dims) }, () => value),
+      ...dims,
+    )
   }
 
   whole(value: number): Value {

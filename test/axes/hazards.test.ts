@@ -77,6 +77,18 @@ const hazards: Record<string, (b: Builder, x: Value) => Value> = {
     const guarded = b.op('Where', [b.op('IsNaN', [soft]), b.scalar(0), soft])
     return joined(b, x, b.op('MatMul', [guarded, heads.value]))
   },
+  'heads mixed before and after the softmax': (b, x) => {
+    const heads = separate(b, x)
+    const mix = (all: Value): Value =>
+      b.transpose(b.op('MatMul', [b.transpose(all, 0, 2, 3, 1), b.weight(H, H)]), 0, 3, 1, 2)
+    const soft = b.op('Softmax', [mix(scoresOf(b, heads))], { axis: -1 })
+    return joined(b, x, b.op('MatMul', [mix(soft), heads.value]))
+  },
+  'a single key that all are pooled into': (b, x) => {
+    const { query, key, value } = separate(b, x)
+    const pooled = [key, value].map((each) => b.op('ReduceMean', [each, b.integers(2)]))
+    return attend(b, x, { query, key: pooled[0] as Value, value: pooled[1] as Value })
+  },
   'casts before and after the softmax': (b, x) => {
     const heads = separate(b, x)
     const wide = b.op('Cast', [scoresOf(b, heads)], { to: 11 })
@@ -288,5 +300,64 @@ describe('ways to write attention', { timeout: 60_000 }, () => {
     expect([width?.size, width?.sliceable]).toEqual([24, true])
     const choice = new Map([[width?.id ?? '', [1, 2, 3, 5, 8, 13, 21]]])
     expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
+  })
+
+  it('heads and a feed-forward that share a product are cut on their own', async () => {
+    const make = () =>
+      build((b) => {
+        const x = b.input('x', ['batch', 5, C])
+        const heads = separate(b, x)
+        const context = b.transpose(mixed(b, scoresOf(b, heads), heads.value), 0, 2, 1, 3)
+        const wide = b.op('Relu', [b.linear(x, C, 24)])
+        const both = b.op('Concat', [b.reshape(context, 0, 0, -1), wide], { axis: -1 })
+        return b.op('Add', [x, b.linear(both, H * D + 24, C)])
+      })
+    const view = readModel(make().graph)
+    expect(view.feedForward.map(({ width, gated }) => [width, gated])).toEqual([[24, false]])
+    const some = view.dimensions.filter(({ role }) => role === 'width' || role === 'keyValueHeads')
+    const choice = new Map(some.map(({ id }) => [id, [0, 3]]))
+    expect(choice.size).toBe(2)
+    expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
+  })
+
+  it('windows that an image is cut into lie beside the batch and are no heads', async () => {
+    const model = build((b) => {
+      const x = b.input('x', ['batch', 8, 8, C])
+      const cut = b.transpose(b.reshape(x, -1, 4, 2, 4, 2, C), 0, 1, 3, 2, 4, 5)
+      const tokens = b.reshape(cut, -1, 4, C)
+      const seen = b.reshape(attend(b, tokens, separate(b, tokens)), -1, 4, 4, 2, 2, C)
+      return b.reshape(b.transpose(seen, 0, 1, 3, 2, 4, 5), -1, 8, 8, C)
+    })
+    const [block] = (await inspect(model)).attention
+    expect([block?.heads, block?.window, block?.causal]).toEqual([H, 2, false])
+  })
+
+  const masks: [string, (query: number, key: number) => boolean, boolean, number | undefined][] = [
+    ['a band is a window', (query, key) => Math.abs(query - key) <= 2, false, 4],
+    [
+      'samples laid end to end are none',
+      (q, k) => Math.floor(q / 3) === Math.floor(k / 3),
+      false,
+      undefined,
+    ],
+    [
+      'a prefix that sees itself leaves the rest causal',
+      (q, k) => k <= q || k < 4,
+      true,
+      undefined,
+    ],
+  ]
+  it.each(masks)('%s', async (_, isOpen, causal, window) => {
+    const model = build((b) => {
+      const x = b.input('x', ['batch', 12, C])
+      const heads = separate(b, x)
+      const numbers = Array.from({ length: 144 }, (_, at) =>
+        isOpen(Math.floor(at / 12), at % 12) ? 0 : -1e9,
+      )
+      const scores = b.op('Add', [scoresOf(b, heads), b.numbers(numbers, 12, 12)])
+      return joined(b, x, mixed(b, scores, heads.value))
+    })
+    const [block] = (await inspect(model)).attention
+    expect([block?.causal, block?.window]).toEqual([causal, window])
   })
 })
