@@ -141,7 +141,8 @@ function addProduct(
   const toFloat = { attributes: { to: { kind: 'int', value: 1n } } } as const
   const single = change.add('Cast', [stream], toFloat)
   const squares = change.add('ReduceSum', [change.add('Mul', [single, single]), last])
-  const norms = change.add('Sqrt', [squares])
+  const floor = change.constant(float32Tensor([], [1e-12]))
+  const norms = clipped(change, change.add('Sqrt', [change.add('Max', [squares, floor])]))
   const scale = mask ? change.add('Mul', [norms, unsqueezed(change, mask)]) : norms
   const scaled = change.add('Mul', [change.add('Cast', [gradient], toFloat), scale])
   const rows = change.add('Reshape', [scaled, change.constant(int64Tensor([2], [-1, size]))])
@@ -149,6 +150,22 @@ function addProduct(
     attributes: { perm: { kind: 'ints', value: [1n, 0n] } },
   })
   return change.add('MatMul', [across, rows])
+}
+
+/**
+ * At most four times the geometric mean: some tokens of language models, the first above all, have norms
+ * a thousand times those of others, and errors that don't grow with them (Sun et al. 2024, "Massive
+ * activations in large language models").
+ */
+function clipped(change: GraphEdit, norms: Value): Value {
+  const mean = change.add('ReduceMean', [change.add('Log', [norms])], {
+    attributes: { keepdims: { kind: 'int', value: 0n } },
+  })
+  const most = change.add('Mul', [
+    change.add('Exp', [mean]),
+    change.constant(float32Tensor([], [4])),
+  ])
+  return change.add('Min', [norms, most])
 }
 
 /** One row of each batch, evenly over the data: what a backward pass keeps grows with the rows. */
