@@ -19,6 +19,8 @@ export type ExitKind = keyof typeof exitCodes
 
 export class AttncError extends Error {
   readonly suggestions: readonly string[]
+  /** What was found all the same, as plain JSON: `--json` prints it beside the error. */
+  readonly report: Readonly<Record<string, unknown>>
   /** oclif reads the exit code here. */
   readonly oclif: { readonly exit: number }
 
@@ -26,11 +28,16 @@ export class AttncError extends Error {
     readonly code: string,
     readonly kind: ExitKind,
     message: string,
-    options: { readonly suggestions?: readonly string[]; readonly cause?: unknown } = {},
+    options: {
+      readonly suggestions?: readonly string[]
+      readonly report?: Readonly<Record<string, unknown>>
+      readonly cause?: unknown
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'AttncError'
     this.suggestions = options.suggestions ?? []
+    this.report = options.report ?? {}
     this.oclif = { exit: exitCodes[kind] }
   }
 }

@@ -99,8 +99,9 @@ export abstract class BaseCommand extends Command {
   }
 
   override toErrorJson(error: unknown): ErrorReport {
-    const { code, message, suggestions } = error as Partial<AttncError>
+    const { code, message, suggestions, report } = error as Partial<AttncError>
     return {
+      ...report,
       error: {
         code: code ?? (exitCodeOf(error) === exitCodes.usage ? 'USAGE' : 'UNEXPECTED'),
         message: message ?? String(error),

@@ -2,7 +2,6 @@
  * What pruning did, as one object. It is a plan as well (format, slices), so that the output of
  * `prune --dry-run --json` can be replayed as it is.
  */
-import type { Verdict } from '../evaluate/condition.js'
 import type { PlanJson } from '../plan/plan-json.js'
 import type { FolderResult } from '../prune/apply-to-folder.js'
 import type { MeasuredPair } from '../prune/prune.js'
@@ -31,11 +30,4 @@ export const metricsJson = (measured: readonly MeasuredPair[]) =>
     before: before?.value ?? null,
     value: after.value,
     samples: after.samples,
-  }))
-
-export const verdictsJson = (verdicts: readonly Verdict[]) =>
-  verdicts.map(({ condition, isMissed, message }) => ({
-    condition: condition.text,
-    missed: isMissed,
-    message,
   }))

@@ -1,5 +1,5 @@
 /** `attnc eval` behind its flags. */
-import { judge, MetricMissed } from '../evaluate/condition.js'
+import { judge, MetricMissed, verdictsJson } from '../evaluate/condition.js'
 import { defaultMetric, evaluate, type Measured } from '../evaluate/evaluate.js'
 import type { MetricName } from '../evaluate/metric-name.js'
 import { loadModel } from '../model-folder/load.js'
@@ -10,7 +10,6 @@ import type { CommandContext } from './command-context.js'
 import { quality } from './describe-prune.js'
 import { readConditions, verdictCases } from './evaluation.js'
 import { writeJUnit } from './junit.js'
-import { verdictsJson } from './prune-json.js'
 import { describeChange, table } from './text.js'
 
 export interface EvalFlags extends DataChoice {

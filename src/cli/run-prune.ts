@@ -4,7 +4,7 @@ import { basename, dirname, extname, join } from 'node:path'
 import { loadCalibrationFor } from '../calibrate/calibration-file.js'
 import { finishState, isComplete } from '../calibrate/state.js'
 import { AttncError, exitCodes } from '../errors.js'
-import { MetricMissed } from '../evaluate/condition.js'
+import { MetricMissed, verdictsJson } from '../evaluate/condition.js'
 import type { MetricName } from '../evaluate/metric-name.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadModel } from '../model-folder/load.js'
@@ -21,7 +21,7 @@ import type { CommandContext } from './command-context.js'
 import { describeResult } from './describe-prune.js'
 import { checkCases, readConditions, verdictCases } from './evaluation.js'
 import { writeJUnit } from './junit.js'
-import { folderJson, metricsJson, verdictsJson } from './prune-json.js'
+import { folderJson, metricsJson } from './prune-json.js'
 
 /** What passes read is in there too, and is theirs to understand. */
 export interface PruneFlags extends DataChoice {

@@ -58,6 +58,14 @@ export interface Verdict {
   readonly message: string
 }
 
+/** Verdicts as plain JSON. */
+export const verdictsJson = (verdicts: readonly Verdict[]) =>
+  verdicts.map(({ condition, isMissed, message }) => ({
+    condition: condition.text,
+    missed: isMissed,
+    message,
+  }))
+
 /** Error in the hands of CI: which conditions hold, all of them. */
 export class MetricMissed extends AttncError {
   constructor(
@@ -67,6 +75,7 @@ export class MetricMissed extends AttncError {
     const missed = verdicts.filter(({ isMissed }) => isMissed)
     super('METRIC_MISSED', 'metric', `${missed.map(({ message }) => message).join('; ')}.`, {
       suggestions: [suggestion],
+      report: { conditions: verdictsJson(verdicts) },
     })
   }
 }

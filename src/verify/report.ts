@@ -79,6 +79,7 @@ export class Checklist {
         .map(({ file, check, detail }) => `${file ? `${file} ` : ''}${check}: ${detail}`)
         .join(' ')}`,
       {
+        report: { ...this.report() },
         suggestions: [
           'Make the folder again with "attnc apply", or compare it with the original by "attnc compare".',
         ],

@@ -89,7 +89,10 @@ describe('prune', () => {
     const argv = [example, ...cheap, ...gate, ...conditions, '--junit', junit, '-o', output]
     const { stdout, exitCode } = await runCommand(Prune, [...argv, '--json'])
     expect(exitCode).toBe(5)
-    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'METRIC_MISSED' } })
+    expect(JSON.parse(stdout)).toMatchObject({
+      error: { code: 'METRIC_MISSED' },
+      conditions: [{ missed: false }, { missed: true }],
+    })
     expect(existsSync(output)).toBe(false)
     const xml = readFileSync(junit, 'utf8')
     expect(xml).toContain('tests="2" failures="1"')

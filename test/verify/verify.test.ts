@@ -103,7 +103,11 @@ describe.skipIf(!stories)('a pruned folder', () => {
     const failed = list.report().checks.filter(({ result }) => result === 'failed')
     expect(failed.map((each) => each.check)).toContain(check)
     expect(() => list.assertPassed()).toThrow(
-      expect.objectContaining({ code: 'VERIFY_FAILED', oclif: { exit } }),
+      expect.objectContaining({
+        code: 'VERIFY_FAILED',
+        oclif: { exit },
+        report: expect.objectContaining({ passed: false }),
+      }),
     )
   })
 
