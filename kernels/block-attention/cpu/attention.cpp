@@ -16,7 +16,7 @@ void attend_one(const Problem& p, const Threads& threads, const Scratch& scratch
   int64_t most = 0;
   for (int64_t b = 0; b < p.B; b++)
     for (int64_t h = 0; h < p.H; h++) most = larger_of(most, p.kept(b, h, p.first_row()).count);
-  work.splits = larger_of(1, most * p.key_block / kSplitKeys);
+  work.splits = larger_of(1, most * p.key_block / work.split_keys());
   work.partial = scratch.take(scratch.pool, (size_t)(p.B * p.H * work.splits * work.part_size()));
   threads.run(
       threads.host, [](void* data, size_t i) { ((SingleQuery<T>*)data)->attend(i); },

@@ -7,8 +7,11 @@
 
 namespace {
 
-// Keys of one part of a single query's work.
+// Keys of one part of a single query's work; fewer where many heads read them one after the other, so that
+// they are still in the cache.
 constexpr int64_t kSplitKeys = 1024;
+constexpr int64_t kHeadsAtOnce = 4;
+constexpr int64_t kCachedFloats = 1 << 17;
 
 template <typename T>
 struct SingleQuery : View<T> {
@@ -24,6 +27,10 @@ struct SingleQuery : View<T> {
 
   int64_t head_groups() const { return larger_of(p.L, p.K); }
   int64_t part_size() const { return 2 + padded_e; }
+  int64_t split_keys() const {
+    if (p.H / head_groups() <= kHeadsAtOnce) return kSplitKeys;
+    return larger_of(p.key_block, smaller_of(kSplitKeys, kCachedFloats / (p.d + p.e)));
+  }
 
   // `index` is a split of a group of heads that read the same keys.
   void attend(size_t index) const {
@@ -63,7 +70,6 @@ struct SingleQuery : View<T> {
     alignas(64) float scores[Heads * kLargestBlock];
     alignas(64) float sums[Heads * kWidth];
     float maxima[Heads];
-    const int64_t whole = p.d / kWidth * kWidth;
     this->read_queries(b, h, 0, Heads, false, queries);
     if (p.turned_query) this->read_queries(b, h, 0, Heads, true, turned);
     for (int r = 0; r < Heads; r++) {
@@ -84,22 +90,16 @@ struct SingleQuery : View<T> {
       if (base < seen.sinks && seen.first >= base + p.key_block) end = smaller_of(end, seen.sinks);
       if (from >= end) continue;
       const int64_t count = end - from;
-      for (int64_t t = 0; t < count; t++) {
-        const T* row = all_keys + (from + t) * p.d;
-        const float* asks = p.turned_query && from + t < p.turned_keys ? turned : queries;
-        Vector products[Heads];
-        for (int r = 0; r < Heads; r++) products[r] = Vector{};
-        for (int64_t j = 0; j < whole; j += kWidth) {
-          const Vector each = load(row + j);
-#pragma GCC unroll 4
-          for (int r = 0; r < Heads; r++) products[r] += each * load(asks + r * p.d + j);
-        }
-        for (int r = 0; r < Heads; r++) {
-          float product = sum(products[r]);
-          for (int64_t j = whole; j < p.d; j++) product += to_float(row[j]) * asks[r * p.d + j];
-          scores[r * kLargestBlock + t] = product;
-        }
-      }
+      const T* rows = all_keys + from * p.d;
+      // Sinks that see turned queries come first.
+      int64_t t = 0;
+      if (p.turned_query)
+        for (; t < smaller_of(count, p.turned_keys - from); t++)
+          score_keys<Heads, 1>(turned, p.d, rows + t * p.d, scores + t);
+      constexpr int kKeys = kWidth / Heads;
+      for (; t + kKeys <= count; t += kKeys)
+        score_keys<Heads, kKeys>(queries, p.d, rows + t * p.d, scores + t);
+      for (; t < count; t++) score_keys<Heads, 1>(queries, p.d, rows + t * p.d, scores + t);
       const int64_t rounded = round_up(count, kWidth);
       float decay[Heads];
       for (int r = 0; r < Heads; r++) {
@@ -133,6 +133,37 @@ struct SingleQuery : View<T> {
       to[1] = sum(load(sums + r * kWidth));
       for (int64_t i = 0; i < p.e; i++) to[2 + i] = context[r * padded_e + i];
     }
+  }
+
+  // Products of `Heads` queries with `Keys` rows of keys: scores[r][t].
+  template <int Heads, int Keys>
+  static void score_keys(const float* queries, int64_t d, const T* rows, float* scores) {
+    const int64_t whole = d / kWidth * kWidth;
+    Vector products[Heads * Keys];
+    // Row after row, as they lie in memory: that is what the processor fetches ahead.
+    for (int t = 0; t < Keys; t++) {
+      Vector totals[Heads];
+#pragma GCC unroll 4
+      for (int r = 0; r < Heads; r++) totals[r] = Vector{};
+      for (int64_t j = 0; j < whole; j += kWidth) {
+        const Vector each = load(rows + t * d + j);
+#pragma GCC unroll 4
+        for (int r = 0; r < Heads; r++) totals[r] += each * load(queries + r * d + j);
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < Heads; r++) products[r * Keys + t] = totals[r];
+    }
+    alignas(64) float results[kWidth];
+    if constexpr (Heads * Keys == kWidth)
+      store(results, sums_of(products));
+    else
+      for (int i = 0; i < Heads * Keys; i++) results[i] = sum(products[i]);
+    for (int r = 0; r < Heads; r++)
+      for (int t = 0; t < Keys; t++) {
+        float product = results[r * Keys + t];
+        for (int64_t j = whole; j < d; j++) product += to_float(rows[t * d + j]) * queries[r * d + j];
+        scores[r * kLargestBlock + t] = product;
+      }
   }
 
   static void hide_scalar(float* line, int64_t count, int64_t key, const Visible& seen) {

@@ -75,6 +75,32 @@ ATTNC_INLINE float sum(Vector a) {
 #endif
 }
 
+// Pairs of neighbours, each `Step` lanes wide, added: those of `a` and those of `b` in turns.
+template <int Step>
+ATTNC_INLINE Vector add_pairs(Vector a, Vector b) {
+  Integers first, second;
+  for (int i = 0; i < kWidth; i++) {
+    const int group = i / Step;
+    const int from = group / 2 * 2 * Step + i % Step + (group % 2 ? kWidth : 0);
+    first[i] = from;
+    second[i] = from + Step;
+  }
+  return __builtin_shuffle(a, b, first) + __builtin_shuffle(a, b, second);
+}
+
+// The sums of kWidth vectors as one vector.
+template <int Step = 1>
+ATTNC_INLINE Vector sums_of(const Vector* each) {
+  if constexpr (Step == kWidth)
+    return each[0];
+  else {
+    Vector halves[kWidth / Step / 2];
+#pragma GCC unroll 8
+    for (int i = 0; i < kWidth / Step / 2; i++) halves[i] = add_pairs<Step>(each[2 * i], each[2 * i + 1]);
+    return sums_of<2 * Step>(halves);
+  }
+}
+
 // exp(x) for x ≤ 0: 2^n · 2^f with n whole and |f| ≤ 1/2. The polynomial is the minimax of degree 5
 // for the relative error, 7.5e-8 (own Remez iteration). With the rounding of x·log2(e) the relative
 // error stays below 2.5e-7 + 1e-7·|x|. Below 2^-126 the result is 0; NaN stays NaN.
