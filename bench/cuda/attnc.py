@@ -34,7 +34,9 @@ LIBRARY.attnc_attention.argtypes = [
     ctypes.c_int32,
 ]
 LIBRARY.attnc_workspace_bytes.restype = ctypes.c_size_t
-AUTOMATIC, AMPERE, DECODE = -1, 100, 101
+# Path and Storage of attention.h.
+AUTOMATIC, HOPPER, AMPERE, DECODE, GENERAL = range(5)
+STORAGES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 
 class Unfit(Exception):
@@ -42,10 +44,13 @@ class Unfit(Exception):
 
 
 class Attention:
-    """One prepared call; calling it puts the work on PyTorch's stream."""
+    """One prepared call; calling it puts the work on PyTorch's stream.
+
+    Without `rows`, `columns` is a table [B, L, R, c] that begins at the queries' first block.
+    """
 
     def __init__(self, query, key, value, rows, columns, *, query_block, key_block, causal=False,
-                 window=0, sinks=0, softcap=0.0, start=None, lengths=None, bias=None, variant=-1,
+                 window=0, sinks=0, softcap=0.0, start=None, lengths=None, bias=None, path=AUTOMATIC,
                  wants_lse=False):
         B, H, S, d = query.shape
         K, T = key.shape[1:3]
@@ -59,7 +64,10 @@ class Attention:
             assert tensor is None or tensor.is_contiguous(), name
             setattr(p, name, 0 if tensor is None else tensor.data_ptr())
         p.B, p.H, p.K, p.S, p.T, p.d, p.e = B, H, K, S, T, d, e
-        p.L, p.row_count, p.width = rows.shape[0], rows.shape[1] - 1, columns.shape[1]
+        if rows is None:
+            p.L, p.row_count, p.width = columns.shape[1:]
+        else:
+            p.L, p.row_count, p.width = rows.shape[0], rows.shape[1] - 1, columns.shape[1]
         if bias is not None:
             p.bias_batch, p.bias_heads = bias.shape[:2]
         p.start = (T - S if causal else 0) if start is None else start
@@ -67,18 +75,18 @@ class Attention:
         p.causal, p.window, p.sinks = int(causal), window, sinks
         p.scale, p.softcap = d**-0.5, softcap
         self.parameters = p
-        self.is_bfloat16 = int(query.dtype == torch.bfloat16)
-        self.variant = variant
+        self.storage = STORAGES[query.dtype]
+        self.path = path
         size = LIBRARY.attnc_workspace_bytes(ctypes.byref(p))
         self.workspace = torch.empty(size, dtype=torch.uint8, device="cuda")
 
     def __call__(self):
         error = LIBRARY.attnc_attention(
             ctypes.byref(self.parameters),
-            self.is_bfloat16,
+            self.storage,
             self.workspace.data_ptr(),
             torch.cuda.current_stream().cuda_stream,
-            self.variant,
+            self.path,
         )
         if error:
             raise Unfit(error.decode())

@@ -5,7 +5,6 @@
 
 using attnc::cuda::Device;
 using attnc::cuda::Parameters;
-using attnc::cuda::Storage;
 
 static const Device& device() {
   static const Device known = [] {
@@ -20,8 +19,8 @@ extern "C" size_t attnc_workspace_bytes(const Parameters* p) {
   return attnc::cuda::workspace_bytes(*p, device());
 }
 
-extern "C" const char* attnc_attention(const Parameters* p, int32_t is_bfloat16, void* workspace,
-                                       void* stream, int32_t variant) {
-  return attnc::cuda::attention(*p, is_bfloat16 ? Storage::bfloat16 : Storage::float16, device(),
-                                workspace, (CUstream_st*)stream, variant);
+extern "C" const char* attnc_attention(const Parameters* p, int32_t storage, void* workspace,
+                                       void* stream, int32_t path) {
+  return attnc::cuda::attention(*p, (attnc::cuda::Storage)storage, device(), workspace,
+                                (CUstream_st*)stream, (attnc::cuda::Path)path);
 }

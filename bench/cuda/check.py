@@ -1,11 +1,13 @@
 """Compares the kernels with a float32 reference on a table of shapes and layouts.
 
-check.py PATHS [--small]: paths are variants of Hopper's kernel (0 …), 100 (Ampere) or 101 (decode).
-Prints one JSON line for each case and path, and last {"passed": …, "failed": …}.
+check.py PATHS [--small]: numbers of paths (1 Hopper, 2 Ampere, 3 decode, 4 general).
+Prints one JSON line for each case and path, and last {"passed": …, "failed": …}. The cases run in a
+process of their own, which is begun again after a case that kills it.
 """
 
 import json
 import math
+import subprocess
 import sys
 import time
 
@@ -82,6 +84,17 @@ CASES = {
     ),
     "one query, per head": dict(S=1, T=900, H=8, K=2, L=8, causal=True, layout="random"),
     "one query, no blocks": dict(S=1, T=900, H=8, K=2, causal=True, layout="none"),
+    "one query, table": dict(B=2, S=1, T=900, H=8, K=2, causal=True, layout="table"),
+    "table": dict(B=2, S=500, H=4, K=2, L=2, layout="table"),
+    "table, 128": dict(B=2, S=200, T=700, H=4, K=2, L=4, causal=True, layout="table", query_block=128),
+    "table, starts within": dict(B=2, S=100, T=500, start=90, causal=True, layout="table"),
+    "ends in the first half of a block of 128": dict(S=300, T=1000, start=20, causal=True, query_block=128),
+    "float32": dict(B=2, S=333, H=4, K=2, causal=True, type=torch.float32, layout="random"),
+    "float32, padding and bias": dict(
+        B=2, S=130, H=4, K=2, lengths=[130, 50], bias=(2, 1), type=torch.float32, softcap=5.0
+    ),
+    "float32, one query": dict(S=1, T=900, H=8, K=2, causal=True, type=torch.float32),
+    "heads of 512": dict(S=200, d=512, e=320, causal=True),
 }
 SMALL = [
     "causal, ragged",
@@ -91,11 +104,28 @@ SMALL = [
     "small blocks of keys",
     "heads of 36",
     "one query, padding",
+    "table, starts within",
+    "float32, padding and bias",
 ]
 
 
-def build_layout(case, rows, blocks, generator):
+def build_table(case, start, rows, blocks, generator):
+    """Every batch and layout keeps other blocks; the table begins at the first query's row."""
+    shape = (case["B"], case["L"], rows, blocks)
+    kept = torch.rand(shape, device="cuda", generator=generator) < 0.4
+    width = int(kept.sum(-1).max()) + 2
+    order = kept.to(torch.int8).argsort(-1, descending=True, stable=True)
+    table = torch.full((*shape[:3], width), -1, dtype=torch.int64, device="cuda")
+    table[..., : min(width, blocks)] = order[..., :width]
+    table[torch.arange(width, device="cuda") >= kept.sum(-1)[..., None]] = -1
+    first = start // case["query_block"]
+    return kept, None, table[:, :, first:].to(torch.int32).contiguous()
+
+
+def build_layout(case, start, rows, blocks, generator):
     kind, L = case["layout"], case["L"]
+    if kind == "table":
+        return build_table(case, start, rows, blocks, generator)
     random = torch.rand(L, rows, blocks, device="cuda", generator=generator)
     if kind in ("random", "gaps", "shuffled"):
         kept = random < 0.35
@@ -121,7 +151,7 @@ def build_layout(case, rows, blocks, generator):
         columns = lists.reshape(L, -1).to(torch.int32).contiguous()
         begins = (torch.arange(rows + 1, device="cuda") * (blocks + 3)).expand(L, -1)
         begins = begins.to(torch.int32).contiguous()
-    return kept, begins, columns
+    return kept[None], begins, columns
 
 
 def reference(case, query, key, value, kept, bias, start):
@@ -136,8 +166,8 @@ def reference(case, query, key, value, kept, bias, start):
         scores = scores + bias.float()
     position = start + torch.arange(S, device="cuda")
     at = torch.arange(T, device="cuda")
-    shown = kept[:, position // case["query_block"]][:, :, at // case["key_block"]]
-    shown = shown.repeat_interleave(H // case["L"], 0)[None].expand(B, -1, -1, -1).clone()
+    shown = kept[:, :, position // case["query_block"]][..., at // case["key_block"]]
+    shown = shown.repeat_interleave(H // case["L"], 1).expand(B, -1, -1, -1).clone()
     if case["causal"]:
         shown &= at[None, :] <= position[:, None]
     if case["window"]:
@@ -178,7 +208,7 @@ def run_case(name, paths):
     start = case["start"] if case["start"] is not None else (T - S if case["causal"] else 0)
     rows = (start + S + case["query_block"] - 1) // case["query_block"]
     blocks = (T + case["key_block"] - 1) // case["key_block"]
-    kept, begins, columns = build_layout(case, rows, blocks, generator)
+    kept, begins, columns = build_layout(case, start, rows, blocks, generator)
     bias = None
     if case["bias"]:
         bias = draw(*case["bias"], S, T)
@@ -191,7 +221,7 @@ def run_case(name, paths):
             query, key, value, begins, columns, query_block=case["query_block"],
             key_block=case["key_block"], causal=case["causal"], window=case["window"],
             sinks=case["sinks"], softcap=case["softcap"], start=start, lengths=lengths, bias=bias,
-            variant=path, wants_lse=case["wants_lse"],
+            path=path, wants_lse=case["wants_lse"],
         )
         line = {"case": name, "path": path}
         if path == DECODE and S > 1:
@@ -212,7 +242,7 @@ def run_case(name, paths):
         finite = expected_lse != -math.inf
         lse_error = float((call.lse - expected_lse)[finite].abs().max()) if finite.any() else 0.0
         empty_ok = bool((output[~finite] == 0).all()) and bool((call.lse[~finite] == -math.inf).all())
-        limit = 8e-3 if case["type"] == torch.bfloat16 else 1.5e-3
+        limit = {torch.bfloat16: 8e-3, torch.float16: 1.5e-3, torch.float32: 1e-5}[case["type"]]
         passes = error < limit and lse_error < 5e-3 and empty_ok
         line |= {"error": round(error, 6), "lse_error": round(lse_error, 6), "passes": passes}
         if not passes:
@@ -222,13 +252,38 @@ def run_case(name, paths):
     return results
 
 
+def run_cases(paths, names):
+    """In the process that may die."""
+    for name in names:
+        print(f"begins {name}", flush=True)
+        run_case(name, paths)
+
+
 def main():
     paths = [int(x) for x in sys.argv[1].split(",")]
+    if "--names" in sys.argv:
+        run_cases(paths, sys.argv[sys.argv.index("--names") + 1 :])
+        return
     names = SMALL if "--small" in sys.argv else list(CASES)
     results = []
     began = time.time()
-    for name in names:
-        results += run_case(name, paths)
+    while names:
+        command = [sys.executable, __file__, sys.argv[1], "--names", *names]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+            current = None
+            for line in worker.stdout:
+                if line.startswith("begins "):
+                    current = line[7:].strip()
+                    names = names[names.index(current) + 1 :]
+                    continue
+                print(line, end="", flush=True)
+                results += [json.loads(line)["passes"]] if '"passes"' in line else []
+        if worker.returncode == 0:
+            break
+        results.append(False)
+        print(json.dumps({"case": current, "passes": False, "exit": worker.returncode}), flush=True)
+        if current is None:
+            break
     passed = sum(results)
     line = {"paths": paths, "passed": passed, "failed": len(results) - passed}
     print(json.dumps(line | {"seconds": round(time.time() - began, 1)}), flush=True)

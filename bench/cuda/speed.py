@@ -1,6 +1,6 @@
 """Times the kernels beside PyTorch's on the same blocks, all in turn within one run.
 
-speed.py [--variants 0,1,…] [--sizes 4096,…] [--layouts …] [--rounds N] [--flex-seconds N]
+speed.py [--sizes 4096,…] [--layouts …] [--rounds N] [--flex-seconds N]
 One JSON line for each layout, size and contender; rates count the pairs of queries and keys that
 the masks show, 4·d operations each.
 """
@@ -15,20 +15,18 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from attnc import Attention, compressed, window_blocks
+from attnc import HOPPER, Attention, compressed, window_blocks
 
 H, K, D = 32, 8, 128
 WINDOW, SINKS, SHARE = 1024, 64, 0.1
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--variants", default="0,1,2,3,4,5")
 parser.add_argument("--sizes", default="16384,4096,8192,32768")
 parser.add_argument("--layouts", default="causal,window,random,random64")
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--flex-seconds", type=float, default=100)
 parser.add_argument("--skip", default="", help="contenders to leave out")
 given = parser.parse_args()
-variants = [int(x) for x in given.variants.split(",") if x]
 flex = torch.compile(flex_attention, dynamic=False)
 flex_spent = 0.0
 
@@ -46,11 +44,9 @@ def time_once(run, repeats):
 def ours(contenders, query, key, value, S, kept, block, **options):
     rows, columns = compressed(kept)
     # With blocks of 64 a tile is two heads, with blocks of 128 one head's.
-    for variant in variants:
-        contenders[f"attnc-{variant}-b{block}"] = Attention(
-            query, key, value, rows, columns, query_block=block, key_block=block, variant=variant,
-            **options,
-        )
+    contenders[f"attnc-b{block}"] = Attention(
+        query, key, value, rows, columns, query_block=block, key_block=block, path=HOPPER, **options
+    )
 
 
 def sdpa(backend, query, key, value):

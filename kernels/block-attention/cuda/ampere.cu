@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
   const Element* all_values = (const Element*)p.value + ((int64_t)b * p.K + k) * p.T * p.e;
 
   const int32_t last = smaller_of(query + p.query_block, p.S) - 1;
-  Tiles<C> tiles{p, kept_columns(p, h / (p.H / p.L), row),
+  Tiles<C> tiles{p, kept_columns(p, b, h / (p.H / p.L), row),
                  visible_keys(p, p.start + larger_of(query, 0), key_count),
                  visible_keys(p, p.start + last, key_count)};
   // The two queries of this thread.
@@ -259,11 +259,12 @@ const char* launch_type(const Parameters& p, cudaStream_t stream) {
   const int32_t size = larger_of(p.d, p.e);
   if (size <= 64) return launch<AmpereTraits<Type, 64, 64>>(p, stream);
   if (size <= 128) return launch<AmpereTraits<Type, 128, 64>>(p, stream);
-  if (size <= 256) return launch<AmpereTraits<Type, 256, 16>>(p, stream);
-  return "head sizes above 256 have no kernel";
+  return launch<AmpereTraits<Type, 256, 16>>(p, stream);
 }
 
 }  // namespace
+
+bool fits_ampere(const Parameters& p) { return larger_of(p.d, p.e) <= 256; }
 
 const char* launch_ampere(const Parameters& p, Storage storage, cudaStream_t stream) {
   return storage == Storage::bfloat16 ? launch_type<__nv_bfloat16>(p, stream)

@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
   const Visible seen = visible_keys(p, p.start, key_count);
   const Element* keys = (const Element*)p.key + ((int64_t)b * p.K + k) * p.T * Size;
   const Element* values = (const Element*)p.value + ((int64_t)b * p.K + k) * p.T * Size;
-  const KeptColumns kept = kept_columns(p, h / (p.H / p.L), p.first_row());
+  const KeptColumns kept = kept_columns(p, b, h / (p.H / p.L), p.first_row());
   const int32_t per_block = p.key_block / kUnit;
   const int32_t units = kept.count * per_block;
   const int32_t share = (units + p.splits - 1) / p.splits;

@@ -23,14 +23,12 @@ constexpr int kHopperThreads = (kGroups + 1) * 128;
 // Sums are rescaled only when a maximum has grown by more than a factor of 2 to this.
 constexpr float kSlack = 8.0f;
 
-template <typename Type, int Size, int Keys, int Depth, bool TakesTurns, bool IsLazy, bool Caps>
+template <typename Type, int Size, bool Caps>
 struct HopperTraits {
   using Element = Type;
-  static constexpr int kSize = Size;      // of a head
-  static constexpr int kKeys = Keys;      // of a stage
-  static constexpr int kStages = Depth;   // each for keys and for values
-  static constexpr bool kTakesTurns = TakesTurns;
-  static constexpr bool kIsLazy = IsLazy;
+  static constexpr int kSize = Size;             // of a head
+  static constexpr int kKeys = 128;              // of a stage
+  static constexpr int kStages = 2 * 128 / Size;  // each for keys and for values
   static constexpr bool kCaps = Caps;
 };
 
@@ -46,8 +44,8 @@ struct HopperParameters {
 
 // What a tile is about; head < 0 ends the work.
 struct Tile {
-  int32_t head;   // b · H + h, of the first warpgroup
-  int32_t query;  // the first; negative where a block of the layout begins before the queries
+  int32_t head;        // b · H + h, of the first warpgroup
+  int32_t query, end;  // [query, end): of its block of the layout, those that exist
   int32_t keys;
 };
 
@@ -117,26 +115,28 @@ struct Producer {
       const int32_t tiles = heads / heads_at_once;
       const int32_t batch = within / tiles;
       const int32_t first_head = layout * heads + within % tiles * heads_at_once;
-      const int32_t query = row * p.query_block - p.start;
+      // The copy engine traps at coordinates below 0, and blocks may begin before the queries.
+      const int32_t block = row * p.query_block - p.start;
+      const int32_t query = larger_of(block, 0);
+      const int32_t end = smaller_of(block + p.query_block, p.S);
       const int32_t key_count = keys_of(p, batch);
 
       barrier_wait(&shared.query_empty, parity);
       parity ^= 1;
       if (lane == 0) {
-        shared.tile = {batch * p.H + first_head, query, key_count};
+        shared.tile = {batch * p.H + first_head, query, end, key_count};
         barrier_expect(&shared.query_full, kGroups * kRows * C::kSize * 2);
       }
       __syncwarp();
       if (lane < kGroups * kHalves) {
         const int32_t group = lane / kHalves, half = lane % kHalves;
         copy_in(shared.query[group][half], &h.query, half * 64,
-                query + (h.pairs_heads ? 0 : group * kRows),
+                smaller_of(query + (h.pairs_heads ? 0 : group * kRows), p.S - 1),
                 batch * p.H + first_head + (h.pairs_heads ? group : 0), &shared.query_full);
       }
 
       head = batch * p.K + first_head / (p.H / p.K);
-      const int32_t last = smaller_of(query + p.query_block, p.S) - 1;
-      Walk walk(p, kept_columns(p, layout, row), p.start + larger_of(query, 0), p.start + last,
+      Walk walk(p, kept_columns(p, batch, layout, row), p.start + query, p.start + end - 1,
                 key_count, h.chunk);
       copy_row(walk);
       item = next;
@@ -271,10 +271,10 @@ struct Consumer {
 
   // The two groups issue their products in turn, so that one's softmax meets the other's products.
   __device__ void wait_turn() {
-    if constexpr (C::kTakesTurns) named_sync(3 + group, kGroups * 128);
+    named_sync(3 + group, kGroups * 128);
   }
   __device__ void give_turn() {
-    if constexpr (C::kTakesTurns) named_arrive(3 + (group ^ 1), kGroups * 128);
+    named_arrive(3 + (group ^ 1), kGroups * 128);
   }
 
   __device__ void cap(float (&s)[kScores]) {
@@ -310,10 +310,10 @@ struct Consumer {
     for (int r = 0; r < 2; r++) {
       top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 1));
       top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 2));
-      grows |= (top[r] - maximum[r]) * factor > (C::kIsLazy ? kSlack : 0.0f);
+      grows |= (top[r] - maximum[r]) * factor > kSlack;
     }
-    if constexpr (C::kIsLazy) grows = __any_sync(~0u, grows);
-    if (!C::kIsLazy || grows) {
+    grows = __any_sync(~0u, grows);
+    if (grows) {
 #pragma unroll
       for (int r = 0; r < 2; r++) {
         // A row that has seen nothing yet has nothing to decay.
@@ -333,7 +333,7 @@ struct Consumer {
           total[r] += s[i + j];
         }
     }
-    return C::kIsLazy ? grows : true;
+    return grows;
   }
 
   __device__ void pack_weights(const float (&s)[kScores], uint32_t (&weights)[C::kKeys / 4]) {
@@ -434,7 +434,7 @@ struct Consumer {
       total[r] += __shfl_xor_sync(~0u, total[r], 2);
       share[r] = total[r] == 0.0f ? 0.0f : 1.0f / total[r];
       const int32_t query = tile.query + row + 8 * r;
-      if (p.log_sum_exp && (lane() & 3) == 0 && query >= 0 && query < p.S)
+      if (p.log_sum_exp && (lane() & 3) == 0 && query < tile.end)
         p.log_sum_exp[(int64_t)tile.head * p.S + query] =
             total[r] == 0.0f ? -INFINITY : (maximum[r] * factor + __log2f(total[r])) / kLog2e;
     }
@@ -456,10 +456,25 @@ struct Consumer {
     }
     fence_async_proxy();
     named_sync(1 + group, 128);
-    if (thread == 0) {
-      for (int half = 0; half < kHalves; half++)
-        copy_out(&h.output, shared.output[group][half], half * 64, tile.query, tile.head);
-      copy_out_commit();
+    if (tile.query + kRows <= tile.end) {
+      if (thread == 0) {
+        for (int half = 0; half < kHalves; half++)
+          copy_out(&h.output, shared.output[group][half], half * 64, tile.query, tile.head);
+        copy_out_commit();
+      }
+    } else {
+      write_rows(tile);
+    }
+  }
+
+  // What the copy engine would do, but only for the rows that are the tile's.
+  __device__ void write_rows(const Tile& tile) {
+    constexpr int kPieces = C::kSize / 8;
+    Element* first = (Element*)h.p.output + ((int64_t)tile.head * h.p.S + tile.query) * C::kSize;
+    for (int32_t i = thread; i < (tile.end - tile.query) * kPieces; i += 128) {
+      const int32_t line = i / kPieces, column = i % kPieces;
+      const Element* from = shared.output[group][column / 8] + line * 64;
+      *(uint4*)(first + i * 8) = *(const uint4*)(from + ((column % 8) ^ (line % 8)) * 8);
     }
   }
 };

@@ -1,5 +1,5 @@
-// Launch of Hopper's kernel: descriptions of the tensors for the copy engine, the number of tiles,
-// and the choice of the instance by element type, head size and soft cap.
+// Launch of one instance of Hopper's kernel: descriptions of the tensors for the copy engine, and the
+// number of tiles.
 #pragma once
 
 #include "hopper-attention.cuh"
@@ -41,7 +41,7 @@ inline int32_t chunk_of(int32_t key_block, int32_t stage) {
 }
 
 template <class C>
-const char* launch_hopper(const Parameters& p, Storage storage, const Device& device,
+const char* launch_hopper_as(const Parameters& p, Storage storage, const Device& device,
                           cudaStream_t stream) {
   HopperParameters h{};
   h.p = p;
@@ -72,33 +72,6 @@ const char* launch_hopper(const Parameters& p, Storage storage, const Device& de
   config.attrs = &early;
   config.numAttrs = 1;
   return told(cudaLaunchKernelEx(&config, hopper_attention<C>, (const HopperParameters)h));
-}
-
-// 128 keys a stage for heads of 128, 2 stages; heads of 64 leave room for 4.
-template <int Keys, int Depth, bool TakesTurns, bool IsLazy>
-const char* launch_hopper_sizes(const Parameters& p, Storage storage, const Device& device,
-                                cudaStream_t stream) {
-#define ATTNC_LAUNCH(Type, Size, Stages, Caps)                                              \
-  return launch_hopper<HopperTraits<Type, Size, Keys, Stages, TakesTurns, IsLazy, Caps>>(   \
-      p, storage, device, stream)
-#ifdef ATTNC_ONLY_BENCHED
-  if (storage == Storage::bfloat16 && p.d == 128 && p.softcap == 0.0f)
-    ATTNC_LAUNCH(__nv_bfloat16, 128, Depth, false);
-  return "this variant was built for bfloat16, heads of 128 and no soft cap";
-#else
-  const bool caps = p.softcap > 0.0f;
-  if (storage == Storage::bfloat16) {
-    if (p.d == 128 && caps) ATTNC_LAUNCH(__nv_bfloat16, 128, Depth, true);
-    if (p.d == 128) ATTNC_LAUNCH(__nv_bfloat16, 128, Depth, false);
-    if (caps) ATTNC_LAUNCH(__nv_bfloat16, 64, 2 * Depth, true);
-    ATTNC_LAUNCH(__nv_bfloat16, 64, 2 * Depth, false);
-  }
-  if (p.d == 128 && caps) ATTNC_LAUNCH(__half, 128, Depth, true);
-  if (p.d == 128) ATTNC_LAUNCH(__half, 128, Depth, false);
-  if (caps) ATTNC_LAUNCH(__half, 64, 2 * Depth, true);
-  ATTNC_LAUNCH(__half, 64, 2 * Depth, false);
-#endif
-#undef ATTNC_LAUNCH
 }
 
 }  // namespace attnc::cuda

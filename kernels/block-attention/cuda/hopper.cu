@@ -1,34 +1,32 @@
-// One variant of Hopper's kernel: ATTNC_VARIANT names it. The product is built with variant 0 for
-// every type and size; the others are for the benchmark, which tells which variant that should be.
+// The instances of Hopper's kernel: two types, two head sizes, with and without a soft cap.
 #include "hopper-launch.cuh"
-
-#ifndef ATTNC_VARIANT
-#define ATTNC_VARIANT 0
-#endif
 
 namespace attnc::cuda {
 
 namespace {
 
-struct Variant {
-  int keys, stages;
-  bool takes_turns, is_lazy;
-};
-constexpr Variant kVariants[] = {
-    {128, 2, true, true},   {128, 2, false, true}, {128, 2, true, false},
-    {128, 2, false, false}, {64, 4, true, true},   {64, 4, false, true},
-};
-constexpr Variant kVariant = kVariants[ATTNC_VARIANT];
+template <typename Type, int Size>
+const char* launch(const Parameters& p, Storage storage, const Device& device,
+                   cudaStream_t stream) {
+  return p.softcap > 0.0f
+             ? launch_hopper_as<HopperTraits<Type, Size, true>>(p, storage, device, stream)
+             : launch_hopper_as<HopperTraits<Type, Size, false>>(p, storage, device, stream);
+}
+
+template <typename Type>
+const char* launch_type(const Parameters& p, Storage storage, const Device& device,
+                        cudaStream_t stream) {
+  return p.d == 128 ? launch<Type, 128>(p, storage, device, stream)
+                    : launch<Type, 64>(p, storage, device, stream);
+}
 
 }  // namespace
 
-#define ATTNC_NAME(number) hopper_variant_##number
-#define ATTNC_NAMED(number) ATTNC_NAME(number)
-
-const char* ATTNC_NAMED(ATTNC_VARIANT)(const Parameters& p, Storage storage, const Device& device,
-                                       cudaStream_t stream) {
-  return launch_hopper_sizes<kVariant.keys, kVariant.stages, kVariant.takes_turns,
-                             kVariant.is_lazy>(p, storage, device, stream);
+const char* launch_hopper(const Parameters& p, Storage storage, const Device& device,
+                          cudaStream_t stream) {
+  if (const char* error = plan(p, stream)) return error;
+  return storage == Storage::bfloat16 ? launch_type<__nv_bfloat16>(p, storage, device, stream)
+                                      : launch_type<__half>(p, storage, device, stream);
 }
 
 }  // namespace attnc::cuda

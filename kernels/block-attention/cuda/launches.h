@@ -17,15 +17,18 @@ const char* plan(const Parameters& p, cudaStream_t stream);
 // Whether Hopper's kernel takes these sizes.
 bool fits_hopper(const Parameters& p);
 
-using HopperLaunch = const char* (*)(const Parameters&, Storage, const Device&, cudaStream_t);
-// The variant with this number, or null where it was not built.
-HopperLaunch hopper_variant(int32_t variant);
+const char* launch_hopper(const Parameters& p, Storage storage, const Device& device,
+                          cudaStream_t stream);
 
+bool fits_ampere(const Parameters& p);
 const char* launch_ampere(const Parameters& p, Storage storage, cudaStream_t stream);
 
 bool fits_decode(const Parameters& p);
 int32_t decode_splits(const Parameters& p, const Device& device);
 const char* launch_decode(const Parameters& p, Storage storage, const Device& device,
                           cudaStream_t stream);
+
+// Takes everything, slowly.
+const char* launch_general(const Parameters& p, Storage storage, cudaStream_t stream);
 
 }  // namespace attnc::cuda

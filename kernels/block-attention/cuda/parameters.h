@@ -15,8 +15,9 @@ struct Parameters {
   void* output;        // [B, H, S, e]
   float* log_sum_exp;  // [B, H, S], or null
 
+  // Compressed rows, or, where `rows` is null, `width` columns for every row, per batch.
   const int32_t* rows;         // [L, row_count + 1]
-  const int32_t* columns;      // [L, width]
+  const int32_t* columns;      // [L, width], or [B, L, row_count, width] from the first row on
   const int32_t* key_lengths;  // [B], or null
   const void* bias;            // [bias_batch, bias_heads, S, T], or null
 
@@ -82,8 +83,12 @@ struct KeptColumns {
   int32_t count;
 };
 
-__device__ __forceinline__ KeptColumns kept_columns(const Parameters& p, int32_t layout,
-                                                    int32_t row) {
+__device__ __forceinline__ KeptColumns kept_columns(const Parameters& p, int32_t batch,
+                                                    int32_t layout, int32_t row) {
+  if (!p.rows) {
+    const int64_t line = ((int64_t)batch * p.L + layout) * p.row_count + row - p.first_row();
+    return {p.columns + line * p.width, p.width};
+  }
   if (row < 0 || row >= p.row_count) return {p.columns, 0};
   const int32_t* begins = p.rows + (int64_t)layout * (p.row_count + 1) + row;
   const int32_t begin = smaller_of(larger_of(begins[0], 0), p.width);

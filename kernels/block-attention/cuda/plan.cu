@@ -13,7 +13,7 @@ constexpr int kBins = 512;
 __device__ int32_t work_of(const Parameters& p, int32_t unit) {
   const int32_t rows = p.block_rows();
   const int32_t row = p.first_row() + unit % rows;
-  int32_t blocks = kept_columns(p, unit / rows, row).count;
+  int32_t blocks = kept_columns(p, 0, unit / rows, row).count;
   if (p.causal) blocks = smaller_of(blocks, (row + 1) * p.query_block / p.key_block + 1);
   if (p.window > 0) {
     const int32_t sides = p.causal ? 1 : 2;

@@ -31,8 +31,10 @@ __device__ __forceinline__ float hyperbolic_tangent(float x) {
 }
 
 __device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
 __device__ __forceinline__ void from_float(float x, __nv_bfloat16* to) { *to = __float2bfloat16(x); }
+__device__ __forceinline__ void from_float(float x, float* to) { *to = x; }
 __device__ __forceinline__ void from_float(float x, __half* to) { *to = __float2half(x); }
 
 // A score with its scale and soft cap; a cap of 0 is none.
