@@ -53,14 +53,11 @@ struct Attributes {
 template <typename Kernel>
 struct Operator : ort::CustomOp {
   int32_t element;
-  const char* provider;  // null is the processor
 
-  explicit Operator(int32_t type, const char* on) : CustomOp{}, element(type), provider(on) {
+  explicit Operator(int32_t type) : CustomOp{}, element(type) {
     version = ort::kApiVersion;
     GetName = [](const CustomOp*) { return Kernel::kName; };
-    GetExecutionProviderType = [](const CustomOp* op) {
-      return ((const Operator*)op)->provider;
-    };
+    GetExecutionProviderType = [](const CustomOp*) -> const char* { return nullptr; };
     GetInputTypeCount = [](const CustomOp*) { return std::size(Kernel::kInputs); };
     GetInputType = [](const CustomOp* op, size_t index) {
       return type_of(op, Kernel::kInputs[index]);

@@ -6,9 +6,8 @@
 import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
-import { openCarryingSession } from '../runtime/carrying-session.js'
 import type { ProviderName } from '../runtime/provider.js'
-import type { Port, Session, SessionOptions } from '../runtime/session.js'
+import { openSession, type Port, type Session, type SessionOptions } from '../runtime/session.js'
 import type { Counter, LanguagePorts } from './language-ports.js'
 
 export interface DecoderOptions extends Omit<SessionOptions, 'provider'> {
@@ -30,7 +29,7 @@ export async function openDecoder(options: DecoderOptions): Promise<Decoder> {
       'The model has an encoder and a cache in one graph, and that is not supported.',
       { suggestions: ['Give the export without a cache: it runs the decoder again each time.'] },
     )
-  const session = await openCarryingSession({ ...options, provider })
+  const session = await openSession({ ...options, provider })
   return new Decoder(session, ports, options.cache !== false && ports.states.length > 0)
 }
 

@@ -7,9 +7,8 @@ import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import type { RunOptions } from '../runtime/batches.js'
-import { openCarryingSession } from '../runtime/carrying-session.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
-import type { Session } from '../runtime/session.js'
+import { openSession, type Session } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
 import type { Adapter } from './adapter-file.js'
 import { feedsOf } from './feeds.js'
@@ -94,7 +93,7 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
   const open = (each: Model): Promise<Session> => {
     const file = materialise(each)
     files.push(file)
-    return openCarryingSession({ path: file.path, provider, threads, signal })
+    return openSession({ path: file.path, provider, threads, signal })
   }
   try {
     await using session = await open(step.model)

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,8 +10,11 @@ import type { ModelMessage } from '../../src/onnx/messages.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { runBatches } from '../../src/runtime/batches.js'
 import { materialise } from '../../src/runtime/materialise.js'
+import { findAddon } from '../../src/runtime/native/library.js'
+import { openNativeSession } from '../../src/runtime/native/session.js'
 import { probeProvider } from '../../src/runtime/provider.js'
 import { openSession } from '../../src/runtime/session.js'
+import { openThreadSession } from '../../src/runtime/thread-session.js'
 import { linearModel, node, tensorMessage, valueInfo } from '../onnx/messages.js'
 
 // Temporary files of this process go where they can be counted.
@@ -48,7 +52,16 @@ const linear = save('linear.onnx', linearModel())
 const x = tensorOf('float32', [2, 2], [1, 0, 0, 1])
 const square = tensorOf('float32', [1024, 1024], new Float32Array(1024 * 1024))
 
-describe('a session', { timeout: 60_000 }, () => {
+const engines = [
+  ['in a thread', openThreadSession],
+  ...(findAddon() ? [['of the addon', openNativeSession] as const] : []),
+] as const
+if (engines.length === 1)
+  process.stderr.write(
+    'skipped: the session addon is not built; "npm run build:native" builds it\n',
+  )
+
+describe.each(engines)('a session %s', { timeout: 60_000 }, (_engine, openSession) => {
   test('gives what the graph says, and only what is asked for', async () => {
     await using session = await openSession({ path: linear, threads: 1 })
     const { y } = await session.run({ x })
@@ -100,6 +113,37 @@ describe('a session', { timeout: 60_000 }, () => {
     await expect(session.run({ x: square })).rejects.toBe(reason)
     await expect(openSession({ path, signal: controller.signal })).rejects.toBe(reason)
   })
+
+  test('runs one after the other what is asked at once', async () => {
+    await using session = await openSession({ path: linear, threads: 1 })
+    const feeds = [1, 2, 3, 4, 5, 6].map((each) => ({ x: tensorOf('float32', [1, 2], [each, 0]) }))
+    const results = await Promise.all(feeds.map((each) => session.run(each)))
+    expect(results.map(({ y }) => y?.data[0])).toEqual([8, 9, 10, 11, 12, 13])
+  })
+})
+
+test('a process that ends inside of a run does so by its own code', {
+  timeout: 60_000,
+}, async () => {
+  if (!findAddon()) return
+  const path = save('long.onnx', slowModel(200))
+  const script = join(folder, 'ends.mts')
+  const [session, numbers] = ['runtime/native/session', 'onnx/numbers'].map(
+    (name) => new URL(`../../src/${name}.ts`, import.meta.url).href,
+  )
+  writeFileSync(
+    script,
+    `import { openNativeSession } from ${JSON.stringify(session)}
+    import { zeros } from ${JSON.stringify(numbers)}
+    const session = await openNativeSession({ path: ${JSON.stringify(path)} })
+    void session.run({ x: zeros('float32', [1024, 1024]) })
+    setTimeout(() => process.exit(7), 20)`,
+  )
+  const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script], {
+    encoding: 'utf8',
+    cwd: new URL('../..', import.meta.url),
+  })
+  expect([status, stderr]).toEqual([7, ''])
 })
 
 describe('batches', { timeout: 60_000 }, () => {

@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { runtimeLibraries } from '../provider.js'
+import { keepRuntimeSilent } from '../telemetry.js'
 
 const require = createRequire(import.meta.url)
 
@@ -27,9 +28,6 @@ const findFile = (name: string): string | undefined => {
 
 /** The library of operators, for `register_custom_ops_library` and the like. */
 export const findKernelLibrary = (): string | undefined => findFile('libattnc_kernels.so')
-
-/** The one for sessions on CUDA, which take it instead. Built where nvcc was found. */
-export const findCudaKernelLibrary = (): string | undefined => findFile('libattnc_kernels_cuda.so')
 
 /** A tensor as the addon takes it: in JavaScript's memory … */
 export interface NativeTensor {
@@ -63,6 +61,8 @@ export interface NativeAddon {
       readonly kernels: string
       readonly threads: number
       readonly optimization: number
+      /** Of what ONNX Runtime prints: 3 is errors, 4 only what is fatal. */
+      readonly severity: number
       readonly cuda: boolean
       readonly providerOptions: readonly (readonly [string, string])[]
       readonly config: readonly (readonly [string, string])[]
@@ -79,6 +79,8 @@ export interface NativeAddon {
     fetches: readonly (readonly [string, boolean])[],
   ): Promise<{ readonly outputs: readonly NativeOutput[]; readonly milliseconds: number }>
   close(session: NativeSessionHandle): void
+  /** Ends the run in progress at its next node; its promise rejects. */
+  cancel(session: NativeSessionHandle): void
   endProfiling(session: NativeSessionHandle): string
   /** What the kernels of the library run with on this machine. */
   instructionSet(library: string): string
@@ -90,6 +92,7 @@ export interface NativeAddon {
 export function findAddon(): NativeAddon | undefined {
   const path = findFile('attnc_session.node')
   if (!path) return undefined
+  keepRuntimeSilent()
   try {
     return require(path) as NativeAddon
   } catch {

@@ -8,16 +8,10 @@ import { type DataType, dataTypeCode, findDataType } from '../../onnx/data-type.
 import { arrayTypeOf, type RuntimeTensor } from '../../onnx/numbers.js'
 import { checkFeeds } from '../check-feeds.js'
 import type { ProviderName } from '../provider.js'
-import {
-  explainRefusal,
-  type Feeds,
-  type Port,
-  type Session,
-  type SessionOptions,
-} from '../session.js'
+import { explainRefusal } from '../refusal.js'
+import type { Feeds, Port, Session, SessionOptions } from '../session.js'
 import {
   findAddon,
-  findCudaKernelLibrary,
   findKernelLibrary,
   type NativeAddon,
   type NativeHandle,
@@ -33,15 +27,13 @@ export interface NativeSessionOptions extends SessionOptions {
   readonly kernels?: boolean
   /** Options of the CUDA provider, by ONNX Runtime's names: `gpu_mem_limit`, `use_tf32` … */
   readonly providerOptions?: Readonly<Record<string, string>>
+  /** Entries of ONNX Runtime's session configuration: `session.…`. */
+  readonly config?: Readonly<Record<string, string>>
   /** A profile of every operator is written to a file that begins so. */
   readonly profile?: string
 }
 
 const optimizationLevels = { disabled: 0, basic: 1, extended: 2, all: 99 } as const
-
-/** On a device the processor's kernels would copy to the host and back: bodies are better there. */
-const libraryFor = (provider: ProviderName): string | undefined =>
-  provider === 'cuda' ? findCudaKernelLibrary() : findKernelLibrary()
 
 /** Opens a session. Errors: NATIVE_MISSING, SESSION_REFUSED, PROVIDER_FAILED. */
 export async function openNativeSession(options: NativeSessionOptions): Promise<NativeSession> {
@@ -55,12 +47,17 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
   try {
     const opened = await addon.open(runtimeLibrary(), {
       model: options.path,
-      kernels: options.kernels === false ? '' : (libraryFor(provider) ?? ''),
+      kernels: options.kernels === false ? '' : (findKernelLibrary() ?? ''),
       threads: options.threads ?? 0,
       optimization: optimizationLevels[options.optimization ?? 'all'],
       cuda: provider === 'cuda',
       providerOptions: Object.entries(options.providerOptions ?? {}),
-      config: options.prepacking === false ? [['session.disable_prepacking', '1']] : [],
+      severity: options.quiet ? 4 : 3,
+      config: Object.entries({
+        ...(options.prepacking === false ? { 'session.disable_prepacking': '1' } : {}),
+        ...(options.takesTurns ? { 'session.force_spinning_stop': '1' } : {}),
+        ...options.config,
+      }),
       profile: options.profile ?? '',
     })
     return new NativeSession(addon, opened.handle, provider, {
@@ -85,6 +82,7 @@ export class NativeSession implements Session {
   readonly outputs: readonly Port[]
   private readonly carried = new Map<string, NativeHandle | NativeTensor>()
   private isClosed = false
+  private lastRun: Promise<unknown> = Promise.resolve()
 
   constructor(
     private readonly addon: NativeAddon,
@@ -147,6 +145,21 @@ export class NativeSession implements Session {
     return this.close()
   }
 
+  /** One run at a time: a run that only waited would keep a thread of libuv's pool from others. */
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.lastRun.then(() => {
+      this.opened.signal?.throwIfAborted()
+      return endsWithProcess(this, work)
+    })
+    this.lastRun = run.catch(() => {})
+    return run
+  }
+
+  /** Ends the run in progress, if any, at its next node. */
+  cancel(): void {
+    this.addon.cancel(this.handle)
+  }
+
   private async execute(
     feeds: readonly (readonly [string, NativeTensor | NativeHandle])[],
     fetches: readonly (readonly [string, boolean])[],
@@ -154,8 +167,9 @@ export class NativeSession implements Session {
     const { signal } = this.opened
     signal?.throwIfAborted()
     try {
-      const { outputs, milliseconds } = await this.addon.run(this.handle, feeds, fetches)
-      signal?.throwIfAborted()
+      const run = this.inTurn(() => this.addon.run(this.handle, feeds, fetches))
+      // An abort rejects at once; ONNX Runtime ends at its next node, unheard.
+      const { outputs, milliseconds } = await untilAborted(run, signal, () => this.cancel())
       this.lastRunMs = milliseconds
       return outputs
     } catch (cause) {
@@ -164,6 +178,40 @@ export class NativeSession implements Session {
       throw new AttncError('RUN_FAILED', 'runtime', `ONNX Runtime stopped: ${text}`, { cause })
     }
   }
+}
+
+/** Sessions that run. A process that ends waits for them, so they are told to end too. */
+const running = new Set<NativeSession>()
+
+const cancelAll = (): void => {
+  for (const session of running) session.cancel()
+}
+
+async function endsWithProcess<T>(session: NativeSession, work: () => Promise<T>): Promise<T> {
+  if (running.size === 0) process.on('exit', cancelAll)
+  running.add(session)
+  try {
+    return await work()
+  } finally {
+    running.delete(session)
+    if (running.size === 0) process.off('exit', cancelAll)
+  }
+}
+
+function untilAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  onAbort: () => void,
+): Promise<T> {
+  if (!signal) return work
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      onAbort()
+      reject(signal.reason)
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }
 
 const portOf = ({ name, type, dims }: NativePort): Port => ({

@@ -212,6 +212,7 @@ napi_value open(napi_env env, const Values& arguments) {
   options.kernels = text(env, property(env, given, "kernels"));
   options.threads = (int)whole(env, property(env, given, "threads"));
   options.optimization = (int)whole(env, property(env, given, "optimization"));
+  options.severity = (int)whole(env, property(env, given, "severity"));
   options.cuda = is_true(env, property(env, given, "cuda"));
   options.provider = pairs(env, property(env, given, "providerOptions"));
   options.config = pairs(env, property(env, given, "config"));
@@ -336,6 +337,13 @@ napi_value close(napi_env env, const Values& arguments) {
   return nullptr;
 }
 
+// cancel(handle): ends the run in progress early; it rejects.
+napi_value cancel(napi_env env, const Values& arguments) {
+  const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
+  if (session) session->cancel();
+  return nullptr;
+}
+
 // endProfiling(handle) → path of the profile
 napi_value end_profiling(napi_env env, const Values& arguments) {
   const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
@@ -383,6 +391,7 @@ NAPI_MODULE_INIT() {
   add("open", attnc::entry<attnc::open, 2>);
   add("run", attnc::entry<attnc::run, 3>);
   add("close", attnc::entry<attnc::close, 1>);
+  add("cancel", attnc::entry<attnc::cancel, 1>);
   add("endProfiling", attnc::entry<attnc::end_profiling, 1>);
   add("instructionSet", attnc::entry<attnc::instruction_set, 1>);
   add("exponential", attnc::entry<attnc::exponential, 2>);

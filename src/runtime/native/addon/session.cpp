@@ -42,8 +42,7 @@ Session::Session(Runtime& runtime, const SessionOptions& options) : runtime_(run
   Owned<slot::ReleaseSessionOptions, ort::SessionOptions> owned{runtime};
   runtime.call<slot::CreateSessionOptions>(&owned.handle);
   ort::SessionOptions* settings = owned.handle;
-  constexpr int kErrorsOnly = 3;
-  runtime.call<slot::SetSessionLogSeverityLevel>(settings, kErrorsOnly);
+  runtime.call<slot::SetSessionLogSeverityLevel>(settings, options.severity);
   runtime.call<slot::SetSessionGraphOptimizationLevel>(settings, options.optimization);
   if (options.threads > 0) {
     runtime.call<slot::SetIntraOpNumThreads>(settings, options.threads);
@@ -142,8 +141,19 @@ std::vector<HeldTensor> Session::run(const std::vector<Feed>& feeds,
         (const ort::MemoryInfo*)(fetch.stays && device_ ? device_ : cpu_));
   Owned<slot::ReleaseRunOptions, ort::RunOptions> options{runtime_};
   runtime_.call<slot::CreateRunOptions>(&options.handle);
-  runtime_.call<slot::RunWithBinding>(session_, (const ort::RunOptions*)options.handle,
-                                      (const ort::IoBinding*)binding.handle);
+  const auto announce = [this](ort::RunOptions* current) {
+    const std::lock_guard<std::mutex> guard(cancelling_);
+    current_ = current;
+  };
+  announce(options.handle);
+  try {
+    runtime_.call<slot::RunWithBinding>(session_, (const ort::RunOptions*)options.handle,
+                                        (const ort::IoBinding*)binding.handle);
+  } catch (...) {
+    announce(nullptr);
+    throw;
+  }
+  announce(nullptr);
   if (device_) runtime_.call<slot::SynchronizeBoundOutputs>(binding.handle);
   ort::Value** values = nullptr;
   size_t count = 0;
@@ -153,6 +163,11 @@ std::vector<HeldTensor> Session::run(const std::vector<Feed>& feeds,
   for (size_t i = 0; i < count; i++) results.push_back(std::make_shared<Held>(runtime_, values[i]));
   runtime_.call<slot::AllocatorFree>(runtime_.allocator(), (void*)values);
   return results;
+}
+
+void Session::cancel() {
+  const std::lock_guard<std::mutex> guard(cancelling_);
+  if (current_) runtime_.call<slot::RunOptionsSetTerminate>(current_);
 }
 
 std::string Session::end_profiling() {

@@ -21,6 +21,7 @@ struct SessionOptions {
   std::string kernels;  // library of operators; empty for none
   int threads = 0;
   int optimization = 99;
+  int severity = 3;  // of what ONNX Runtime prints: 3 is errors, 4 only what is fatal
   bool cuda = false;
   std::map<std::string, std::string> provider;  // options of the CUDA provider
   std::map<std::string, std::string> config;    // session configuration entries
@@ -66,6 +67,8 @@ class Session {
 
   // One run at a time; its outputs are in the order of `fetches`.
   std::vector<HeldTensor> run(const std::vector<Feed>& feeds, const std::vector<Fetch>& fetches);
+  // Makes the run in progress, if any, end with an error at its next node.
+  void cancel();
   // A tensor over memory that the caller keeps alive.
   HeldTensor wrap(void* data, size_t bytes, int32_t type, const std::vector<int64_t>& dims) const;
   std::string end_profiling();
@@ -81,6 +84,8 @@ class Session {
   ort::MemoryInfo* cpu_ = nullptr;
   ort::MemoryInfo* device_ = nullptr;
   std::mutex running_;
+  std::mutex cancelling_;
+  ort::RunOptions* current_ = nullptr;
 };
 
 }  // namespace attnc
