@@ -36,6 +36,10 @@ export default class Prune extends BaseCommand {
         "<%= config.bin %> prune model/ --data arrays.npz --protect 'layer 0' --round-to 8 -o smaller/",
     },
     {
+      description: 'half of it, by masks that are learned',
+      command: '<%= config.bin %> prune model/ --pass vtrans --data text.txt --ratio 0.5 -o half/',
+    },
+    {
       description: 'no data at hand',
       command:
         '<%= config.bin %> prune model/ --criterion magnitude --recover none -o smaller/ --json',

@@ -15,6 +15,8 @@
  */
 export { amp } from '../passes/amp/index.js'
 export { type AmpOptions, ampDefaults, type Criterion } from '../passes/amp/options.js'
+export { vtrans } from '../passes/vtrans/index.js'
+export { type VtransOptions, vtransDefaults } from '../passes/vtrans/options.js'
 export { type BenchOptions, type BenchResult, bench } from './bench/bench.js'
 export { type Calibration, type CalibrationOptions, calibrate } from './calibrate/calibrate.js'
 export { type CompareOptions, type Comparison, compare } from './compare/compare.js'

@@ -103,7 +103,7 @@ export const gateFlags = {
 
 /** Names of the passes; here, so that `--help` loads none of them. */
 export const passFlag = Flags.option({
-  options: ['amp'] as const,
+  options: ['amp', 'vtrans'] as const,
   multiple: true,
   multipleNonGreedy: true,
   default: ['amp'],
@@ -135,7 +135,8 @@ export const passFlags = {
   })(),
   recover: Flags.option({
     options: ['none', 'ridge'] as const,
-    description: 're-fit what stays in closed form, or not [default: ridge]',
+    description:
+      're-fit what stays in closed form, or not [default: ridge; with --pass vtrans none]',
     helpGroup: 'PASS',
   })(),
   scope: Flags.option({
@@ -146,6 +147,11 @@ export const passFlags = {
   'round-to': Flags.string({
     helpValue: 'N',
     description: 'feed-forward widths that stay are multiples of it; "auto" is 16',
+    helpGroup: 'PASS',
+  }),
+  updates: Flags.integer({
+    min: 1,
+    description: 'how long masks are learned, with --pass vtrans [default: 400]',
     helpGroup: 'PASS',
   }),
   protect: Flags.string({

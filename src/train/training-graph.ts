@@ -61,7 +61,7 @@ export function buildLossGraph(
 }
 
 /** What adds the loss to a graph, into which the teacher has been put. */
-function prepareLoss(
+export function prepareLoss(
   { graph }: Model,
   objective: Objective,
   teacher: Teacher | undefined,

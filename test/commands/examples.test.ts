@@ -88,9 +88,10 @@ describe.each(commands)('$id', ({ id, command }) => {
         all[index - 1] === '-o' ? join(place, word) : (paths[word] ?? placeOf(word, place)),
       )
     const { flags = {} } = command
-    if ('updates' in flags) shorten(argv, '--updates', '2')
+    const isTraining = 'updates' in flags && (!('pass' in flags) || argv.includes('vtrans'))
+    if (isTraining) shorten(argv, '--updates', '2')
     if ('samples' in flags && !argv.includes('--samples'))
-      argv.push(`--samples=${'updates' in flags ? 16 : 4}`)
+      argv.push(`--samples=${isTraining ? 16 : 4}`)
     if ('eval-samples' in flags) argv.push('--eval-samples=4')
     const { error, exitCode, stdout } = await runCommand(command, argv)
     expect(error?.message).toBeUndefined()

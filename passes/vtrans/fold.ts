@@ -1,0 +1,43 @@
+/** The means of masks that stay, taken into the projections that read the masked members. */
+import { membersAlong } from '../../src/axes/members.js'
+import { findBlocks } from '../../src/model/block.js'
+import type { TransformerModel } from '../../src/model/model.js'
+import type { RefittedProjection } from '../../src/plan/plan.js'
+import type { LearnedMasks } from './learn.js'
+import type { Selection } from './select.js'
+
+/** Rows of what goes are left out, rows of what stays are multiplied by μ. */
+export function foldMeans(
+  view: TransformerModel,
+  { means }: Pick<LearnedMasks, 'means'>,
+  selected: readonly Selection[],
+): RefittedProjection[] {
+  return findBlocks(view).flatMap(({ key, projection }) => {
+    const own = projection
+      ? selected.flatMap(({ mask, kept }) =>
+          membersAlong(projection.inputs, mask.dimension.axis).map((members) => ({
+            mask,
+            kept: new Set(kept),
+            units: members.map((member) => Math.floor(member / mask.dimension.granularity)),
+          })),
+        )
+      : []
+    if (!projection || own.length === 0) return []
+    const { rows, columns } = projection
+    const stays = Array.from({ length: rows }, (_, row) => row).filter((row) =>
+      own.every(({ kept, units }) => kept.has(units[row] as number)),
+    )
+    const old = projection.read()
+    const weight = new Float32Array(stays.length * columns)
+    for (const [to, row] of stays.entries()) {
+      const factor = own.reduce(
+        (product, { mask, units }) =>
+          product * (means[mask.offset + (units[row] as number)] as number),
+        1,
+      )
+      for (let column = 0; column < columns; column++)
+        weight[to * columns + column] = factor * (old[row * columns + column] as number)
+    }
+    return [{ block: key, rows: stays.length, columns, weight }]
+  })
+}

@@ -1,0 +1,53 @@
+/**
+ * What a mask is learned for: every member of the dimensions that may go, in one vector for the whole
+ * model. Members that go together (granularity) share an entry.
+ */
+import { AttncError } from '../../src/errors.js'
+import type { ModelDimension, TransformerModel } from '../../src/model/model.js'
+import type { VtransOptions } from './options.js'
+
+export interface Mask {
+  readonly dimension: ModelDimension
+  /** Place of its entries in the vector. */
+  readonly offset: number
+  readonly size: number
+}
+
+export interface MaskSet {
+  readonly masks: readonly Mask[]
+  /** Entries of all masks. */
+  readonly size: number
+}
+
+export function findMasks(
+  view: TransformerModel,
+  options: Pick<VtransOptions, 'protect' | 'structures'>,
+): MaskSet {
+  const masks: Mask[] = []
+  let offset = 0
+  const add = (dimension: ModelDimension | undefined): void => {
+    if (!dimension?.sliceable || masks.some((mask) => mask.dimension === dimension)) return
+    const { id, layer, size: members, granularity } = dimension
+    if (options.protect.includes(id) || (layer !== undefined && options.protect.includes(layer)))
+      return
+    const size = Math.ceil(members / granularity)
+    masks.push({ dimension, offset, size })
+    offset += size
+  }
+  if (options.structures.includes('heads')) for (const block of view.attention) add(block.dimension)
+  if (options.structures.includes('values'))
+    for (const block of view.attention)
+      add(view.dimensions.find(({ axis }) => axis === block.valueHeadSizeAxis?.root))
+  if (options.structures.includes('width')) {
+    for (const block of view.feedForward) add(block.dimension)
+    for (const each of view.dimensions) if (each.role === 'width') add(each)
+  }
+  if (masks.length === 0)
+    throw new AttncError(
+      'NOTHING_PRUNABLE',
+      'partial',
+      'No attention or feed-forward block of this model may lose anything.',
+      { suggestions: ['Run "attnc inspect --explain" to see why.'] },
+    )
+  return { masks, size: offset }
+}

@@ -1,0 +1,100 @@
+/**
+ * What a model costs as a polynomial of how many units every mask keeps: the sum, over weights, of the
+ * products of their sizes. It is the same for any architecture and any packing, as sizes come from the
+ * axes; for a soft count it is what training steers by, for whole numbers it is exact.
+ */
+import type { Axis } from '../../src/axes/axis.js'
+import { isWeight } from '../../src/axes/dimension.js'
+import type { Value } from '../../src/graph/graph.js'
+import type { TransformerModel } from '../../src/model/model.js'
+import type { Mask } from './masks.js'
+
+export interface Term {
+  readonly factor: number
+  /** Masks whose counts are multiplied, by index, in order; one that occurs twice is there twice. */
+  readonly masks: readonly number[]
+}
+
+/** Cost of the blocks that masks are learned for. */
+export interface Resource {
+  readonly terms: readonly Term[]
+  /** With everything kept. */
+  readonly total: number
+}
+
+/** Parameters of the weights that some mask of a block cuts. */
+export function parametersOf(view: TransformerModel, masks: readonly Mask[]): Resource {
+  const seen = new Set<Value>()
+  const terms: Term[] = []
+  for (const { value, axes } of view.analysis.constantAxes()) {
+    if (seen.has(value) || !isWeight(value)) continue
+    seen.add(value)
+    terms.push(...product(axes.map((axis) => sizeOf(axis, masks))))
+  }
+  return collect(terms, masks)
+}
+
+export const costOf = ({ terms }: Pick<Resource, 'terms'>, counts: readonly number[]): number =>
+  terms.reduce(
+    (sum, { factor, masks }) =>
+      sum + masks.reduce((product, mask) => product * (counts[mask] as number), factor),
+    0,
+  )
+
+/** ∂cost/∂count of each mask. */
+export function slopesOf({ terms }: Resource, counts: readonly number[]): number[] {
+  const slopes = counts.map(() => 0)
+  for (const { factor, masks } of terms)
+    for (const [at, mask] of masks.entries()) {
+      const others = masks.filter((_, other) => other !== at)
+      const rest = others.reduce((product, other) => product * (counts[other] as number), factor)
+      slopes[mask] = (slopes[mask] as number) + rest
+    }
+  return slopes
+}
+
+function collect(all: readonly Term[], masks: readonly Mask[]): Resource {
+  const byMasks = new Map<string, Term>()
+  for (const term of all) {
+    // What no block's mask cuts is there anyway; the hidden width alone is no block.
+    if (!term.masks.some((mask) => masks[mask]?.dimension.role !== 'hidden')) continue
+    const sorted = term.masks.toSorted((a, b) => a - b)
+    const known = byMasks.get(String(sorted))
+    byMasks.set(String(sorted), { factor: term.factor + (known?.factor ?? 0), masks: sorted })
+  }
+  const terms = [...byMasks.values()]
+  return {
+    terms,
+    total: costOf(
+      { terms },
+      masks.map(({ size }) => size),
+    ),
+  }
+}
+
+/** The size of an axis as a sum of terms. */
+function sizeOf(axis: Axis, masks: readonly Mask[]): Term[] {
+  const { structure, size } = axis.root
+  const own = masks.findIndex(({ dimension }) => dimension.axis === axis.root)
+  if (own >= 0) return [{ factor: masks[own]?.dimension.granularity ?? 1, masks: [own] }]
+  if (structure?.kind === 'product')
+    return product(structure.factors.map((factor) => sizeOf(factor, masks)))
+  if (structure?.kind === 'sum') return structure.parts.flatMap((part) => sizeOf(part, masks))
+  if (structure?.kind === 'blocks')
+    return product([[{ factor: 1 / structure.block, masks: [] }], sizeOf(structure.of, masks)])
+  if (structure?.kind === 'packed')
+    return product([[{ factor: 1 / structure.perByte, masks: [] }], sizeOf(structure.of, masks)])
+  return [{ factor: size.value ?? 1, masks: [] }]
+}
+
+const product = (sums: readonly (readonly Term[])[]): Term[] =>
+  sums.reduce<Term[]>(
+    (left, right) =>
+      left.flatMap((one) =>
+        right.map((other) => ({
+          factor: one.factor * other.factor,
+          masks: [...one.masks, ...other.masks],
+        })),
+      ),
+    [{ factor: 1, masks: [] }],
+  )

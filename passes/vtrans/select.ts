@@ -1,0 +1,88 @@
+/**
+ * Which units stay: those whose masks are surest (lowest log α), with one threshold for the whole model
+ * that meets the budget by the hard count, after widths were rounded. Units are picked by their index in
+ * the order of log α, never by comparing with a rounded threshold (vtrans.md §7.3).
+ */
+import { logAlpha } from './bottleneck.js'
+import type { LearnedMasks } from './learn.js'
+import type { Mask } from './masks.js'
+import { costOf } from './resource.js'
+
+export interface Selection {
+  readonly mask: Mask
+  /** Units that stay, ascending. */
+  readonly kept: readonly number[]
+  /** All units, those that go first. */
+  readonly order: readonly number[]
+}
+
+interface Ranked {
+  readonly mask: Mask
+  /** log α of every unit. */
+  readonly scores: Float64Array
+  /** Units by log α, surest first. */
+  readonly order: readonly number[]
+}
+
+/** Keeps at most 1 − ratio of the resource, and one unit of each mask. */
+export function selectUnits(
+  { set, resource, means, logVariances }: Omit<LearnedMasks, 'selected'>,
+  { ratio, roundTo }: { readonly ratio: number; readonly roundTo: number },
+): Selection[] {
+  const ranked = set.masks.map((mask) => rank(mask, means, logVariances))
+  const budget = resource.total * (1 - ratio)
+  const meets = (counts: readonly number[]): boolean => costOf(resource, counts) <= budget
+  const countAt = ({ mask, scores }: Ranked, threshold: number): number => {
+    const below = scores.reduce((sum, score) => sum + Number(score < threshold), 0)
+    return roundedCount(mask, below, roundTo)
+  }
+  const first = highest((threshold) => ranked.map((each) => countAt(each, threshold)), meets)
+  // A head is many parameters: what the budget has left once heads are whole goes to the others.
+  const counts = highest(
+    (threshold) =>
+      ranked.map((each, index) =>
+        isHeads(each.mask) ? (first[index] as number) : countAt(each, threshold),
+      ),
+    meets,
+  )
+  return ranked.map(({ mask, order }, index) => ({
+    mask,
+    kept: order.slice(0, counts[index]).toSorted((a, b) => a - b),
+    order: order.toReversed(),
+  }))
+}
+
+/** The counts at the highest threshold that meets the budget. */
+function highest(
+  countsAt: (threshold: number) => number[],
+  meets: (counts: readonly number[]) => boolean,
+): number[] {
+  let [low, high] = [-100, 100]
+  for (let round = 0; round < 60; round++) {
+    const middle = (low + high) / 2
+    if (meets(countsAt(middle))) low = middle
+    else high = middle
+  }
+  return countsAt(low)
+}
+
+const isHeads = ({ dimension }: Mask): boolean =>
+  dimension.role === 'keyValueHeads' || dimension.role === 'queryGroups'
+
+function rank(mask: Mask, means: Float32Array, logVariances: Float32Array): Ranked {
+  const scores = Float64Array.from({ length: mask.size }, (_, unit) =>
+    logAlpha(means[mask.offset + unit] as number, logVariances[mask.offset + unit] as number),
+  )
+  const order = [...scores.keys()].sort(
+    (a, b) => (scores[a] as number) - (scores[b] as number) || a - b,
+  )
+  return { mask, scores, order }
+}
+
+/** Widths become the nearest multiple, ties upwards; heads are whole anyway. One unit stays. */
+function roundedCount(mask: Mask, count: number, roundTo: number): number {
+  const { dimension, size } = mask
+  const step = isHeads(mask) ? 1 : Math.max(1, Math.round(roundTo / dimension.granularity))
+  const rounded = Math.floor(count / step + 0.5) * step
+  return Math.min(size, Math.max(rounded, Math.min(step, size), 1))
+}
