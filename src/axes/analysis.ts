@@ -5,6 +5,7 @@
  */
 import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
+import { Size } from '../shape/symbolic.js'
 import { Axis, childrenOf, leastCommonMultiple, leavesOf } from './axis.js'
 import type { AxisRule, Operand, RuleContext } from './rule.js'
 import { findAxisRule } from './rules/index.js'
@@ -157,7 +158,8 @@ export class AxisAnalysis {
       },
       unifyParts(whole, parts) {
         const axes = parts.map((factors) => productOf(factors))
-        join(sumOf(axes, whole.size), whole)
+        const total = axes.reduce((size, axis) => size.add(axis.size), Size.of(0))
+        join(sumOf(axes, total), whole)
       },
       record: (axes) => {
         analysis.recorded.set(node, axes)

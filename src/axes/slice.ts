@@ -150,6 +150,8 @@ function setIntegers(
   const now = operand && shapes.integers(operand)?.elements
   const merged = elements.map((size, i) => size ?? now?.[i])
   const numbers = merged.map((size) => size?.value)
+  // Fractions are no sizes: a model that no runtime takes.
+  if (numbers.some((n) => n !== undefined && !Number.isInteger(n))) return
   const dims = operand ? shapes.dims(operand)?.map((size) => size.value ?? 1) : undefined
   // An operand may have several dimensions of which the first counts: the index of a GatherND.
   const shape = dims?.length === 0 ? [] : [elements.length, ...(dims?.slice(1) ?? [])]

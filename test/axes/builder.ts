@@ -29,6 +29,12 @@ export class Builder {
     return node.outputs as Value[]
   }
 
+  /** All outputs of a node. */
+  ops(op: string, inputs: readonly Value[], outputs: number, domain = ''): Value[] {
+    const names = Array.from({ length: outputs }, (_, index) => `made${index}`)
+    return this.change.addNode({ op, inputs, outputs: names, domain }).outputs as Value[]
+  }
+
   weight(...dims: number[]): Value {
     const data = Array.from({ length: elementCount(dims) }, () => this.random() - 0.5)
     return this.change.constant(float32Tensor(dims, data))
@@ -96,6 +102,7 @@ export function build(write: (builder: Builder) => Value): Model {
   const model = new Model()
   model.irVersion = 9
   model.opsets.set('', 20)
+  model.opsets.set('com.microsoft', 1)
   edit(model.graph, 'build', (change) => {
     const builder = new Builder(change)
     builder.expose(write(builder))

@@ -206,6 +206,8 @@ const packedWeightAttention: AxisRule = {
     if (!columns) return context.blockAll('the weight is not given')
     const total = columns.size.value ?? 0
     const [q = total / 3, , v = total / 3] = intsAttribute(node, 'qkv_hidden_sizes') ?? []
+    if (q % heads !== 0 || v % heads !== 0)
+      return context.blockAll('the weight holds no whole heads')
     const factors = newFactors(context, {
       heads,
       keyValueHeads: heads,

@@ -43,9 +43,9 @@ export function rewriteShapeOperand(context: RewriteContext, input: number): voi
   const wanted = out.map((axis) => context.sizeOf(axis))
   const offset = wanted.length - now.length
   const changed = now.map((size, index) => {
-    const want = wanted[index + offset] as Size
+    const want = wanted[index + offset]
     const stated = before?.[index]?.value
-    if (!size || stated === -1 || stated === 0 || size.equals(want)) return undefined
+    if (!size || !want || stated === -1 || stated === 0 || size.equals(want)) return undefined
     return want
   })
   if (changed.some((size) => size)) context.setIntegers(input, changed)
@@ -80,8 +80,9 @@ const expand: AxisRule = {
     if (!now || !out) return
     const offset = out.length - now.length
     const changed = now.map((size, index) => {
-      const want = context.sizeOf(out[index + offset] as Axis)
-      return !size || size.isOne || size.equals(want) ? undefined : want
+      const target = out[index + offset]
+      const want = target && context.sizeOf(target)
+      return !size || !want || size.isOne || size.equals(want) ? undefined : want
     })
     if (changed.some((size) => size)) context.setIntegers(1, changed)
   },
@@ -110,9 +111,8 @@ const tile: AxisRule = {
     const out = context.output(0)
     if (!now || !from || !out) return
     const changed = now.map((size, index) => {
-      const want = context
-        .sizeOf(out[index] as Axis)
-        .divideExact(context.sizeOf(from[index] as Axis))
+      const [target, source] = [out[index], from[index]]
+      const want = target && source && context.sizeOf(target).divideExact(context.sizeOf(source))
       return !size || !want || size.equals(want) ? undefined : want
     })
     if (changed.some((size) => size)) context.setIntegers(1, changed)
