@@ -5,9 +5,9 @@
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
-import { type DataType, isFloating } from '../onnx/data-type.js'
+import { type DataType, dataTypeCode, isFloating } from '../onnx/data-type.js'
 import { type Tensor, tensorFromBytes } from '../onnx/tensor.js'
-import type { AxisAnalysis } from './analysis.js'
+import type { AxisAnalysis, Contraction } from './analysis.js'
 import type { Axis } from './axis.js'
 import { maskNorms } from './masked-norm.js'
 import { Removal } from './removal.js'
@@ -31,6 +31,10 @@ export function maskMembers(
       }) ?? operands[0]
     const kept = operand && removal.kept(operand.what)
     if (!operand || !kept) continue
+    if (node.op in zeroPoints) {
+      maskQuantised(edit, analysis, node, operand, kept)
+      continue
+    }
     const place = floatingSource(analysis, node, operand.input)
     const value = place?.node.inputs[place.index]
     const source = value && (before.get(value) ?? value)
@@ -57,6 +61,40 @@ export function maskMembers(
   })
 }
 
+/** Products of integers whose zero points are operands, so many behind the number. */
+const zeroPoints: Readonly<Record<string, number>> = { QLinearMatMul: 2, QGemm: 2, QLinearConv: 2 }
+
+/** What stays is chosen from the integers, and what goes is their zero. */
+function maskQuantised(
+  edit: GraphEdit,
+  analysis: AxisAnalysis,
+  node: Node,
+  { input, axis, what }: Contraction['operands'][number],
+  kept: readonly number[],
+): void {
+  const value = node.inputs[input]
+  const rank = value && analysis.axes(value)?.length
+  const zero = node.inputs[input + (zeroPoints[node.op] ?? 0)]
+  if (!value || !zero || rank === undefined) return
+  const mask = edit.constant(
+    maskTensor('bool', what.size.value as number, kept, rank - axis - 1),
+    `${node.label}/kept`,
+  )
+  const type = analysis.shapes.dataType(zero) ?? 'uint8'
+  // Runtimes choose between int32 and not between int8.
+  const cast = (from: Value, to: DataType): Value =>
+    edit.add('Cast', [from], {
+      attributes: { to: { kind: 'int', value: BigInt(dataTypeCode(to)) } },
+      output: `${value.name}/masked`,
+      before: node,
+    })
+  const wide = edit.add('Where', [mask, cast(value, 'int32'), cast(zero, 'int32')], {
+    output: `${value.name}/masked`,
+    before: node,
+  })
+  edit.setInput(node, input, cast(wide, type))
+}
+
 /** Quantised data is masked before it is quantised: its range then is that of the sliced model. */
 function floatingSource(
   analysis: AxisAnalysis,
@@ -80,6 +118,7 @@ const ones: Partial<Record<DataType, readonly number[]>> = {
   float16: [0, 0x3c],
   bfloat16: [0x80, 0x3f],
   float64: [0, 0, 0, 0, 0, 0, 0xf0, 0x3f],
+  bool: [1],
 }
 
 /** [size, 1 …] with ones at the kept members. */

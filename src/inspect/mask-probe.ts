@@ -301,7 +301,7 @@ function readBand(open: Uint8Array, queries: number, keys: number, offset: numbe
   // With fewer queries than keys the last of these are the queries' own, if a query sees its own.
   const isDiagonal = offset === 0 || (offset > 0 && open[offset] === 1)
   const causal = queries > 1 && isDiagonal && prefix * 2 <= queries
-  const isNarrow = offset === 0 && behind + 1 < queries
+  const isNarrow = offset === 0 && behind + ahead > 0 && behind + 1 < queries
   if (!isNarrow || (!causal && count !== bandArea(queries, behind, ahead)))
     return { causal, window: undefined }
   return { causal, window: causal ? behind + 1 : behind + ahead }

@@ -40,13 +40,15 @@ export function findAttention(analysis: AxisAnalysis): AttentionBlock[] {
   for (const node of analysis.graph.nodes()) {
     const block = isFusedAttention(node)
       ? readFused(analysis, byNode, node)
-      : node.op === 'Softmax'
+      : isSoftmax(node)
         ? readSoftmax(analysis, byNode, node)
         : undefined
     if (block) blocks.push(block)
   }
   return blocks
 }
+
+const isSoftmax = ({ op }: Node): boolean => op === 'Softmax' || op === 'QLinearSoftmax'
 
 const isProjection = (analysis: AxisAnalysis, contraction: Contraction): boolean =>
   contraction.node.inputs.some(
@@ -320,7 +322,7 @@ function isCross(
 ): boolean {
   if (analysis.isConstant(queries)) return true
   const isOwn = (node: Node): boolean => {
-    if (isFusedAttention(node) || node.op === 'Softmax' || isMeasure(node)) return false
+    if (isFusedAttention(node) || isSoftmax(node) || isMeasure(node)) return false
     const contraction = byNode.get(node)
     return !contraction || isProjection(analysis, contraction)
   }

@@ -237,9 +237,10 @@ function findJoin(
 export function joinOf(analysis: AxisAnalysis, output: Value, source: Value): Node | undefined {
   for (const { node: next, index } of downstream(output, isBranchStep)) {
     const isAdd = next.op === 'Add' && next.domain === ''
+    const isQuantised = next.op === 'QLinearAdd'
     const isSkip = next.op.startsWith('Skip')
-    if (!isAdd && !isSkip) continue
-    const other = next.inputs[index === 0 ? 1 : 0]
+    if (!isAdd && !isQuantised && !isSkip) continue
+    const other = next.inputs[index > 0 ? 0 : isQuantised ? 3 : 1]
     if (!other || analysis.isConstant(other)) continue
     if (dependsOn(source, other)) return next
     if (isSumWith(analysis, next, other, source)) return next

@@ -2,7 +2,7 @@
 import { generator } from '../../src/data/generator.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { type Attribute, Model, type TensorType, type Value } from '../../src/graph/graph.js'
-import { elementCount, float32Tensor, int64Tensor } from '../../src/onnx/tensor.js'
+import { elementCount, float32Tensor, int64Tensor, tensorFromBytes } from '../../src/onnx/tensor.js'
 
 type Setting = number | readonly number[] | string
 
@@ -53,6 +53,10 @@ export class Builder {
       Array.from({ length: elementCount(dims) }, () => value),
       ...dims,
     )
+  }
+
+  bytes(data: readonly number[], ...dims: number[]): Value {
+    return this.change.constant(tensorFromBytes('uint8', dims, Uint8Array.from(data)))
   }
 
   whole(value: number): Value {

@@ -320,6 +320,41 @@ describe('ways to write attention', { timeout: 60_000 }, () => {
     expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
   })
 
+  it('products of integers are cut like others', async () => {
+    const make = () =>
+      build((b) => {
+        const scale = b.scalar(0.05)
+        const zero = b.bytes([100])
+        const quantised = (value: Value): Value => b.op('QuantizeLinear', [value, scale, zero])
+        const product = (value: Value, from: number, to: number): Value =>
+          b.op('QLinearMatMul', [
+            ...[value, scale, zero],
+            ...[
+              b.bytes(
+                Array.from({ length: from * to }, (_, i) => (i * 37) % 251),
+                from,
+                to,
+              ),
+            ],
+            ...[b.scalar(0.004), b.bytes([120]), scale, zero],
+          ])
+        const x = quantised(b.input('x', ['batch', 5, C]))
+        const wide = b.op('DequantizeLinear', [product(x, C, 24), scale, zero])
+        const narrow = product(quantised(b.op('Relu', [wide])), 24, C)
+        const [sum] = b.ops(
+          'QLinearAdd',
+          [x, scale, zero, narrow, scale, zero, scale, zero],
+          1,
+          'com.microsoft',
+        )
+        return b.op('DequantizeLinear', [sum as Value, scale, zero])
+      })
+    const [width] = readModel(make().graph).dimensions.filter(({ role }) => role === 'width')
+    expect([width?.size, width?.sliceable]).toEqual([24, true])
+    const choice = new Map([[width?.id ?? '', [1, 2, 3, 5, 8, 13, 21]]])
+    expect(await compareModels(make, feeds, choice)).toBe(0)
+  })
+
   it('windows that an image is cut into lie beside the batch and are no heads', async () => {
     const model = build((b) => {
       const x = b.input('x', ['batch', 8, 8, C])

@@ -105,6 +105,20 @@ const qLinearMatMul: AxisRule = {
   },
 }
 
+/** A, its scale and zero point, B, its two, bias, scale and zero point of the result. */
+const qGemm: AxisRule = {
+  relate(context) {
+    const flips = (name: string): boolean => intAttribute(context.node, name, 0) === 1
+    relateProduct(context, {
+      left: 0,
+      right: 3,
+      transposeLeft: flips('transA'),
+      transposeRight: flips('transB'),
+    })
+    joinColumns(context, 4, 5, 6)
+  },
+}
+
 /** A, B, scale of A, scale of B, zero point of A, zero point of B, bias. */
 const matMulIntegerToFloat: AxisRule = {
   relate(context) {
@@ -238,6 +252,7 @@ export const contractionRules: Readonly<Record<string, AxisRule>> = {
       joinColumns(context, 2)
     },
   },
+  'com.microsoft.QGemm': qGemm,
   'com.microsoft.MatMulIntegerToFloat': matMulIntegerToFloat,
   'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
   'com.microsoft.MatMulNBits': matMulNBits,

@@ -73,7 +73,8 @@ function relateBlocks(
 /** min and max of the whole tensor make the scale; they include 0, so a removed member must be one. */
 const dynamicQuantise: AxisRule = { relate: (context) => broadcastInto(context, 0, 0) }
 
-const names = `Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr
+const names =
+  `Abs Acos Acosh Add And Asin Asinh Atan Atanh BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr
 BitwiseXor Cast CastLike Ceil Celu Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual
 HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul
 Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt
@@ -96,6 +97,14 @@ export const elementwiseRules: Readonly<Record<string, AxisRule>> = {
   'com.microsoft.FastGelu': elementwise(),
   'com.microsoft.BiasGelu': elementwise(),
   'com.microsoft.BiasDropout': elementwise([0, 1, 2]),
+  'com.microsoft.BiasAdd': elementwise(),
+  'com.microsoft.ScaledSiLU': unary,
+  // Quantised operands lie three apart: the number, its scale, its zero point.
+  'com.microsoft.QLinearAdd': elementwise([0, 3]),
+  'com.microsoft.QLinearMul': elementwise([0, 3]),
+  'com.microsoft.QLinearWhere': elementwise([0, 1, 4]),
+  'com.microsoft.QLinearSigmoid': unary,
+  'com.microsoft.QLinearLeakyRelu': unary,
 }
 
 export const isElementwise = (node: Node): boolean =>

@@ -119,12 +119,13 @@ const tile: AxisRule = {
   },
 }
 
-const concat: AxisRule = {
+/** Parts from the input `first` on, each with `apart - 1` others behind it that say nothing of its axes. */
+const concat = (first: number, apart: number): AxisRule => ({
   relate(context) {
     const out = context.output(0) ?? []
     const axis = fromFront(intAttribute(context.node, 'axis', 1), out.length)
     const parts: Axis[] = []
-    for (const index of context.node.inputs.keys()) {
+    for (let index = first; index < context.node.inputs.length; index += apart) {
       const input = context.input(index)
       for (const [position, each] of (input ?? []).entries())
         if (position === axis) parts.push(each)
@@ -138,7 +139,7 @@ const concat: AxisRule = {
       context.unify(target, takenApart(context, axis))
     } else context.unify(sumOf(parts, target.size), target)
   },
-}
+})
 
 /** The axis that a Split took apart into the members that a Concat puts together, each on a way of its own. */
 function takenApart(context: RuleContext, axis: number): Axis | undefined {
@@ -381,7 +382,8 @@ export const layoutRules: Readonly<Record<string, AxisRule>> = {
   Unsqueeze: sameOrder,
   Expand: expand,
   Tile: tile,
-  Concat: concat,
+  Concat: concat(0, 1),
+  'com.microsoft.QLinearConcat': concat(2, 3),
   Split: split,
   Slice: slice,
   Pad: pad,

@@ -161,20 +161,24 @@ const groupNormalization: AxisRule = {
   },
 }
 
+const running = (what: string): AxisRule => ({
+  relate(context) {
+    broadcastInto(context, 0)
+    const axes = context.input(0) ?? []
+    const operand = context.node.inputs[1]
+    const axis = operand && context.shapes.integers(operand)?.elements[0]?.value
+    const over = axis === undefined ? axes : [axes[fromFront(axis, axes.length)]]
+    for (const each of over) context.entangle(each, `a running ${what} is taken over it`)
+  },
+})
+
 export const normalisationRules: Readonly<Record<string, AxisRule>> = {
   Softmax: softmax,
   LogSoftmax: softmax,
   Hardmax: softmax,
-  CumSum: {
-    relate(context) {
-      broadcastInto(context, 0)
-      const axes = context.input(0) ?? []
-      const operand = context.node.inputs[1]
-      const axis = operand && context.shapes.integers(operand)?.elements[0]?.value
-      const over = axis === undefined ? axes : [axes[fromFront(axis, axes.length)]]
-      for (const each of over) context.entangle(each, 'a running sum is taken over it')
-    },
-  },
+  CumSum: running('sum'),
+  CumProd: running('product'),
+  'com.microsoft.QLinearSoftmax': softmax,
   LpNormalization: along('a norm is taken over it'),
   ReduceSum: reduceSum,
   ReduceMean: reduce('a mean is taken over it'),

@@ -214,7 +214,7 @@ export const elementwiseRules: Readonly<Record<string, ShapeRule>> = {
     `Clip Trilu Softmax LogSoftmax Hardmax CumSum LpNormalization InstanceNormalization
      GroupNormalization RandomNormalLike RandomUniformLike Bernoulli LRN MeanVarianceNormalization
      ScatterElements Scatter ScatterND TensorScatter ReverseSequence com.microsoft.Gelu
-     com.microsoft.QuickGelu com.microsoft.GroupNorm com.microsoft.BiasSplitGelu`,
+     com.microsoft.QuickGelu com.microsoft.GroupNorm`,
     elementwise('first', [0]),
   ),
   ...ofKind('Equal Greater GreaterOrEqual Less LessOrEqual', elementwise('bool')),

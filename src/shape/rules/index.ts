@@ -3,6 +3,7 @@ import type { Node } from '../../graph/graph.js'
 import type { ShapeRule } from '../rule.js'
 import { attentionRules } from './attention.js'
 import { contractionRules } from './contraction.js'
+import { contribRules } from './contrib.js'
 import { controlFlowRules } from './control-flow.js'
 import { elementwiseRules } from './elementwise.js'
 import { layoutRules } from './layout.js'
@@ -15,6 +16,7 @@ export const shapeRules: ReadonlyMap<string, ShapeRule> = new Map(
     ...contractionRules,
     ...normalisationRules,
     ...attentionRules,
+    ...contribRules,
     ...controlFlowRules,
   }),
 )
