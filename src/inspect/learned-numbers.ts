@@ -38,6 +38,7 @@ export function isFormula(tensor: Tensor): boolean {
     numbers.length > 1 &&
     (isFill(numbers) ||
       isMask(numbers) ||
+      (numbers.length <= 16 && isWritten(numbers)) ||
       isProgression(numbers, width) ||
       isSinusoid(numbers, width))
   // A glance at two rows tells most tensors.
@@ -67,6 +68,12 @@ function isMask(numbers: ArrayLike<number>): boolean {
   })
 }
 
+/** Numbers that people write: means and deviations of colours, for one. */
+const isWritten = (numbers: ArrayLike<number>): boolean => every(numbers, (each) => !isOdd(each))
+
+const isNear = (a: number, b: number): boolean =>
+  Math.abs(a - b) <= TOLERANCE * (Math.abs(a) + Math.abs(b))
+
 /** Rows that grow by equal steps: positions, and positions times a slope. */
 function isProgression(numbers: ArrayLike<number>, width: number): boolean {
   if (width < 4) return false
@@ -87,6 +94,8 @@ function isProgression(numbers: ArrayLike<number>, width: number): boolean {
 export function isGeometric(tensor: Tensor): boolean {
   const { numbers } = sampleOf(tensor, 4096) ?? {}
   if (!numbers || numbers.length < 2) return false
+  // Two numbers always have a ratio: it tells something where they look written.
+  if (numbers.length === 2) return isWritten(numbers)
   let breaks = 0
   let ratio = at(numbers, 1) / at(numbers, 0)
   for (let i = 2; i < numbers.length; i++) {
@@ -156,11 +165,20 @@ export function sourceNumbers(tensor: Tensor): number | undefined {
   const sample = sampleOf(tensor, 1 << 20)
   const width = tensor.dims.at(-1) ?? 1
   if (!sample?.isWhole || sample.numbers.length < 16) return undefined
-  const different = new Set(Array.from(sample.numbers)).size
-  if (different * 2 <= sample.numbers.length) return different
+  const different = [...new Set(Array.from(sample.numbers))]
+  if (different.length * 2 <= sample.numbers.length)
+    return isMirrored(different) ? 0 : different.length
   const rows = sample.numbers.length / width
   const rank = rankOf(sample.numbers, width, Math.min(4, rows / 4, width / 4))
   return rank && rank * width
+}
+
+/** Every number with its opposite: coordinates around a middle, which nobody learned. */
+function isMirrored(numbers: readonly number[]): boolean {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  return (
+    sorted.length > 4 && sorted.every((each, index) => isNear(-each, sorted.at(-1 - index) ?? 0))
+  )
 }
 
 /** Rank of a matrix where it is at most `limit`, by orthogonalising row after row. */
@@ -195,7 +213,9 @@ export function presentNumbers(tensor: Tensor): number {
 export function isOdd(value: number): boolean {
   const size = Math.abs(value)
   if (!Number.isFinite(value) || size === 0 || size > 1e6 || size < 1e-6) return false
-  const isShort = Math.abs(Number(value.toPrecision(5)) / value - 1) < 1e-7
+  const isShortBy = (number: number, digits: number): boolean =>
+    Math.abs(Number(number.toPrecision(digits)) / number - 1) < 1e-7
+  const isShort = isShortBy(size, 5) || isShortBy(size ** 2, 3)
   const bits = Math.round((size / 2 ** Math.floor(Math.log2(size))) * 2 ** 23)
   const isBinary = bits % 2 ** 13 === 0
   const forms = [size ** 2, 1 / size ** 2, size ** 4, 1 / size ** 4, Math.exp(size), 1 / size]

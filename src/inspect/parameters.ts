@@ -56,8 +56,17 @@ function withoutAngles(found: readonly [Value, number][]): [Value, number][] {
 function withoutTies(found: readonly [Value, number][]): Map<Value, number> {
   const kept = new Map<Value, number>()
   const byShape = new Map<string, MatrixLines[]>()
+  const byNumbers = new Map<string, Tensor[]>()
   for (const [value, size] of found) {
-    const { dims } = value.constant as Tensor
+    const tensor = value.constant as Tensor
+    const { dims } = tensor
+    if (dims.length !== 2) {
+      // Layers that share all their weights, and tables that are looked up once for each of them.
+      const key = `${tensor.dataType} ${dims} ${sampleOf(tensor, 8)?.numbers}`
+      const before = byNumbers.get(key) ?? []
+      if (before.some((other) => areEqual(other, tensor))) continue
+      byNumbers.set(key, [...before, tensor])
+    }
     if (dims.length === 2 && bitsPerElement((value.constant as Tensor).dataType) >= 8) {
       const lines = new MatrixLines(value.constant as Tensor)
       const shape = String(dims.toSorted((a, b) => a - b))
@@ -69,6 +78,9 @@ function withoutTies(found: readonly [Value, number][]): Map<Value, number> {
   }
   return kept
 }
+
+const areEqual = (one: Tensor, other: Tensor): boolean =>
+  one === other || Buffer.compare(one.bytes(), other.bytes()) === 0
 
 /** Elements that were learned, as the most telling of its readers sees it. */
 function learnedElements(
@@ -92,11 +104,15 @@ function learnedElements(
 function isLearnedScalar(value: Value, positional: ReadonlySet<Value>): boolean {
   const number = sampleOf(value.constant as Tensor)?.numbers[0]
   if (number === undefined || value.producer) return false
-  const isPosition = [...value.uses].every(({ node }) =>
-    node.outputs.every((output) => !output || positional.has(output)),
+  const isPosition = [...value.uses].every(
+    ({ node }) =>
+      // Of what nobody learned the exporter would have written the result.
+      !curves.has(node.op) && node.outputs.every((output) => !output || positional.has(output)),
   )
   return !isPosition && isOdd(number)
 }
+
+const curves = new Set(['Exp', 'Sigmoid', 'Softplus', 'Tanh'])
 
 /** Biases of layers are vectors; an offset of the logits that is kept as a row [1, n] is a buffer. */
 function isLogitOffset(analysis: AxisAnalysis, value: Value): boolean {
@@ -176,6 +192,8 @@ function learnedIn(value: Value, { node, index }: Use, positional: ReadonlySet<V
       return index === 7 || index === 8 ? 0 : floats(tensor)
     case 'RotaryEmbedding':
       return 0
+    case 'Resize':
+      return index === 0 ? floats(tensor) : 0
     case 'BatchNormalization':
       // Running statistics are measured.
       return index <= 2 ? floats(tensor) : 0
@@ -203,7 +221,7 @@ function isLearnedOperand(node: Node, index: number, positional: ReadonlySet<Val
   if (!output || !positional.has(output)) return true
   // Made of positions alone: a bias that was learned for each of them, or angles and slopes.
   const tensor = node.inputs[index]?.constant
-  if (tensor && elementCount(tensor.dims) === 1) return false
+  if (tensor && elementCount(tensor.dims) === 1) return curves.has(node.op)
   return !becomesAngle(output, positional) && !(tensor && isGeometric(tensor))
 }
 

@@ -9,6 +9,7 @@ import { isOnlyNormed } from '../axes/masked-norm.js'
 import type { Graph, Node, Value } from '../graph/graph.js'
 import { type AttentionBlock, findAttention } from './attention.js'
 import { type FeedForward, findFeedForward } from './feed-forward.js'
+import { type LayerBlock as Block, findTowers, numberTowers } from './layers.js'
 import { ancestorsOf, isMeasure, upstream } from './trace.js'
 
 export type Role =
@@ -58,10 +59,6 @@ export interface TransformerModel {
   readonly vocabulary: number | undefined
 }
 
-type Block =
-  | { readonly kind: 'self' | 'cross'; readonly at: number; readonly attention: AttentionBlock }
-  | { readonly kind: 'feedForward'; readonly at: number; readonly feedForward: FeedForward }
-
 export function readModel(graph: Graph): TransformerModel {
   const analysis = analyseAxes(graph)
   const attention = findAttention(analysis)
@@ -71,7 +68,7 @@ export function readModel(graph: Graph): TransformerModel {
   const encoder = encoderNodes(attention)
   // What cross-attention reads was there first, wherever the file lists it.
   const at = (node: Node): number => (order.get(node) ?? 0) + (encoder.has(node) ? 0 : order.size)
-  const blocks: Block[] = [
+  const listed: Block[] = [
     ...attention.map((each) => ({ kind: each.kind, at: at(each.node), attention: each })),
     ...groups.map(([first]) => ({
       kind: 'feedForward' as const,
@@ -79,7 +76,9 @@ export function readModel(graph: Graph): TransformerModel {
       feedForward: first as FeedForward,
     })),
   ].sort((a, b) => a.at - b.at)
-  const layerOf = numberLayers(blocks)
+  const towers = findTowers(graph, listed)
+  const blocks = towers.flat()
+  const layerOf = numberTowers(towers)
   const names = nameDimensions(blocks, layerOf, groups)
   const hidden = findHidden(analysis, blocks)
   const vocabulary = findVocabulary(analysis)
@@ -165,57 +164,6 @@ function groupExperts(blocks: readonly FeedForward[]): FeedForward[][] {
       ? group.toSorted((a, b) => b.experts - a.experts)
       : group,
   )
-}
-
-/** A layer ends where a kind of block that it has comes again, or attention after a feed-forward. */
-function numberLayers(blocks: readonly Block[]): Map<Block, number> {
-  const repeated = layersByRepetition(blocks)
-  if (repeated) return new Map(blocks.map((block, index) => [block, repeated[index] as number]))
-  const layers = new Map<Block, number>()
-  let layer = 0
-  let seen = new Set<Block['kind']>()
-  for (const block of blocks) {
-    if (seen.has(block.kind) || (block.kind === 'self' && seen.has('cross'))) {
-      layer++
-      seen = new Set()
-    }
-    seen.add(block.kind)
-    layers.set(block, layer)
-  }
-  return layers
-}
-
-/**
- * Layers as the pattern that repeats, one self-attention each: feed-forwards may stand on both sides
- * of it or follow in numbers. Two patterns where an encoder and a decoder differ; attention at the end
- * that only pools belongs to the last layer.
- */
-function layersByRepetition(blocks: readonly Block[]): number[] | undefined {
-  const kinds = blocks.map(({ kind }) => kind)
-  const periods = (from: number, to: number): number[] | undefined => {
-    const part = kinds.slice(from, to)
-    const count = part.filter((kind) => kind === 'self').length
-    if (part.length === 0) return []
-    if (count === 0) return from > 0 && part[0] === 'cross' ? part.map(() => -1) : undefined
-    const length = part.findIndex(
-      (_, index) =>
-        index > 0 &&
-        part.length % index === 0 &&
-        part.slice(0, index).includes('self') &&
-        part.every((kind, at) => kind === part[at % index]),
-    )
-    if (length > 0) return part.map((_, index) => Math.floor(index / length))
-    return count === 1 ? part.map(() => 0) : undefined
-  }
-  if (kinds.filter((kind) => kind === 'self').length < 2) return undefined
-  for (let border = kinds.length; border > 0; border--) {
-    const first = periods(0, border)
-    const rest = first && periods(border, kinds.length)
-    if (!first || !rest || (border < kinds.length && !kinds.includes('cross', border))) continue
-    const count = (first.at(-1) ?? 0) + 1
-    return [...first, ...rest.map((layer) => count + layer)]
-  }
-  return undefined
 }
 
 interface DimensionName {
