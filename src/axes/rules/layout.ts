@@ -137,7 +137,10 @@ const concat = (first: number, apart: number): AxisRule => ({
     if (parts.length > 1 && parts.every(({ size }) => size.isOne)) {
       context.block(target, 'its members are put together one by one')
       context.unify(target, takenApart(context, axis))
-    } else context.unify(sumOf(parts, target.size), target)
+    } else {
+      const total = parts.reduce((size, part) => size.add(part.size), Size.of(0))
+      context.unify(sumOf(parts, total), target)
+    }
   },
 })
 
