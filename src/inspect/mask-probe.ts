@@ -11,6 +11,7 @@ import { elementCount } from '../onnx/tensor.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
 import { openSession, type Session } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
+import { Size } from '../shape/symbolic.js'
 
 export interface Visibility {
   readonly causal: boolean
@@ -195,13 +196,12 @@ class Probe {
     batch: number,
   ): Promise<Map<LayeredAttention, Visibility>> {
     const overrides = chooseSizes(this.model, length, batch)
-    const shapes = inferShapes(this.model.graph, { overrides })
-    const scores = new Map([...this.cuts].map((value) => [value.name, shapes.dims(value)]))
+    const scores = this.sizesOfScores(overrides)
     const feeds: Record<string, RuntimeTensor> = {}
     let count = 0
     for (const { name, dims, dataType } of this.session.inputs) {
       const sizes = scores.has(name)
-        ? scores.get(name)?.map((size) => size.value)
+        ? scores.get(name)
         : dims.map((dim) =>
             typeof dim === 'number' && dim >= 0 ? dim : (overrides.get(String(dim)) ?? 1),
           )
@@ -221,9 +221,30 @@ class Probe {
       [...wanted].flatMap(([block, value]) => {
         const tensor = results[value.name]
         if (!tensor) return []
-        const keys = block.scores && scores.get(block.scores.name)?.at(-1)?.value
+        const keys = block.scores && scores.get(block.scores.name)?.at(-1)
         return [[block, readPattern(tensor, Boolean(block.probabilities), keys)] as const]
       }),
+    )
+  }
+
+  /** From what is known of them in symbols, or else by inferring all shapes for these sizes. */
+  private sizesOfScores(
+    overrides: ReadonlyMap<string, number>,
+  ): Map<string, readonly (number | undefined)[] | undefined> {
+    const { graph, analysis } = this.model
+    const bySymbol = new Map([...overrides].map(([name, size]) => [Size.of(name).toString(), size]))
+    const direct = [...this.cuts].map((value) => {
+      const sizes = analysis.shapes.dims(value)?.map((size) => size.at(bySymbol))
+      return [value.name, sizes] as const
+    })
+    if (direct.every(([, sizes]) => sizes?.every((size) => size !== undefined)))
+      return new Map(direct)
+    const shapes = inferShapes(graph, { overrides })
+    return new Map(
+      [...this.cuts].map((value) => [
+        value.name,
+        shapes.dims(value)?.map(({ value: size }) => size),
+      ]),
     )
   }
 

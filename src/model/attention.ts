@@ -36,16 +36,32 @@ export interface AttentionBlock {
 
 export function findAttention(analysis: AxisAnalysis): AttentionBlock[] {
   const byNode = new Map(analysis.contractions.map((each) => [each.node, each]))
+  const positions = valuesOfSizes(analysis)
   const blocks: AttentionBlock[] = []
   for (const node of analysis.graph.nodes()) {
     const block = isFusedAttention(node)
-      ? readFused(analysis, byNode, node)
+      ? readFused(analysis, byNode, positions, node)
       : isSoftmax(node)
-        ? readSoftmax(analysis, byNode, node)
+        ? readSoftmax(analysis, byNode, positions, node)
         : undefined
     if (block) blocks.push(block)
   }
   return blocks
+}
+
+/** Values that depend on constants and on the sizes of inputs alone: positions. */
+function valuesOfSizes(analysis: AxisAnalysis): Set<Value> {
+  const found = new Set<Value>()
+  for (const node of analysis.graph.nodes()) {
+    const isOfSizes = node.inputs.every(
+      (input) => !input || analysis.isConstant(input) || found.has(input),
+    )
+    if (isOfSizes || isMeasure(node))
+      for (const output of node.outputs) if (output) found.add(output)
+  }
+  for (const value of analysis.graph.values.values())
+    if (analysis.isConstant(value)) found.add(value)
+  return found
 }
 
 const isSoftmax = ({ op }: Node): boolean => op === 'Softmax' || op === 'QLinearSoftmax'
@@ -59,6 +75,7 @@ const isProjection = (analysis: AxisAnalysis, contraction: Contraction): boolean
 function readSoftmax(
   analysis: AxisAnalysis,
   byNode: ReadonlyMap<Node, Contraction>,
+  positions: ReadonlySet<Value>,
   node: Node,
 ): AttentionBlock | undefined {
   const [logits] = node.inputs
@@ -66,7 +83,7 @@ function readSoftmax(
   if (!logits || !probabilities) return undefined
   const keys = softmaxLeaves(analysis, node)
   const product = findContext(analysis, byNode, probabilities, keys)
-  const scores = product && findScores(analysis, byNode, logits, keys)
+  const scores = product && findScores(analysis, byNode, positions, logits, keys)
   if (!product || !scores) return undefined
   const context = product.node.outputs[0] as Value
   const scoreValue = scores.node.outputs[0] as Value
@@ -80,7 +97,7 @@ function readSoftmax(
   const shape = readShape(analysis, weights, keyInput, valueInput, context, keys, data)
   return {
     node,
-    kind: isCross(analysis, byNode, queries, keyInput) ? 'cross' : 'self',
+    kind: isCross(analysis, byNode, positions, queries, keyInput) ? 'cross' : 'self',
     ...shape,
     headSize: scores.operands[0]?.what.size.value ?? 0,
     headSizeAxis: scores.operands[0]?.what,
@@ -144,6 +161,7 @@ const isSingle = (keys: ReadonlySet<Axis>): boolean =>
 function findScores(
   analysis: AxisAnalysis,
   byNode: ReadonlyMap<Node, Contraction>,
+  positions: ReadonlySet<Value>,
   logits: Value,
   keys: ReadonlySet<Axis>,
 ): Contraction | undefined {
@@ -152,7 +170,7 @@ function findScores(
     const contraction = byNode.get(node)
     if (!contraction) continue
     const [queries, keyInput] = splitOperands(analysis, contraction, keys)
-    const isOfData = [queries, keyInput].every((each) => each && !isOfSizes(analysis, each))
+    const isOfData = [queries, keyInput].every((each) => each && !positions.has(each))
     if (isOfData) return contraction
     if (keyInput) learned ??= contraction
     const mixed = findMixedScores(analysis, byNode, contraction, logits, keys)
@@ -317,6 +335,7 @@ const sizeOfAll = (axes: readonly Axis[]): number =>
 function isCross(
   analysis: AxisAnalysis,
   byNode: ReadonlyMap<Node, Contraction>,
+  positions: ReadonlySet<Value>,
   queries: Value,
   keyInput: Value,
 ): boolean {
@@ -333,9 +352,9 @@ function isCross(
       leavesOf(axis).some((leaf) => leaf.marks.has('projected')),
     )
   // Queries that are learned are positions themselves.
-  const isPosition = isOfSizes(analysis, queries)
+  const isPosition = positions.has(queries)
   const shared = [...own].filter(
-    (value) => sources.has(value) && (isPosition || !isOfSizes(analysis, value)),
+    (value) => sources.has(value) && (isPosition || !positions.has(value)),
   )
   if (shared.some(isStream)) return false
   if (shared.length === 0) return true
@@ -347,18 +366,6 @@ function isCross(
 }
 
 const isNormalised = (node: Node): boolean => node.op.includes('Normalization')
-
-/** Whether a value depends on the sizes of inputs alone: positions. */
-function isOfSizes(analysis: AxisAnalysis, value: Value): boolean {
-  const seen = new Set<Value>([value])
-  for (const each of seen) {
-    if (analysis.isConstant(each)) continue
-    if (!each.producer) return false
-    if (isMeasure(each.producer)) continue
-    for (const input of each.producer.inputs) if (input) seen.add(input)
-  }
-  return true
-}
 
 /** What flows into a value, itself included: results of nodes, and inputs that hold numbers. */
 function valuesBehind(
@@ -410,6 +417,7 @@ const isTransparentOrNorm = (node: Node): boolean =>
 function readFused(
   analysis: AxisAnalysis,
   byNode: ReadonlyMap<Node, Contraction>,
+  positions: ReadonlySet<Value>,
   node: Node,
 ): AttentionBlock | undefined {
   const recorded = analysis.recorded.get(node)
@@ -430,7 +438,10 @@ function readFused(
   }
   return {
     node,
-    kind: !isOneInput && query && key && isCross(analysis, byNode, query, key) ? 'cross' : 'self',
+    kind:
+      !isOneInput && query && key && isCross(analysis, byNode, positions, query, key)
+        ? 'cross'
+        : 'self',
     heads: sizeOfAll(all),
     keyValueHeads: sizeOfAll(keyValueHeadAxes),
     headSize: headSize.size.value ?? 0,

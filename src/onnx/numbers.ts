@@ -65,6 +65,8 @@ export function tensorOf(
     return { dataType, dims, data: BigUint64Array.from(Array.from(values, whole)) }
   if (dataType === 'float16') return { dataType, dims, data: Uint16Array.from(values, toHalf) }
   if (dataType === 'bfloat16') return { dataType, dims, data: Uint16Array.from(values, toBrain) }
+  if (dataType === 'float32' && values instanceof Float32Array)
+    return { dataType, dims, data: values.slice() }
   const Type = arrayTypeOf(dataType) ?? (Float32Array as unknown as ArrayType)
   return { dataType, dims, data: Type.from(Array.from(values)) }
 }

@@ -97,6 +97,17 @@ export class Size {
     }))
   }
 
+  /** The number for these sizes of the symbols; undefined where one is missing. */
+  at(sizes: ReadonlyMap<string, number>): number | undefined {
+    let total = 0
+    for (const { factor, symbols } of this.monomials) {
+      let product = factor
+      for (const symbol of symbols) product *= sizes.get(symbol) ?? Number.NaN
+      total += product
+    }
+    return Number.isNaN(total) ? undefined : total
+  }
+
   equals(other: Size): boolean {
     return this.key === other.key
   }
