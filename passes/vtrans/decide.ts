@@ -3,6 +3,7 @@
  * what stays is re-fitted in closed form, or takes its mask's mean in.
  */
 import type { Batch } from '../../src/data/batch.js'
+import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
 import { openProducts } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
@@ -46,6 +47,13 @@ export async function decideSelected(
   options: VtransOptions,
 ): Promise<VtransDecision> {
   const { selected } = learned
+  if (options.recover === 'ridge' && options.structures.includes('hidden'))
+    throw new AttncError(
+      'RECOVER_HIDDEN',
+      'usage',
+      'The re-fit compares streams of one width, and channels of the stream are to go.',
+      { suggestions: ['Leave "hidden" out of the structures, or recover "none".'] },
+    )
   const kept = selected.map((each) => each.kept.length)
   const repaired =
     options.recover === 'ridge'

@@ -5,6 +5,7 @@
 import { membersAlong, NO_MEMBER } from '../../src/axes/members.js'
 import type { Value } from '../../src/graph/graph.js'
 import type { TransformerModel } from '../../src/model/model.js'
+import type { DataType } from '../../src/onnx/data-type.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
 import { NodeBuilder } from '../../src/train/node-builder.js'
 import type { Mask, MaskSet } from './masks.js'
@@ -36,7 +37,8 @@ export function insertGates(
   for (const { node, operands } of analysis.contractions) {
     const operand = operands.find(({ input }) => isOpen(node.inputs[input]))
     if (!operand) continue
-    const rank = analysis.axes(node.inputs[operand.input] as Value)?.length ?? 0
+    const source = node.inputs[operand.input] as Value
+    const rank = analysis.axes(source)?.length ?? 0
     for (const mask of masks)
       for (const members of membersAlong(operand.what, mask.dimension.axis)) {
         const value = node.inputs[operand.input] as Value
@@ -47,10 +49,12 @@ export function insertGates(
         const before = new NodeBuilder(builder.edit, builder.shapes, node)
         const gated =
           done.get(key) ??
-          before.op('Mul', [
+          multiply(
+            before,
             value,
             make({ builder: before, value, mask, units, trailing, index: index++ }),
-          ])
+            analysis.shapes.dataType(source) ?? 'float32',
+          )
         done.set(key, gated)
         builder.edit.setInput(node, operand.input, gated)
       }
@@ -58,12 +62,20 @@ export function insertGates(
   return index
 }
 
-const unitOf = ({ dimension }: Mask, member: number): number =>
+/** Gates are single precision, whatever the model computes in. */
+function multiply(b: NodeBuilder, value: Value, gate: Value, type: DataType): Value {
+  return b.op('Mul', [value, type === 'float32' ? gate : b.cast(gate, type)])
+}
+
+export const unitOf = ({ dimension }: Mask, member: number): number =>
   member === NO_MEMBER ? NO_MEMBER : Math.floor(member / dimension.granularity)
 
 /** Numbers of a mask, one a unit, spread along the axis of a site; `absent` where there is no member. */
-export function spread(site: GateSite, numbers: Value, absent: number): Value {
-  const { builder: b, mask, units, trailing } = site
+export function spread(
+  { builder: b, mask, units, trailing }: Pick<GateSite, 'builder' | 'mask' | 'units' | 'trailing'>,
+  numbers: Value,
+  absent: number,
+): Value {
   const length = units.length
   const shaped = (value: Value): Value =>
     trailing === 0

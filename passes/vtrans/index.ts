@@ -1,10 +1,13 @@
 /** VTrans as a pass: its options from the command line or from a program, its part of the plan. */
+import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import { parseRatio, parseRoundTo } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
-import { decideVtrans } from './decide.js'
-import { type VtransOptions, vtransDefaults } from './options.js'
+import { decideSelected, decideVtrans } from './decide.js'
+import { localMasks } from './local.js'
+import { type Target, type Variant, type VtransOptions, vtransDefaults } from './options.js'
+import { trainWeights } from './weights.js'
 
 /** Errors of its decision: NO_DATA, NOTHING_PRUNABLE, NOTHING_REMOVED, those of training. */
 export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
@@ -19,8 +22,17 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
         })
     },
     async decide(context) {
-      const { batches = [], log } = context
-      const decision = await decideVtrans({ ...context, batches }, options)
+      const { batches: all = [], log } = context
+      const batches = options.variant === 'fast' ? firstOf(all, options.share) : all
+      const input = { ...context, batches }
+      const decision =
+        options.variant === 'local'
+          ? await decideSelected(
+              input,
+              await localMasks(input, await context.calibrate(), options),
+              options,
+            )
+          : await decideVtrans(input, options)
       const { slices, projections, removed, prunable } = decision
       if (slices.length === 0)
         throw new AttncError(
@@ -30,14 +42,25 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
           { suggestions: ['Ask for a higher --ratio.'] },
         )
       const [gone, most] = [removed, prunable].map((n) => Math.round(n).toLocaleString('en'))
-      log.info(`${gone} of ${most} parameters of attention and feed-forward blocks go.`)
-      return { pass: 'vtrans', options, slices, projections }
+      const what = { parameters: 'parameters', flops: 'operations', latency: 'microseconds' }
+      log.info(
+        `${gone} of ${most} ${what[options.target]} of attention and feed-forward blocks go.`,
+      )
+      const part = { pass: 'vtrans', options, slices, projections }
+      if (options.variant !== 'fast' && options.variant !== 'full') return part
+      return [part, { pass: 'vtrans', ...(await trainWeights(input, part, options)) }]
     },
   }
 }
 
+/** At least two batches: training holds one out. */
+const firstOf = (batches: readonly Batch[], share: number): readonly Batch[] =>
+  batches.slice(0, Math.max(2, Math.ceil(batches.length * share)))
+
 interface VtransFlags {
   readonly ratio?: string
+  readonly variant?: Variant
+  readonly target?: Target
   readonly recover?: VtransOptions['recover']
   readonly scope?: 'all' | 'heads' | 'feedForward'
   readonly updates?: number
@@ -55,15 +78,18 @@ const scopes = {
 export const vtransPass: Pass = {
   name: 'vtrans',
   summary: 'learns by gradients which heads and neurons go',
-  flags: ['ratio', 'recover', 'scope', 'round-to', 'protect', 'updates'],
+  flags: ['ratio', 'variant', 'target', 'recover', 'scope', 'round-to', 'protect', 'updates'],
   read(flags: PassFlags, view) {
     const given = flags as VtransFlags
-    const { recover, scope, seed, updates } = given
+    const { variant, recover = variant === 'local' ? 'ridge' : undefined } = given
+    const { scope, seed, updates, target } = given
     return vtrans({
       protect: parseProtect(given.protect ?? [], view),
       ...(given.ratio !== undefined && { ratio: parseRatio(given.ratio) }),
       ...(seed !== undefined && { seed }),
       ...(updates !== undefined && { updates }),
+      ...(variant && { variant }),
+      ...(target && { target }),
       ...(recover && { recover }),
       ...(scope && { structures: scopes[scope] }),
       ...(given['round-to'] && { roundTo: parseRoundTo(given['round-to']) }),

@@ -19,9 +19,10 @@ import { type Sampler, sampler } from '../../src/train/sampling.js'
 import { COUNT, RATE } from '../../src/train/training-graph.js'
 import { STEEPEST } from './bottleneck.js'
 import { findMasks, type MaskSet } from './masks.js'
+import { measureResource } from './measure-resource.js'
 import { Multipliers } from './multipliers.js'
 import { PLACES, placesOf } from './noise.js'
-import type { VtransOptions } from './options.js'
+import { batchSizeOf, type VtransOptions } from './options.js'
 import type { Resource } from './resource.js'
 import { type Selection, selectUnits } from './select.js'
 import {
@@ -56,10 +57,9 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
   const hasTeacher = teacherShare > 0
   const objective = chooseObjective(model, batches, hasTeacher)
   const teacher = hasTeacher ? { model, share: teacherShare, temperature: 1 } : undefined
-  const step = buildStepGraph(model, { objective, teacher, options })
-  // The same masks, of the dimensions of the model that was given.
   const set = findMasks(input.view, options)
-  const { resource } = step
+  const resource = await measureResource(input, set.masks, options)
+  const step = buildStepGraph(model, { objective, teacher, options, resource })
   const file = materialise(step.model)
   try {
     await using session = await openSession({ path: file.path, provider, threads, signal })
@@ -91,7 +91,7 @@ class Learning {
     private readonly options: VtransOptions,
     private readonly parts: Parts,
   ) {
-    this.draw = sampler(input.batches, options.batchSize, options.seed)
+    this.draw = sampler(input.batches, batchSizeOf(options, input.batches), options.seed)
     this.masks = initialMasks(parts.step.set.size, options)
     this.entering = this.fresh()
   }

@@ -8,10 +8,10 @@ import type { Calibration } from '../../src/calibrate/calibrate.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { findPrunable, type Unit } from '../../src/repair/prunable.js'
 import { EPSILON } from './bottleneck.js'
-import type { LearnedMasks } from './learn.js'
+import type { LearnedMasks, LearnInput } from './learn.js'
 import { findMasks } from './masks.js'
+import { measureResource } from './measure-resource.js'
 import type { VtransOptions } from './options.js'
-import { parametersOf } from './resource.js'
 import { selectUnits } from './select.js'
 
 /** The optimum for one unit; one that is worth less than its price is closed. */
@@ -20,13 +20,14 @@ export function localOptimum(cost: number, price: number): { mean: number; varia
   return { mean: 1 - share, variance: Math.max(share * (1 - share), EPSILON) }
 }
 
-export function localMasks(
-  view: TransformerModel,
+export async function localMasks(
+  input: LearnInput,
   calibration: Calibration,
   options: VtransOptions,
-): LearnedMasks {
+): Promise<LearnedMasks> {
+  const { view } = input
   const set = findMasks(view, options)
-  const resource = parametersOf(view, set.masks)
+  const resource = await measureResource(input, set.masks, options)
   const worth = worthOf(view, calibration, set)
   const numbersAt = (price: number) => {
     const optima = Array.from(worth, (each) => localOptimum(each, price))

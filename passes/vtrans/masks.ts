@@ -26,7 +26,8 @@ export function findMasks(
   const masks: Mask[] = []
   let offset = 0
   const add = (dimension: ModelDimension | undefined): void => {
-    if (!dimension?.sliceable || masks.some((mask) => mask.dimension === dimension)) return
+    if (!dimension || masks.some((mask) => mask.dimension === dimension)) return
+    if (!dimension.sliceable && !(dimension.role === 'hidden' && dimension.isNormed)) return
     const { id, layer, size: members, granularity } = dimension
     if (options.protect.includes(id) || (layer !== undefined && options.protect.includes(layer)))
       return
@@ -35,13 +36,12 @@ export function findMasks(
     offset += size
   }
   if (options.structures.includes('heads')) for (const block of view.attention) add(block.dimension)
-  if (options.structures.includes('values'))
-    for (const block of view.attention)
-      add(view.dimensions.find(({ axis }) => axis === block.valueHeadSizeAxis?.root))
   if (options.structures.includes('width')) {
     for (const block of view.feedForward) add(block.dimension)
     for (const each of view.dimensions) if (each.role === 'width') add(each)
   }
+  if (options.structures.includes('hidden'))
+    for (const each of view.dimensions) if (each.role === 'hidden') add(each)
   if (masks.length === 0)
     throw new AttncError(
       'NOTHING_PRUNABLE',

@@ -1,13 +1,28 @@
 /** What a caller may choose, and what happens when it doesn't (docs/benchmarks.md says why). */
 
-export type Structure = 'heads' | 'width' | 'values' | 'hidden'
+import type { Batch } from '../../src/data/batch.js'
+
+/** `hidden`: channels of the residual stream, one mask for the whole model. */
+export type Structure = 'heads' | 'width' | 'hidden'
+
+/**
+ * `faster`: masks only. `fast`: weights too, on a part of the data. `full`: weights too, on all of it.
+ * `local`: closed form, no gradients.
+ */
+export type Variant = 'faster' | 'fast' | 'full' | 'local'
+
+export type Target = 'parameters' | 'flops' | 'latency'
 
 export interface VtransOptions {
+  readonly variant: Variant
+  /** What the ratio is a share of. Latency is timed on the provider of the run. */
+  readonly target: Target
   readonly ratio: number
   readonly structures: readonly Structure[]
   readonly protect: readonly (number | string)[]
   readonly updates: number
-  readonly batchSize: number
+  /** Samples an update. Default: 1,024 tokens of text, or 64 samples. */
+  readonly batchSize?: number | undefined
   /** Peak learning rate of the masks. */
   readonly rate: number
   /** Weight of the bottleneck: at the start it adds this much to the loss. */
@@ -22,6 +37,11 @@ export interface VtransOptions {
   readonly settlingRate: number
   /** Share of the loss that is the distance from the dense model. */
   readonly teacherShare: number
+  /** Updates of weights, and their peak rate, with `fast` and `full`. */
+  readonly weightUpdates: number
+  readonly weightRate: number
+  /** Share of the batches that `fast` sees. */
+  readonly share: number
   readonly recover: 'none' | 'ridge'
   /** λ of the re-fit: ridge · inputs/tokens · mean diagonal of the moments. */
   readonly ridge: number
@@ -31,11 +51,12 @@ export interface VtransOptions {
 }
 
 export const vtransDefaults: VtransOptions = {
+  variant: 'faster',
+  target: 'parameters',
   ratio: 0.2,
   structures: ['heads', 'width'],
   protect: [],
   updates: 400,
-  batchSize: 4,
   rate: 0.1,
   bottleneck: 1,
   noise: -5,
@@ -43,8 +64,17 @@ export const vtransDefaults: VtransOptions = {
   settle: 0.25,
   settlingRate: 0.03,
   teacherShare: 0.5,
+  weightUpdates: 150,
+  weightRate: 1e-3,
+  share: 0.03,
   recover: 'none',
   ridge: 0.3,
   roundTo: 1,
   seed: 0,
+}
+
+/** Samples an update. */
+export function batchSizeOf({ batchSize }: VtransOptions, [batch]: readonly Batch[]): number {
+  const length = Math.max(0, ...(batch?.ids.map((row) => row.length) ?? []))
+  return batchSize ?? (length > 0 ? Math.max(1, Math.round(1024 / length)) : 64)
 }

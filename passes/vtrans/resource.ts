@@ -15,9 +15,21 @@ export interface Term {
   readonly masks: readonly number[]
 }
 
-/** Cost of the blocks that masks are learned for. */
+/** A measured cost of one mask's count, straight between its knots, which ascend. */
+export interface Curve {
+  readonly mask: number
+  readonly knots: readonly Knot[]
+}
+
+export interface Knot {
+  readonly count: number
+  readonly cost: number
+}
+
+/** Cost of the blocks that masks are learned for: the sum of terms and curves. */
 export interface Resource {
   readonly terms: readonly Term[]
+  readonly curves: readonly Curve[]
   /** With everything kept. */
   readonly total: number
 }
@@ -34,15 +46,41 @@ export function parametersOf(view: TransformerModel, masks: readonly Mask[]): Re
   return collect(terms, masks)
 }
 
-export const costOf = ({ terms }: Pick<Resource, 'terms'>, counts: readonly number[]): number =>
+/** Operations a token: two for each number of a matrix, as often as it is multiplied. */
+export function operationsOf(view: TransformerModel, masks: readonly Mask[]): Resource {
+  const { analysis } = view
+  const terms = analysis.contractions.flatMap(({ node }) =>
+    node.inputs.flatMap((value, index) => {
+      const axes = value?.constant && analysis.inputAxes(node, index)
+      if (!axes || axes.length < 2) return []
+      return product([[{ factor: 2, masks: [] }], ...axes.map((axis) => sizeOf(axis, masks))])
+    }),
+  )
+  return collect(terms, masks)
+}
+
+export const costOf = (
+  { terms, curves }: Pick<Resource, 'terms' | 'curves'>,
+  counts: readonly number[],
+): number =>
   terms.reduce(
     (sum, { factor, masks }) =>
       sum + masks.reduce((product, mask) => product * (counts[mask] as number), factor),
     0,
+  ) + curves.reduce((sum, curve) => sum + costAt(curve, counts[curve.mask] as number), 0)
+
+function costAt({ knots }: Curve, count: number): number {
+  const at = Math.max(
+    1,
+    knots.findIndex((knot) => knot.count >= count),
   )
+  const [before, after] = [knots[at - 1] as Knot, knots[at] as Knot]
+  const share = (count - before.count) / (after.count - before.count)
+  return before.cost + share * (after.cost - before.cost)
+}
 
 /** ∂cost/∂count of each mask. */
-export function slopesOf({ terms }: Resource, counts: readonly number[]): number[] {
+export function slopesOf({ terms }: Pick<Resource, 'terms'>, counts: readonly number[]): number[] {
   const slopes = counts.map(() => 0)
   for (const { factor, masks } of terms)
     for (const [at, mask] of masks.entries()) {
@@ -62,15 +100,11 @@ function collect(all: readonly Term[], masks: readonly Mask[]): Resource {
     const known = byMasks.get(String(sorted))
     byMasks.set(String(sorted), { factor: term.factor + (known?.factor ?? 0), masks: sorted })
   }
-  const terms = [...byMasks.values()]
-  return {
-    terms,
-    total: costOf(
-      { terms },
-      masks.map(({ size }) => size),
-    ),
-  }
+  const spent = { terms: [...byMasks.values()], curves: [] }
+  return { ...spent, total: costOf(spent, fullCounts(masks)) }
 }
+
+export const fullCounts = (masks: readonly Mask[]): number[] => masks.map(({ size }) => size)
 
 /** The size of an axis as a sum of terms. */
 function sizeOf(axis: Axis, masks: readonly Mask[]): Term[] {

@@ -2,6 +2,9 @@
  * One update of the masks as a graph: gates drawn anew, the loss, the price of the bottleneck, the
  * pressure towards the sparsity asked for, gradients and the optimiser. λ and the target are inputs.
  */
+import type { Axis } from '../../src/axes/axis.js'
+import { maskNorms } from '../../src/axes/masked-norm.js'
+import { membersAlong } from '../../src/axes/members.js'
 import { edit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
@@ -15,11 +18,11 @@ import { adamW, clipNorm } from '../../src/train/optimizer.js'
 import type { Teacher } from '../../src/train/teacher.js'
 import { COUNT, prepareLoss, RATE } from '../../src/train/training-graph.js'
 import { EPSILON } from './bottleneck.js'
-import { insertGates, spread } from './gates.js'
+import { insertGates, spread, unitOf } from './gates.js'
 import { findMasks, type MaskSet } from './masks.js'
 import { addNoiseTable, drawNoise, PLACES } from './noise.js'
 import type { VtransOptions } from './options.js'
-import { parametersOf, type Resource } from './resource.js'
+import type { Knot, Resource } from './resource.js'
 
 export const MASKS = 'attnc.masks'
 /** Input [2]: λ₁ and λ₂. */
@@ -37,7 +40,6 @@ const STATES = ['attnc.momentum', 'attnc.variance'] as const
 export interface StepGraph {
   readonly model: Model
   readonly set: MaskSet
-  readonly resource: Resource
   /** Sites that draw noise. */
   readonly sites: number
   readonly loss: string
@@ -53,16 +55,17 @@ export interface StepInput {
   readonly objective: Objective
   readonly teacher: Teacher | undefined
   readonly options: VtransOptions
+  /** Of the same masks in the same order. */
+  readonly resource: Resource
 }
 
 export function buildStepGraph(source: Model, input: StepInput): StepGraph {
-  const { objective, teacher, options } = input
+  const { objective, teacher, options, resource } = input
   const output = source.graph.values.get(objective.output) as Value
   const model = extractSubgraph(source.graph, new Map(), [output])
   const { graph } = model
   const view = readModel(graph)
   const set = findMasks(view, options)
-  const resource = parametersOf(view, set.masks)
   const addLoss = prepareLoss(model, objective, teacher)
   return edit(graph, 'attnc.vtrans', (change) => {
     const b = new NodeBuilder(change, inferShapes(graph))
@@ -80,6 +83,9 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
       const drawn = site.builder.op('Mul', [noise, spreadDeviation])
       return site.builder.op('Add', [drawn, spread(site, gate, 1)])
     })
+    maskNorms(change, view.analysis, (axis, _, node) =>
+      keptAlong(new NodeBuilder(change, b.shapes, node), axis, parts, set),
+    )
     const sparsity = addSparsity(b, parts, resource)
     const total = b.op('Sum', [
       loss,
@@ -107,7 +113,6 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
     return {
       model,
       set,
-      resource,
       sites,
       loss: loss.name,
       sparsity: sparsity.name,
@@ -126,6 +131,8 @@ interface Part {
   /** What a gate is in the mean, and by how much it varies. */
   readonly gate: Value
   readonly deviation: Value
+  /** Zeros and ones. */
+  readonly kept: Value
 }
 
 /** The vector cut at its masks. */
@@ -149,43 +156,109 @@ function cut(b: NodeBuilder, vector: Value, isOpen: Value, { masks, size }: Mask
   ) as [Value, Value]
   const half = b.op('Mul', [logVariance, b.number(0.5, 'float32')])
   const deviation = b.op('Mul', [b.op('Exp', [half]), isOpen])
+  // A channel of the stream that stays is 1 in the end: embeddings that are tied can take no factor in.
+  const isChannel = masks.flatMap((mask) =>
+    Array<number>(mask.size).fill(Number(mask.dimension.role === 'hidden')),
+  )
+  const channels = b.edit.constant(float32Tensor([size], isChannel))
+  const isFixed = b.op('Mul', [channels, b.op('Sub', [b.number(1, 'float32'), isOpen])])
+  const toOne = b.op('Mul', [isFixed, b.op('Sub', [b.number(1, 'float32'), mean])])
+  const gate = b.op('Mul', [b.op('Add', [mean, toOne]), keep])
+  const isSure = b.op('Less', [logAlphaOf(b, mean, logVariance), b.number(0, 'float32')])
   const means = split(mean, 'mean')
   const logVariances = split(logVariance, 'variance')
-  const gates = split(b.op('Mul', [mean, keep]), 'gate')
-  const deviations = split(deviation, 'deviation')
+  const gates = split(gate, 'gate')
+  const deviations = split(b.op('Mul', [deviation, keep]), 'deviation')
+  const kept = split(b.op('Mul', [b.cast(isSure, 'float32'), keep]), 'kept')
   return masks.map((_, index) => ({
     mean: means[index] as Value,
     logVariance: logVariances[index] as Value,
     gate: gates[index] as Value,
     deviation: deviations[index] as Value,
+    kept: kept[index] as Value,
   }))
 }
 
+/** log σ² − log μ². */
+function logAlphaOf(b: NodeBuilder, mean: Value, logVariance: Value): Value {
+  const squares = b.op('Add', [b.op('Mul', [mean, mean]), b.number(EPSILON, 'float32')])
+  return b.op('Sub', [logVariance, b.op('Log', [squares])])
+}
+
+/** Which members of an axis that is normed are kept now. */
+function keptAlong(
+  b: NodeBuilder,
+  axis: Axis,
+  parts: readonly Part[],
+  { masks }: MaskSet,
+): Value | undefined {
+  const factors = masks.flatMap((mask, index) =>
+    membersAlong(axis, mask.dimension.axis).map((members) => {
+      const units = members.map((member) => unitOf(mask, member))
+      return spread({ builder: b, mask, units, trailing: 0 }, (parts[index] as Part).kept, 1)
+    }),
+  )
+  return factors.reduce<Value | undefined>(
+    (product, factor) => (product ? b.op('Mul', [product, factor]) : factor),
+    undefined,
+  )
+}
+
 /** 1 − R/P, with the soft counts of all masks. */
-function addSparsity(b: NodeBuilder, parts: readonly Part[], { terms, total }: Resource): Value {
+function addSparsity(b: NodeBuilder, parts: readonly Part[], resource: Resource): Value {
   const slope = b.op('Neg', [b.edit.addInput(SLOPE, 'float32', [])])
   const counts = parts.map(({ mean, logVariance }) => {
-    const squares = b.op('Add', [b.op('Mul', [mean, mean]), b.number(EPSILON, 'float32')])
-    const logAlpha = b.op('Sub', [logVariance, b.op('Log', [squares])])
-    const keep = b.op('Sigmoid', [b.op('Mul', [logAlpha, slope])])
+    const keep = b.op('Sigmoid', [b.op('Mul', [logAlphaOf(b, mean, logVariance), slope])])
     return b.op('ReduceSum', [keep], { keepdims: 1 })
   })
+  const spent = [addTerms(b, counts, resource), ...addCurves(b, counts, resource)]
+  const share = spent.length === 1 ? spent[0] : b.op('Sum', spent)
+  return b.op('Sub', [b.number(1, 'float32'), share])
+}
+
+/** Σ factor · count · count … / P */
+function addTerms(b: NodeBuilder, counts: readonly Value[], { terms, total }: Resource): Value {
   // One more that is always 1, for terms with fewer masks than others.
-  const all = b.op('Concat', [...counts, b.edit.constant(float32Tensor([1], [1]))], { axis: 0 })
-  const depth = Math.max(1, ...terms.map(({ masks }) => masks.length))
-  const factors = b.edit.constant(
-    float32Tensor(
-      [terms.length],
-      terms.map(({ factor }) => factor / total),
-    ),
+  const all = b.op('Concat', [...counts, vectorOf(b, [1])], { axis: 0 })
+  const depth = Math.max(0, ...terms.map(({ masks }) => masks.length))
+  let product = vectorOf(
+    b,
+    terms.map(({ factor }) => factor / total),
   )
-  let product = factors
   for (let at = 0; at < depth; at++) {
-    const index = terms.map(({ masks }) => masks[at] ?? parts.length)
+    const index = terms.map(({ masks }) => masks[at] ?? counts.length)
     product = b.op('Mul', [product, b.op('Gather', [all, b.ints(...index)], { axis: 0 })])
   }
-  return b.op('Sub', [b.number(1, 'float32'), b.op('ReduceSum', [product], { keepdims: 0 })])
+  return b.op('ReduceSum', [product], { keepdims: 0 })
 }
+
+/** Each curve as its first slope and how the slope changes at every knot. */
+const addCurves = (
+  b: NodeBuilder,
+  counts: readonly Value[],
+  { curves, total }: Resource,
+): Value[] =>
+  curves.map(({ mask, knots }) => {
+    const slopes = knots.slice(1).map(({ count, cost }, index) => {
+      const before = knots[index] as Knot
+      return (cost - before.cost) / (count - before.count) / total
+    })
+    const changes = slopes.map((each, index) => each - (slopes[index - 1] ?? 0))
+    const above = b.op('Relu', [
+      b.op('Sub', [
+        counts[mask],
+        vectorOf(
+          b,
+          knots.slice(0, -1).map(({ count }) => count),
+        ),
+      ]),
+    ])
+    const risen = b.op('ReduceSum', [b.op('Mul', [above, vectorOf(b, changes)])], { keepdims: 0 })
+    return b.op('Add', [risen, b.number((knots[0]?.cost ?? 0) / total, 'float32')])
+  })
+
+const vectorOf = (b: NodeBuilder, numbers: readonly number[]): Value =>
+  b.edit.constant(float32Tensor([numbers.length], numbers))
 
 /** The bottleneck, each unit by what it stands for, scaled to the option at the start. */
 function addPrice(

@@ -149,6 +149,18 @@ export const passFlags = {
     description: 'feed-forward widths that stay are multiples of it; "auto" is 16',
     helpGroup: 'PASS',
   }),
+  variant: Flags.option({
+    options: ['faster', 'fast', 'full', 'local'] as const,
+    description:
+      'with --pass vtrans: masks alone; weights too, on a part or all of the data; or a closed form [default: faster]',
+    helpGroup: 'PASS',
+  })(),
+  target: Flags.option({
+    options: ['parameters', 'flops', 'latency'] as const,
+    description:
+      'with --pass vtrans: what --ratio is a share of; latency is timed here, on --provider [default: parameters]',
+    helpGroup: 'PASS',
+  })(),
   updates: Flags.integer({
     min: 1,
     description: 'how long masks are learned, with --pass vtrans [default: 400]',

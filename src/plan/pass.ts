@@ -28,7 +28,8 @@ export interface ChosenPass {
   readonly phase: Phase
   /** Refuses what can't work before any work is done. */
   check?(context: Pick<PassContext, 'view' | 'batches' | 'canCalibrate'>): void
-  decide(context: PassContext): Promise<PlanPart>
+  /** One part, or several of which each counts in what the ones before left. */
+  decide(context: PassContext): Promise<PlanPart | readonly PlanPart[]>
   /** Blocks that were asked for and have nothing that could go, with the reason. */
   skipped?(view: TransformerModel): readonly Skipped[]
 }

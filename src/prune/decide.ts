@@ -39,11 +39,12 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
   assertFiniteWeights(view)
   const hasCache = holdsCache(options)
   const parts: PlanPart[] = []
+  let last: readonly PlanPart[] = []
   const skipped: Skipped[] = []
   for (const [index, pass] of passes.entries()) {
     if (index > 0) {
       if (index === 1) model = loadFrom(source.location, source.file).model
-      applyPart(model.graph, parts[index - 1] as PlanPart)
+      for (const part of last) applyPart(model.graph, part)
       view = readModel(model.graph)
     }
     const current = model
@@ -56,7 +57,7 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       return statistics ?? new Map()
     }
     skipped.push(...(pass.skipped?.(view) ?? []))
-    const part = await pass.decide({
+    const decided = await pass.decide({
       ...options,
       ...inputsOf(index),
       batches,
@@ -65,7 +66,8 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       hasCache,
       calibrate: measure,
     })
-    parts.push(part)
+    last = 'slices' in decided ? [decided] : decided
+    parts.push(...last)
   }
   const input = await source.digest(options.signal)
   return { plan: { parts, made: { by: `attnc ${version}`, input } }, skipped }

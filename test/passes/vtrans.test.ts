@@ -90,6 +90,16 @@ describe('selection', () => {
   const mask = (index: number, size: number, role: 'width' | 'keyValueHeads'): Mask =>
     ({ dimension: { role, granularity: 1 }, offset: index * 100, size }) as unknown as Mask
 
+  it('costs what a measured curve says between its knots', () => {
+    const knots = [
+      { count: 1, cost: 5 },
+      { count: 3, cost: 6 },
+      { count: 7, cost: 14 },
+    ]
+    const curve = { terms: [], curves: [{ mask: 0, knots }] }
+    expect([1, 2, 3, 5, 7].map((count) => costOf(curve, [count]))).toEqual([5, 5.5, 6, 10, 14])
+  })
+
   it('meets the budget by whole units, in multiples, and keeps one of each', () => {
     const property = fc.property(
       fc.array(fc.double({ min: -8, max: 8, noNaN: true }), { minLength: 300, maxLength: 300 }),
@@ -103,7 +113,7 @@ describe('selection', () => {
           { factor: 3, masks: [2] },
         ]
         const sizes = masks.map(({ size }) => size)
-        const resource = { terms, total: costOf({ terms }, sizes) }
+        const resource = { terms, curves: [], total: costOf({ terms, curves: [] }, sizes) }
         const set: MaskSet = { masks, size: 300 }
         const means = new Float32Array(300).fill(1)
         const logVariances = Float32Array.from(scores)

@@ -1,0 +1,133 @@
+/** One update of the masks as a graph: its gradient beside differences, its settled form beside the slice. */
+import { existsSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { slicesOf } from '../../passes/vtrans/decide.js'
+import { foldMeans } from '../../passes/vtrans/fold.js'
+import { findMasks } from '../../passes/vtrans/masks.js'
+import { PLACES, placesOf } from '../../passes/vtrans/noise.js'
+import { vtransDefaults } from '../../passes/vtrans/options.js'
+import { parametersOf } from '../../passes/vtrans/resource.js'
+import {
+  buildStepGraph,
+  KEEP,
+  MASKS,
+  OPEN,
+  PRESSURE,
+  SLOPE,
+  TARGET,
+} from '../../passes/vtrans/step-graph.js'
+import { generator } from '../../src/data/generator.js'
+import { openData } from '../../src/data/open-data.js'
+import { readModel } from '../../src/model/model.js'
+import { loadModel } from '../../src/model-folder/load.js'
+import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
+import { applyPart } from '../../src/plan/apply.js'
+import { materialise } from '../../src/runtime/materialise.js'
+import { openSession } from '../../src/runtime/session.js'
+import { feedsOf } from '../../src/train/feeds.js'
+import { chooseObjective, targetsOf } from '../../src/train/objective.js'
+import { COUNT, RATE } from '../../src/train/training-graph.js'
+import { runModel } from '../zoo/compare.js'
+
+const folder = '../shared/models/digits-vit'
+const isThere = existsSync(`${folder}/model.onnx`)
+if (!isThere) process.stdout.write(`Updates of masks are skipped: there is no ${folder}\n`)
+
+const scalar = (number: number): RuntimeTensor => tensorOf('float32', [], [number])
+
+describe.skipIf(!isThere)('an update of the masks', () => {
+  it('has the gradient of differences, and once settled is the sliced model', async () => {
+    const { model } = loadModel(folder)
+    const view = readModel(model.graph)
+    const [batch] = openData(`${folder}/calibration.npz`, {
+      model,
+      folder,
+      batchSize: 16,
+      samples: 16,
+    })
+    if (!batch) throw new Error('there is no batch')
+    const options = {
+      ...vtransDefaults,
+      structures: ['heads', 'width', 'hidden'] as const,
+      bottleneck: 0,
+    }
+    const { masks, size } = findMasks(view, options)
+    const objective = chooseObjective(model, [batch])
+    const step = buildStepGraph(model, {
+      objective,
+      teacher: undefined,
+      options,
+      resource: parametersOf(view, masks),
+    })
+    expect(step.set.size).toBe(size)
+    const random = generator(3)
+    const near = (center: number, width: number): number[] =>
+      Array.from({ length: size }, () => center + width * (random() - 0.5))
+    const numbers = [...near(1, 0.5), ...near(-3, 1)]
+    const file = materialise(step.model)
+    await using session = await openSession({ path: file.path, threads: 1 })
+    const update = async (values: readonly number[], keep: readonly number[], isOpen: 0 | 1) => {
+      const all = {
+        ...batch.feeds,
+        ...targetsOf(objective, batch),
+        ...Object.fromEntries(step.states.map((name) => [name, zeros('float32', [2 * size])])),
+        [MASKS]: tensorOf('float32', [2 * size], values),
+        [PLACES]: placesOf(step.sites, 0, 1),
+        [KEEP]: tensorOf('float32', [size], keep),
+        [OPEN]: scalar(isOpen),
+        [PRESSURE]: tensorOf('float32', [2], [0, 0]),
+        [SLOPE]: scalar(1),
+        [TARGET]: scalar(0),
+        [RATE]: scalar(0),
+        [COUNT]: scalar(1),
+      }
+      const results = await session.run(feedsOf(session, all))
+      const read = (name: string) => numbersOf(results[name] as RuntimeTensor)
+      const momentum = Object.entries(step.carry).find(([, input]) => input === step.states[0])
+      const norm = read(step.norm)[0] as number
+      // After one update of states that were zero, momentum is a tenth of the clipped gradient.
+      const gradient = Array.from(
+        read(momentum?.[0] ?? ''),
+        (each) => 10 * each * Math.max(1, norm),
+      )
+      return { loss: read(step.loss)[0] as number, gradient }
+    }
+
+    const everything = new Array<number>(size).fill(1)
+    const { gradient } = await update(numbers, everything, 1)
+    const length = Math.hypot(...gradient)
+    const direction = gradient.map((each) => each / length)
+    const along = async (by: number): Promise<number> => {
+      const moved = numbers.map((each, at) => each + by * (direction[at] as number))
+      return (await update(moved, everything, 1)).loss
+    }
+    const numeric = ((await along(0.01)) - (await along(-0.01))) / 0.02
+    expect(Math.abs(numeric - length) / length).toBeLessThan(0.02)
+
+    const keep = everything.map(() => Number(random() < 0.7))
+    for (const { offset } of masks) keep[offset] = 1
+    const settled = await update(numbers, keep, 0)
+    const selected = masks.map((mask) => ({
+      mask,
+      kept: Array.from({ length: mask.size }, (_, unit) => unit).filter(
+        (unit) => keep[mask.offset + unit] === 1,
+      ),
+      order: [],
+    }))
+    const means = Float32Array.from(numbers.slice(0, size))
+    applyPart(model.graph, {
+      slices: slicesOf(selected),
+      projections: foldMeans(view, { means }, selected),
+    })
+    const [results] = await runModel(model, [batch.feeds])
+    const logits = numbersOf(results?.[objective.output] as RuntimeTensor)
+    const labels = Array.from(batch.extras?.['labels']?.data ?? [], Number)
+    const losses = labels.map((label, row) => {
+      const own = Array.from(logits.subarray(row * 10, (row + 1) * 10))
+      return Math.log(own.reduce((sum, each) => sum + Math.exp(each), 0)) - (own[label] as number)
+    })
+    const loss = losses.reduce((sum, each) => sum + each, 0) / losses.length
+    expect(Math.abs(settled.loss - loss)).toBeLessThan(1e-5 * Math.max(1, loss))
+    file.dispose()
+  })
+})
