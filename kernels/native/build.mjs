@@ -4,7 +4,7 @@
  * `npm run build:native [-- --sanitize]`.
  * The kernels are compiled once for each instruction set; which one runs is decided at run time.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -41,10 +41,18 @@ const outputPath = (name) =>
   join(
     root,
     'kernels',
-    'prebuilt',
-    `${process.platform}-${process.arch}${isSanitized ? '-sanitized' : ''}`,
+    isSanitized ? 'prebuilt-sanitized' : 'prebuilt',
+    `${process.platform}-${process.arch}`,
     name,
   )
+
+const stop = (message) => {
+  process.stderr.write(`${message}\n`)
+  process.exit(1)
+}
+if (process.platform !== 'linux') stop('The kernels are built on Linux only; elsewhere bodies run.')
+if (spawnSync(compiler, ['--version']).status !== 0)
+  stop(`The compiler "${compiler}" does not run: install g++, or set CXX.`)
 
 const objects = mkdtempSync(join(tmpdir(), 'attnc-build-'))
 try {
