@@ -9,13 +9,10 @@ import { blockSparseAttention } from '../kernels/block-sparse-attention/index.js
 import { layoutTensors } from '../kernels/block-sparse-attention/layout.js'
 import { denseLayout, windowLayout } from '../kernels/block-sparse-attention/patterns.js'
 import { emitKernel } from '../kernels/kernel.js'
-import { edit, type GraphEdit } from '../src/graph/edit.js'
-import { type Attribute, Model, type Value } from '../src/graph/graph.js'
-import { type RuntimeTensor, tensorOf } from '../src/onnx/numbers.js'
-import { elementCount } from '../src/onnx/tensor.js'
-import { materialise } from '../src/runtime/materialise.js'
-import { openNativeSession } from '../src/runtime/native/session.js'
-import type { Session } from '../src/runtime/session.js'
+import type { GraphEdit } from '../src/graph/edit.js'
+import type { Value } from '../src/graph/graph.js'
+import { tensorOf } from '../src/onnx/numbers.js'
+import { type Contender, contender, int, median, race, random } from './contenders.js'
 
 interface Case {
   readonly name: string
@@ -74,50 +71,6 @@ const cases: readonly Case[] = [
 
 const BLOCK = 64
 
-interface Contender {
-  readonly name: string
-  readonly session: Session
-  readonly feeds: Record<string, RuntimeTensor>
-  readonly times: number[]
-}
-
-const random = (dims: readonly number[]): RuntimeTensor =>
-  tensorOf(
-    'float32',
-    dims,
-    Float32Array.from({ length: elementCount(dims) }, () => Math.random() * 2 - 1),
-  )
-
-const int = (value: number): Attribute => ({ kind: 'int', value: BigInt(value) })
-
-/** A model of the nodes that `build` adds to inputs of the given sizes. */
-async function contender(
-  name: string,
-  threads: number,
-  inputs: Readonly<Record<string, RuntimeTensor>>,
-  build: (change: GraphEdit, values: Readonly<Record<string, Value>>) => Value,
-  options: { readonly kernels?: boolean } = {},
-): Promise<Contender> {
-  const model = new Model()
-  model.opsets.set('', 17)
-  model.opsets.set('com.microsoft', 1)
-  edit(model.graph, name, (change) => {
-    const values = Object.fromEntries(
-      Object.entries(inputs).map(([key, { dataType, dims }]) => [
-        key,
-        change.addInput(key, dataType, dims),
-      ]),
-    )
-    const output = build(change, values)
-    change.setType(output, { dataType: 'float32', dims: undefined })
-    change.expose(output)
-  })
-  const file = materialise(model)
-  const session = await openNativeSession({ path: file.path, threads, ...options })
-  file.dispose()
-  return { name, session, feeds: { ...inputs }, times: [] }
-}
-
 async function contenders(each: Case, threads: number): Promise<Contender[]> {
   const { queries: S, keys: T, heads: H, keyValueHeads: K, size: d, window, sinks } = each
   const blocks = { queries: T, keys: T, queryBlock: BLOCK, keyBlock: BLOCK }
@@ -130,7 +83,7 @@ async function contenders(each: Case, threads: number): Promise<Contender[]> {
     key: random([1, K, T, d]),
     value: random([1, K, T, d]),
   }
-  const sparse = (change: GraphEdit, values: Readonly<Record<string, Value>>): Value => {
+  const sparse = (change: GraphEdit, values: Readonly<Record<string, Value>>): Value[] => {
     const node = emitKernel(change, blockSparseAttention, {
       inputs: [
         values['query'],
@@ -141,7 +94,7 @@ async function contenders(each: Case, threads: number): Promise<Contender[]> {
       ],
       attributes: { causal: true, window, sinks, queryBlock: BLOCK, keyBlock: BLOCK },
     })
-    return node.outputs[0] as Value
+    return [node.outputs[0] as Value]
   }
   const list = [
     await contender('attnc kernel', threads, own, sparse),
@@ -153,17 +106,18 @@ async function contenders(each: Case, threads: number): Promise<Contender[]> {
       'MatMul',
       threads,
       { a: random([side, side]), b: random([side, side]) },
-      (change, { a, b }) => change.add('MatMul', [a, b]),
+      (change, { a, b }) => [change.add('MatMul', [a, b])],
     ),
   )
-  const fused = (op: string, values: (Value | undefined)[], change: GraphEdit, more: object) =>
+  const fused = (op: string, values: (Value | undefined)[], change: GraphEdit, more: object) => [
     change.addNode({
       op,
       domain: 'com.microsoft',
       inputs: values,
       outputs: op === 'GroupQueryAttention' ? ['y', 'present_key', 'present_value'] : ['y'],
       attributes: { num_heads: int(H), ...more },
-    }).outputs[0] as Value
+    }).outputs[0] as Value,
+  ]
   if (S === T && H === K)
     list.push(
       await contender(
@@ -201,9 +155,6 @@ async function contenders(each: Case, threads: number): Promise<Contender[]> {
   return list
 }
 
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN
-
 /** Pairs of queries and keys that count. */
 function keptPairs({ queries, keys, window, sinks }: Case): number {
   let pairs = 0
@@ -232,16 +183,7 @@ print('|---|---|---|---|---|---|---|---|')
 for (const each of cases) {
   if (positionals.length > 0 && !positionals.some((part) => each.name.includes(part))) continue
   const list = await contenders(each, Number(flags.threads))
-  for (let round = 0; round <= Number(flags.rounds); round++)
-    for (const one of list) {
-      await one.session.run(one.feeds)
-      const before = process.cpuUsage()
-      await one.session.run(one.feeds)
-      const used = process.cpuUsage(before)
-      // The first round warms up.
-      if (round === 0) continue
-      one.times.push(flags.cpu ? (used.user + used.system) / 1000 : one.session.lastRunMs)
-    }
+  await race(list, { rounds: Number(flags.rounds), cpu: flags.cpu })
   const time = (name: string): number => median(list.find((one) => one.name === name)?.times ?? [])
   const kernel = time('attnc kernel')
   const matMulRate = (2 * 1536 ** 3) / time('MatMul')
