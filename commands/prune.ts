@@ -40,6 +40,11 @@ export default class Prune extends BaseCommand {
       command: '<%= config.bin %> prune model/ --pass vtrans --data text.txt --ratio 0.5 -o half/',
     },
     {
+      description: 'attention that sees its last 1,024 keys and the first 64, for long inputs',
+      command:
+        '<%= config.bin %> prune model/ --pass sparsify --pattern window:1024+sinks:64 -o longer/',
+    },
+    {
       description: 'no data at hand',
       command:
         '<%= config.bin %> prune model/ --criterion magnitude --recover none -o smaller/ --json',

@@ -73,7 +73,7 @@ export interface EmitOptions<Attributes> {
   /** How many outputs the node has; optional ones are last. */
   readonly outputs?: number
   readonly name?: string
-  readonly before?: Node
+  readonly before?: Node | undefined
 }
 
 /** Adds a node of the operator, and to the model the function that it falls back to. */

@@ -15,6 +15,7 @@
  */
 export { amp } from '../passes/amp/index.js'
 export { type AmpOptions, ampDefaults, type Criterion } from '../passes/amp/options.js'
+export { type SparsifyOptions, sparsify } from '../passes/sparsify/index.js'
 export { vtrans } from '../passes/vtrans/index.js'
 export { type VtransOptions, vtransDefaults } from '../passes/vtrans/options.js'
 export { type BenchOptions, type BenchResult, bench } from './bench/bench.js'
@@ -40,7 +41,14 @@ export { type LoadedModel, type LoadOptions, loadModel } from './model-folder/lo
 export { type SavedFolder, type SaveOptions, saveModelFolder } from './model-folder/save.js'
 export { type ApplyOptions, applyPart } from './plan/apply.js'
 export type { ChosenPass, PassContext, Skipped } from './plan/pass.js'
-export type { Plan, PlanPart, PlanSlice, RefittedProjection, ReplacedWeight } from './plan/plan.js'
+export type {
+  AttentionPatterns,
+  Plan,
+  PlanPart,
+  PlanSlice,
+  RefittedProjection,
+  ReplacedWeight,
+} from './plan/plan.js'
 export { planFiles, readPlan } from './plan/plan-file.js'
 export { parsePlan } from './plan/plan-json.js'
 export { applyToFolder, type FolderOptions, type FolderResult } from './prune/apply-to-folder.js'

@@ -26,10 +26,12 @@ const levels: readonly (readonly string[])[] = [
   ['src/model', 'src/model-folder'],
   ['src/runtime'],
   ['src/data', 'src/inspect', 'src/linear-algebra'],
+  ['kernels'],
   [
     'src/calibrate',
     'src/evaluate',
     'src/plan',
+    'src/sparse',
     'src/train',
     'src/bench',
     'src/compare',

@@ -8,13 +8,30 @@ export function describeResult(
   result: FolderResult & { readonly measured?: readonly MeasuredPair[] },
 ): string[] {
   return [
-    ...describeRows(result.rows),
-    '',
+    ...(result.rows.length > 0 ? [...describeRows(result.rows), ''] : []),
+    ...describePatterns(result.attention),
     ...describeTotals(result),
     '',
     ...describeCheck(result),
     ...describeWritten(result),
   ]
+}
+
+/** Blocks that follow the same patterns stand in one line. */
+function describePatterns(attention: FolderResult['attention']): string[] {
+  if (attention.length === 0) return []
+  const blocks = new Map<string, string[]>()
+  for (const { block, patterns } of attention) {
+    const counts = new Map<string, number>()
+    for (const pattern of patterns) counts.set(pattern, (counts.get(pattern) ?? 0) + 1)
+    const text = [...counts].map(([pattern, count]) =>
+      patterns.length === 1 ? pattern : `${count} × ${pattern}`,
+    )
+    const key = text.join(', ')
+    blocks.set(key, [...(blocks.get(key) ?? []), block.replace(/^attention\./, '')])
+  }
+  const rows = [...blocks].map(([text, names]) => [names.join(', '), text])
+  return [...table(['attention', 'heads attend to'], rows), '']
 }
 
 const titles: Readonly<Record<string, string>> = {

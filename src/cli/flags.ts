@@ -103,7 +103,7 @@ export const gateFlags = {
 
 /** Names of the passes; here, so that `--help` loads none of them. */
 export const passFlag = Flags.option({
-  options: ['amp', 'vtrans'] as const,
+  options: ['amp', 'sparsify', 'vtrans'] as const,
   multiple: true,
   multipleNonGreedy: true,
   default: ['amp'],
@@ -172,6 +172,19 @@ export const passFlags = {
     helpValue: 'WHAT',
     description:
       "stays whole: 'layer 0', '0-2', 'last', or an id that inspect --explain prints, e.g. layer.0.width",
+    helpGroup: 'PASS',
+  }),
+  pattern: Flags.string({
+    helpValue: 'PATTERN',
+    description:
+      'who attends to whom, for sparsify: window:1024+sinks:64, strided:8+local:4, dilated:2+reach:8, topk:16, mass:0.95, or a .json of patterns by block',
+    helpGroup: 'PASS',
+  }),
+  'keep-mass': Flags.string({
+    helpValue: 'SHARE',
+    exclusive: ['pattern'],
+    description:
+      'patterns head by head, for sparsify: the smallest windows that keep this share of the attention seen on --data; heads that need all stay dense',
     helpGroup: 'PASS',
   }),
   paper: Flags.boolean({

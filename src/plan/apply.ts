@@ -1,6 +1,6 @@
 /**
  * Carries out a part of a plan on a graph: replaced weights first, re-fitted projections, then the members
- * that go, cut out or masked. Nothing is decided here, so the same plan gives the same graph every time.
+ * that go and the pairs that are not attended to, left out or masked. Nothing is decided here, so the same plan gives the same graph every time.
  */
 
 import { maskMembers } from '../axes/mask.js'
@@ -15,6 +15,7 @@ import { readModel, type TransformerModel } from '../model/model.js'
 import { type Projection, readProjection, toWeight } from '../model/projection.js'
 import { findReads } from '../model/reads.js'
 import { findValueFrame, turnSources } from '../model/value-frame.js'
+import { rewriteAttention } from '../sparse/rewrite.js'
 import { setConstants } from './constants.js'
 import { keepOf } from './keep.js'
 import type { PlanPart, RefittedProjection } from './plan.js'
@@ -43,6 +44,10 @@ export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = 
     }
     if (options.as === 'mask') maskMembers(change, view.analysis, keep)
     else sliceMembers(change, view.analysis, keep)
+    if (part.attention?.length) {
+      const now = part.slices.length > 0 ? readModel(graph) : view
+      rewriteAttention(change, now, part.attention, options.as ?? 'slice')
+    }
   })
 }
 

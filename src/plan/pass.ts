@@ -18,6 +18,8 @@ export interface PassContext extends RunOptions {
   readonly canCalibrate: boolean
   /** Moments of what the blocks write, measured when first asked for; empty without data. */
   calibrate(): Promise<Calibration>
+  /** The other models of the folder, which get the same plan; fresh ones, as the passes before left them. */
+  siblings(): readonly Model[]
   /** Whether a model of the folder holds a cache: its hosts expect one shape in every layer. */
   readonly hasCache: boolean
 }
@@ -30,7 +32,7 @@ export interface ChosenPass {
   check?(context: Pick<PassContext, 'view' | 'batches' | 'canCalibrate'>): void
   /** One part, or several of which each counts in what the ones before left. */
   decide(context: PassContext): Promise<PlanPart | readonly PlanPart[]>
-  /** Blocks that were asked for and have nothing that could go, with the reason. */
+  /** Blocks that were asked for and have nothing that could go, with the reason; asked after `decide`. */
   skipped?(view: TransformerModel): readonly Skipped[]
 }
 

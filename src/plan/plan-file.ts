@@ -56,13 +56,15 @@ export function printablePlan(plan: Plan): PlanJson {
 
 const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
-/** One slice a line: plans are read and compared. */
+/** What is written one entry a line: plans are read and compared. */
+const lists = new Set(['slices', 'attention'])
+
 function toJson(plan: PlanJson): string {
   const lines: string[] = []
   const place = (line: unknown): string => `@line ${lines.push(JSON.stringify(line)) - 1}`
   const text = JSON.stringify(
     plan,
-    (key, value) => (key === 'slices' && Array.isArray(value) ? value.map(place) : value),
+    (key, value) => (lists.has(key) && Array.isArray(value) ? value.map(place) : value),
     2,
   )
   return `${text.replace(/"@line (\d+)"/g, (_, index) => lines[Number(index)] as string)}\n`

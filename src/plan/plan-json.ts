@@ -3,7 +3,7 @@
  * `parts`. `projections` names the file of the numbers, or holds them.
  */
 import { AttncError } from '../errors.js'
-import type { Plan, PlanPart } from './plan.js'
+import type { AttentionPatterns, Plan, PlanPart } from './plan.js'
 
 /** Where the numbers are, the digest that they have to have, and small ones themselves. */
 export interface StatedNumbers {
@@ -28,13 +28,14 @@ export type PlanJson = {
   | { readonly format: 2; readonly parts: readonly PartJson[] }
 )
 
-export type PartJson = Pick<PlanPart, 'pass' | 'options' | 'slices'>
+export type PartJson = Pick<PlanPart, 'pass' | 'options' | 'slices' | 'attention'>
 
 /** The plan as it is written and printed. */
 export function planJson({ parts, made }: Plan, projections?: StatedNumbers): PlanJson {
-  const [first, ...more] = parts.map(({ pass, options, slices }) => ({
+  const [first, ...more] = parts.map(({ pass, options, slices, attention }) => ({
     ...(pass !== undefined && { pass, options }),
     slices,
+    ...(attention && { attention }),
   }))
   const numbers = projections && { projections }
   if (!first || more.length > 0)
@@ -51,7 +52,7 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
 
 /** What a model says of its plan in its metadata: what was done, not by whom. */
 export const planSummary = ({ parts }: Plan): PlanJson =>
-  planJson({ parts: parts.map(({ slices }) => ({ slices })) })
+  planJson({ parts: parts.map(({ slices, attention }) => ({ slices, attention })) })
 
 /** Checks a parsed plan; its numbers are not in it yet. Error: PLAN_FORMAT. */
 export function parsePlan(
@@ -89,12 +90,21 @@ const authorOf = (made: Readonly<Record<string, unknown>> | undefined) =>
   typeof made?.['pass'] === 'string' ? { pass: made['pass'], options: made['options'] } : {}
 
 function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError): PlanPart {
-  const { slices, pass, options } = part
+  const { slices, pass, options, attention } = part
   if (!Array.isArray(slices)) throw fail('it has no list "slices"')
   for (const [index, slice] of slices.entries()) {
     if (typeof slice?.dimension !== 'string') throw fail(`slice ${index} names no dimension`)
     if (!Array.isArray(slice.remove) || !slice.remove.every((n: unknown) => Number.isInteger(n)))
       throw fail(`slice ${index} ("${slice.dimension}") has no list of whole numbers "remove"`)
   }
-  return { ...(pass !== undefined && { pass, options }), slices }
+  if (attention !== undefined && !(Array.isArray(attention) && attention.every(isPatterns)))
+    throw fail('each of "attention" has to have "block" and a list of texts "patterns"')
+  return { ...(pass !== undefined && { pass, options }), slices, ...(attention && { attention }) }
 }
+
+const isPatterns = (entry: Partial<AttentionPatterns> | null): boolean =>
+  typeof entry?.block === 'string' &&
+  Array.isArray(entry.patterns) &&
+  entry.patterns.length > 0 &&
+  entry.patterns.every((each: unknown) => typeof each === 'string') &&
+  (entry.masks === undefined || Array.isArray(entry.masks?.kept))

@@ -3,6 +3,7 @@
  * pass on the model as the parts before left it. The same model, plan and version give the same bytes.
  */
 import type { RuntimeTensor } from '../onnx/numbers.js'
+import type { MaskFacts } from '../sparse/mask-facts.js'
 
 export interface PlanSlice {
   /** Id of a dimension, as `inspect` prints it. */
@@ -44,7 +45,17 @@ export interface ReplacedWeight {
   readonly tensor: RuntimeTensor
 }
 
-/** Carried out in the order of its fields: weights, then projections, then what goes. */
+/** Who may attend to whom in one block. */
+export interface AttentionPatterns {
+  /** `attention.3`: blocks in the order of execution. */
+  readonly block: string
+  /** One for all heads, or one for each: `window:1024+sinks:64`, `dense`. */
+  readonly patterns: readonly string[]
+  /** What was found out about its masks; without it they are all kept, as they are. */
+  readonly masks?: MaskFacts | undefined
+}
+
+/** Carried out in the order of its fields: weights, projections, what goes, then patterns. */
 export interface PlanPart {
   /** The pass that decided it, and what was chosen; read by people only. */
   readonly pass?: string | undefined
@@ -52,6 +63,7 @@ export interface PlanPart {
   readonly weights?: readonly ReplacedWeight[] | undefined
   readonly projections?: readonly RefittedProjection[] | undefined
   readonly slices: readonly PlanSlice[]
+  readonly attention?: readonly AttentionPatterns[] | undefined
 }
 
 export interface Plan {

@@ -12,7 +12,7 @@ import { readModel, type TransformerModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
 import { applyPart } from '../plan/apply.js'
-import type { Plan, PlanPart } from '../plan/plan.js'
+import type { AttentionPatterns, Plan, PlanPart } from '../plan/plan.js'
 import { planNote } from '../plan/plan-file.js'
 import { planSummary } from '../plan/plan-json.js'
 import type { RunOptions } from '../runtime/batches.js'
@@ -40,6 +40,8 @@ export interface FolderResult {
   readonly before: Totals
   readonly after: Totals
   readonly rows: readonly ReportRow[]
+  /** Blocks that follow a pattern now. */
+  readonly attention: readonly AttentionPatterns[]
   readonly check: NumericCheck | undefined
   readonly written: SavedFolder | undefined
 }
@@ -100,7 +102,8 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
           signal: options.signal,
           onProgress: (done, total) => log.progress('writing', done, total),
         })
-  return { before, after, rows, check, written }
+  const attention = plan.parts.flatMap((part) => part.attention ?? [])
+  return { before, after, rows, attention, check, written }
 }
 
 /** The model as it is after a part, against a fresh copy with the part masked. */
@@ -114,10 +117,20 @@ async function provePart(
   for (const before of plan.parts.slice(0, index)) applyPart(masked.graph, before)
   const view = readModel(masked.graph)
   const given = options.batches?.slice(0, 1).filter((batch) => fitsInto(source.model, batch)) ?? []
-  const batches = given.length > 0 ? given : checkInputs(masked, view)
   applyPart(masked.graph, part, { as: 'mask', view })
-  return checkSlice(source.model, masked, batches, options)
+  const check = (batches: readonly Batch[]) => checkSlice(source.model, masked, batches, options)
+  if (given.length > 0) return check(given)
+  if (!part.attention) return check(checkInputs(masked, view, 16))
+  // Patterns show at some length only, which the model's positions may not reach.
+  return check(checkInputs(masked, view, PATTERN_LENGTH)).catch((error) => {
+    if (error instanceof AttncError && error.kind === 'numeric') throw error
+    options.signal?.throwIfAborted()
+    return check(checkInputs(masked, view, 16))
+  })
 }
+
+/** Tokens at which patterns are proved without data: several blocks of keys, and one that is not full. */
+const PATTERN_LENGTH = 330
 
 const largerOf = (one: NumericCheck | undefined, other: NumericCheck): NumericCheck =>
   one && one.largest > other.largest ? one : other
@@ -138,10 +151,14 @@ const fitsInto = (model: LoadedModel['model'], { feeds }: Batch): boolean =>
     return dims.every((dim, axis) => typeof dim !== 'number' || dim === fed.dims[axis])
   })
 
-function checkInputs(model: LoadedModel['model'], view: TransformerModel): Batch[] {
+function checkInputs(
+  model: LoadedModel['model'],
+  view: TransformerModel,
+  sequenceLength: number,
+): Batch[] {
   return randomBatches({
     inputs: portsOf(model),
-    sequenceLength: 16,
+    sequenceLength,
     batchSize: 2,
     samples: 2,
     vocabulary: view.vocabulary,

@@ -1,6 +1,7 @@
 /** Passes in their order, each on the model as the ones before left it, become one plan. */
 import { type Calibration, calibrate } from '../calibrate/calibrate.js'
 import type { Batch } from '../data/batch.js'
+import type { Model } from '../graph/graph.js'
 import { assertFiniteWeights } from '../model/finite-weights.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
@@ -56,7 +57,6 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       }
       return statistics ?? new Map()
     }
-    skipped.push(...(pass.skipped?.(view) ?? []))
     const decided = await pass.decide({
       ...options,
       ...inputsOf(index),
@@ -64,13 +64,24 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       model,
       view,
       hasCache,
+      siblings: () => siblingsOf(options, parts),
       calibrate: measure,
     })
     last = 'slices' in decided ? [decided] : decided
     parts.push(...last)
+    skipped.push(...(pass.skipped?.(view) ?? []))
   }
   const input = await source.digest(options.signal)
   return { plan: { parts, made: { by: `attnc ${version}`, input } }, skipped }
+}
+
+function siblingsOf({ source, single }: DecideOptions, done: readonly PlanPart[]): Model[] {
+  const others = single ? [] : source.location.models.filter((file) => file !== source.file)
+  return others.map((file) => {
+    const { model } = loadFrom(source.location, file)
+    for (const part of done) applyPart(model.graph, part)
+    return model
+  })
 }
 
 function holdsCache({ source, single }: DecideOptions): boolean {

@@ -20,7 +20,7 @@ export class NodeBuilder {
     readonly edit: GraphEdit,
     readonly shapes: ShapeInfo,
     /** New nodes stand before this one; at the end of the graph without it. */
-    private readonly before?: Node | undefined,
+    readonly before?: Node | undefined,
   ) {
     this.opset = edit.graph.model.opsets.get('') ?? 1
   }

@@ -112,7 +112,10 @@ function checkSizes(plan: Plan, after: Subject['view'], before: Subject['view'])
   const gone = removals(plan)
   const sizeIn = (view: Subject['view'], id: string): number | undefined =>
     view.dimensions.find((each) => each.id === id)?.size
-  const isMasked = [...gone].every(([id]) => sizeIn(after, id) === sizeIn(before, id))
+  const isCut = plan.parts.some(({ slices }) => slices.length > 0)
+  const isMasked = isCut
+    ? [...gone].every(([id]) => sizeIn(after, id) === sizeIn(before, id))
+    : ![...after.graph.nodes()].some(({ domain }) => domain === 'attnc')
   if (isMasked) return true
   for (const [id, { count }] of gone) {
     const [had, has] = [sizeIn(before, id), sizeIn(after, id)]

@@ -318,6 +318,38 @@ function rotaryHeads(context: RuleContext, x: readonly Axis[]): number | undefin
   return table && width ? width / (2 * table) : undefined
 }
 
+/** attnc's own: [B, H, S, d], [B, K, T, d], [B, K, T, e]. Its layout fixes heads and sizes. */
+const blockAttention: AxisRule = {
+  relate(context) {
+    const [query, key, value] = [context.input(0), context.input(1), context.input(2)]
+    const [heads, keyValueHeads] = [query?.[1]?.size.value, key?.[1]?.size.value]
+    const [headSize, valueHeadSize] = [query?.[3], value?.[3]]
+    if (!query || !key || !value || !heads || !keyValueHeads || !headSize || !valueHeadSize)
+      return context.blockAll('the number of heads is not known')
+    const factors = newFactors(context, {
+      heads,
+      keyValueHeads,
+      headSize: ownSize(context, headSize),
+      valueHeadSize: valueHeadSize.size,
+    })
+    context.unifyProducts([query[1] as Axis], queryHeads(factors))
+    context.unifyProducts([key[1] as Axis], [factors.keyValueHeads])
+    relateHeads(context, value, valueFactors(factors))
+    relateHeads(context, context.output(0), resultFactors(factors))
+    relateSequence(context)
+    context.contract([{ input: 0, axis: 3 }])
+    for (const axis of [headSize, factors.keyValueHeads, factors.groups]) context.block(axis, FIXED)
+  },
+}
+
+/** Size of a head without the member through which padding reaches the scores. */
+function ownSize({ node, axesOf }: RuleContext, { size }: Axis): Size {
+  const concat = node.inputs[1]?.producer
+  const [, last] = concat?.op === 'Concat' ? concat.inputs : []
+  const isPadding = last && axesOf(last)?.[3]?.size.isOne
+  return isPadding ? size.sub(Size.of(1)) : size
+}
+
 export const attentionRules: Readonly<Record<string, AxisRule>> = {
   Attention: standardAttention,
   RotaryEmbedding: rotaryEmbedding,
@@ -325,6 +357,8 @@ export const attentionRules: Readonly<Record<string, AxisRule>> = {
   'com.microsoft.MultiHeadAttention': multiHeadAttention,
   'com.microsoft.GroupQueryAttention': groupQueryAttention,
   'com.microsoft.RotaryEmbedding': rotaryEmbedding,
+  'attnc.BlockSparseAttention': blockAttention,
+  'attnc.GatherBlockAttention': blockAttention,
 }
 
 export const isFusedAttention = (node: Node): boolean =>

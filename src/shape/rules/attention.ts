@@ -121,6 +121,7 @@ export const attentionRules: Readonly<Record<string, ShapeRule>> = {
   'com.microsoft.RotaryEmbedding': sameAsFirst,
   'com.microsoft.LinearAttention': linearAttention,
   'attnc.BlockSparseAttention': blockSparseAttention,
+  'attnc.GatherBlockAttention': blockSparseAttention,
   'com.microsoft.MoE': sameAsFirst,
   'com.microsoft.QMoE': sameAsFirst,
 }

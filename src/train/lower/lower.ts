@@ -28,10 +28,15 @@ export const loweredNames: readonly string[] = [...lowerings.keys()].sort()
 
 /** Replaces the fused operators that read a value of `active`; what stands for which output now. */
 export function lowerFused(edit: GraphEdit, active: ReadonlySet<Value>): ReadonlyMap<Value, Value> {
-  const replaced = new Map<Value, Value>()
   const fused = [...edit.graph.nodes()].filter(
     (node) => findLowering(node) && node.inputs.some((input) => input && active.has(input)),
   )
+  return lowerNodes(edit, fused)
+}
+
+/** Writes these operators out; what stands for which output now. */
+export function lowerNodes(edit: GraphEdit, fused: readonly Node[]): ReadonlyMap<Value, Value> {
+  const replaced = new Map<Value, Value>()
   if (fused.length === 0) return replaced
   const inferred = inferShapes(edit.graph)
   // What stands for an output has its shape, which operators further down ask for.

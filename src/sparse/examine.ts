@@ -1,0 +1,74 @@
+/** Which blocks of attention can follow a pattern, what their masks say, and why the others can't. */
+import { AttncError } from '../errors.js'
+import { edit } from '../graph/edit.js'
+import { extractSubgraph } from '../graph/extract.js'
+import type { Model } from '../graph/graph.js'
+import { type LayeredAttention, readModel, type TransformerModel } from '../model/model.js'
+import type { MaskFacts } from './mask-facts.js'
+import { probeMasks } from './probe-masks.js'
+import { type ReadAttention, readAttention, Unreadable } from './read.js'
+import { writeOut } from './write-out.js'
+
+export interface Examined {
+  /** `attention.3`. */
+  readonly key: string
+  readonly layer: number
+  readonly kind: LayeredAttention['kind']
+  readonly heads: number
+  readonly masks: MaskFacts | undefined
+  /** undefined: it can. */
+  readonly reason: string | undefined
+}
+
+export interface OpenedModel {
+  readonly model: Model
+  readonly view: TransformerModel
+  readonly reasons: ReadonlyMap<number, string>
+}
+
+/** A copy with fused attention written out, as far as that can be. */
+export function openCopy({ graph }: Model): OpenedModel {
+  const model = extractSubgraph(graph, new Map(), graph.outputs)
+  const reasons = new Map<number, string>()
+  const blocks = readModel(model.graph).attention.length
+  for (let index = 0; index < blocks; index++) {
+    const view = readModel(model.graph)
+    const block = view.attention[index]
+    if (block?.kind !== 'self') continue
+    try {
+      edit(model.graph, 'attnc.open', (change) => writeOut(change, view, [block]))
+    } catch (error) {
+      if (!(error instanceof AttncError)) throw error
+      reasons.set(index, error.message)
+    }
+  }
+  return { model, view: readModel(model.graph), reasons }
+}
+
+export async function examine(source: Model, signal?: AbortSignal): Promise<Examined[]> {
+  const { model, view, reasons } = openCopy(source)
+  const read = new Map<LayeredAttention, ReadAttention>()
+  const why = new Map<LayeredAttention, string>()
+  for (const [index, block] of view.attention.entries())
+    try {
+      const reason = reasons.get(index)
+      if (reason !== undefined) throw new Unreadable(reason)
+      read.set(block, readAttention(view, block))
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error
+      why.set(block, error.message)
+    }
+  const facts = await probeMasks(model, view, [...read.values()], signal)
+  return view.attention.map((block, index) => {
+    const own = read.get(block)
+    const { layer, kind, heads } = block
+    return {
+      key: `attention.${index}`,
+      layer,
+      kind,
+      heads,
+      masks: own && facts.get(own),
+      reason: why.get(block),
+    }
+  })
+}

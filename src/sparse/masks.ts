@@ -1,0 +1,88 @@
+/** Masks that stay: those that are not understood as a bias of every pair, padding as a bias of keys. */
+import { type Axis, leavesOf } from '../axes/axis.js'
+import type { Value } from '../graph/graph.js'
+import type { TransformerModel } from '../model/model.js'
+import type { DataType } from '../onnx/data-type.js'
+import type { NodeBuilder } from '../train/node-builder.js'
+import { shapeWith } from './heads.js'
+import type { MaskFacts } from './mask-facts.js'
+import { type Mask, type ReadAttention, Unreadable } from './read.js'
+
+/** [1 or batch, 1 or heads, queries, keys], added to the scores; undefined where no mask is left. */
+export function biasOf(
+  build: NodeBuilder,
+  view: TransformerModel,
+  read: ReadAttention,
+  facts: MaskFacts,
+  { keys, query, type }: { readonly keys: Value; readonly query: Value; readonly type: DataType },
+): Value | undefined {
+  const kept = facts.kept.map((index) => read.masks[index])
+  if (kept.some((mask) => !mask)) throw new Unreadable(`it has ${read.masks.length} masks`)
+  const biases = (kept as Mask[]).map((mask) =>
+    withHeads(build, view, read, mask, asBias(build, mask, type)),
+  )
+  if (biases.length === 0) return undefined
+  const sum = biases.reduce((one, other) => build.op('Add', [one, other]))
+  const shape = build.op('Concat', [build.ints(1, 1), build.sizeAlong(query, 2), keys], { axis: 0 })
+  return build.op('Expand', [sum, shape])
+}
+
+function asBias(build: NodeBuilder, { value, how }: Mask, type: DataType): Value {
+  if (how === 'add') return value
+  const [zero, hidden] = [0, Number.NEGATIVE_INFINITY].map((each) => build.number(each, type))
+  return build.op('Where', how === 'keep' ? [value, zero, hidden] : [value, hidden, zero])
+}
+
+/** Laid out as the scores or narrower → four axes. */
+function withHeads(
+  build: NodeBuilder,
+  view: TransformerModel,
+  { block, heads }: ReadAttention,
+  { value, scores }: Mask,
+  bias: Value,
+): Value {
+  const rank = view.analysis.axes(scores)?.length ?? 4
+  const axes: readonly (Axis | undefined)[] = view.analysis.axes(value) ?? []
+  const missing = Array.from({ length: rank - axes.length }, () => undefined)
+  const leading = [...missing, ...axes].slice(0, -2)
+  const isSingle = (axis: Axis | undefined): boolean => !axis || axis.size.isOne
+  const front = (count: number): Value =>
+    count > 0
+      ? build.op('Unsqueeze', [bias, build.ints(...Array.from({ length: count }, (_, i) => i))])
+      : bias
+  if (rank === 4) return front(4 - axes.length)
+  if (leading.every(isSingle)) {
+    if (axes.length <= 4) return front(4 - axes.length)
+    return build.op('Squeeze', [bias, build.ints(0)])
+  }
+  const own = new Set([...block.keyValueHeadAxes, ...block.groupAxes])
+  const count = leading
+    .flatMap((axis) => (axis ? leavesOf(axis) : []))
+    .reduce((product, leaf) => product * (own.has(leaf) ? (leaf.size.value ?? 1) : 1), 1)
+  if (count !== heads && count !== 1) throw new Unreadable('a mask is of some of its heads')
+  if (axes.length !== rank) throw new Unreadable('a mask is laid out in its own way')
+  return build.op('Reshape', [bias, shapeWith(build, bias, [-1, count])])
+}
+
+/** [batch, 1, keys, 1]: 0, and for padding what makes its keys count nothing. */
+export function paddingOf(
+  build: NodeBuilder,
+  { padding }: MaskFacts,
+  { softcap }: ReadAttention,
+  type: DataType,
+  known: Map<string, Value>,
+): Value | undefined {
+  if (padding === undefined) return undefined
+  if (softcap > 0) throw new Unreadable('its padding would pass a soft cap')
+  const input = build.edit.graph.inputs.find(({ name }) => name === padding)
+  if (!input) throw new Unreadable(`the model has no input "${padding}"`)
+  const hidden = build.number(type === 'float16' ? -3e4 : -1e9, type)
+  const made =
+    known.get(padding) ??
+    build.op('Unsqueeze', [
+      build.op('Where', [build.cast(input, 'bool'), build.number(0, type), hidden]),
+      build.ints(1, 3),
+    ])
+  known.set(padding, made)
+  return made
+}

@@ -1,0 +1,183 @@
+/**
+ * Attention taken apart where it is written in plain operators: queries, keys, values, what happens to
+ * the scores, the masks. Everything that is not exactly understood is a reason to leave it alone.
+ */
+import { leavesOf } from '../axes/axis.js'
+import { intAttribute, type Node, type Value } from '../graph/graph.js'
+import type { LayeredAttention, TransformerModel } from '../model/model.js'
+import { dependsOn } from '../model/trace.js'
+import { fromConstant, numbersOf } from '../onnx/numbers.js'
+
+export interface Mask {
+  readonly value: Value
+  /** The scores as they are laid out there. */
+  readonly scores: Value
+  /** `add`: added to the scores; `keep`: true where a key is seen; `hide`: true where it is not. */
+  readonly how: 'add' | 'keep' | 'hide'
+}
+
+export interface ReadAttention {
+  readonly block: LayeredAttention
+  readonly query: Value
+  /** Turned: [.., size, keys]. */
+  readonly turnedKey: Value
+  readonly value: Value
+  readonly heads: number
+  readonly scale: number
+  /** 0: none. */
+  readonly softcap: number
+  readonly masks: readonly Mask[]
+}
+
+/** Why a block is left alone. */
+export class Unreadable extends Error {}
+
+const lowestSeen = -9999
+
+/** Throws `Unreadable`. */
+export function readAttention(view: TransformerModel, block: LayeredAttention): ReadAttention {
+  const { scores, probabilities, node, context } = block
+  if (!scores || !probabilities) throw new Unreadable(`${node.op} hides its scores`)
+  if (block.kind === 'cross') throw new Unreadable('it reads another sequence')
+  const product = context.producer
+  const scoring = scores.producer
+  if (!isProduct(scoring) || !isProduct(product))
+    throw new Unreadable('its products are no plain MatMul')
+  const [query, turnedKey] = scoring.inputs as [Value, Value]
+  if (turnedKey !== block.keys) throw new Unreadable('its scores are turned')
+  const weights = followProbabilities(probabilities, product)
+  const [left, value] = product.inputs as [Value, Value]
+  if (left !== weights) throw new Unreadable('its context is turned')
+  checkSoftmax(view, node)
+  checkOrder(view, block, scores)
+  return {
+    block,
+    query,
+    turnedKey,
+    value,
+    heads: block.heads,
+    ...readScores(view, scores, node.inputs[0] as Value),
+  }
+}
+
+const isProduct = (node: Node | undefined): node is Node =>
+  node?.op === 'MatMul' && node.domain === ''
+
+/** Scores are [batch…, heads…, queries, keys], heads of one key-value head side by side. */
+function checkOrder(view: TransformerModel, block: LayeredAttention, scores: Value): void {
+  const axes = view.analysis.axes(scores) ?? []
+  const leading = axes.slice(0, -2).flatMap(leavesOf)
+  const heads = [...block.keyValueHeadAxes, ...block.groupAxes].filter(({ size }) => !size.isOne)
+  const tail = leading.filter(({ size }) => !size.isOne).slice(-heads.length || Infinity)
+  const isInOrder = heads.every((leaf, index) => tail[index] === leaf)
+  if (heads.length > 0 && !isInOrder) throw new Unreadable('its heads are in an order of their own')
+  const last = axes.slice(-2).flatMap(leavesOf)
+  if (last.some((leaf) => heads.includes(leaf)))
+    throw new Unreadable('its heads are among queries and keys')
+}
+
+type Chain = Pick<ReadAttention, 'scale' | 'softcap' | 'masks'>
+
+/** What happens to the scores on their way to the softmax. */
+function readScores(view: TransformerModel, scores: Value, logits: Value): Chain {
+  const steps: { readonly node: Node; readonly from: Value }[] = []
+  for (let at = logits; at !== scores; ) {
+    const node = at.producer
+    const from = node?.inputs.find(
+      (input) => input && (input === scores || dependsOn(input, scores)),
+    )
+    if (!node || !from) throw new Unreadable('its scores are lost on the way')
+    steps.unshift({ node, from })
+    at = from
+  }
+  let scale = 1
+  let bounded = false
+  let softcap = 0
+  const masks: Mask[] = []
+  for (const { node, from } of steps) {
+    const others = node.inputs.filter((input) => input !== from)
+    const number = others.length === 1 ? scalarOf(view, others[0]) : undefined
+    const isPlain = node.domain === ''
+    if (isPlain && ['Identity', 'Cast', 'Reshape', 'Unsqueeze', 'Squeeze'].includes(node.op)) {
+      if (node.op !== 'Cast') checkSameOrder(view, from, node.outputs[0] as Value)
+    } else if (isPlain && (node.op === 'Mul' || node.op === 'Div') && number !== undefined) {
+      const factor = node.op === 'Mul' ? number : 1 / number
+      if (node.op === 'Div' && node.inputs[0] !== from)
+        throw new Unreadable(`"${node.label}" divides by its scores`)
+      if (masks.length > 0) throw new Unreadable('its scores are scaled after their mask')
+      if (bounded && softcap === 0) {
+        softcap = factor
+        scale *= factor
+      } else if (bounded) throw new Unreadable('its scores are scaled after their soft cap')
+      else scale *= factor
+    } else if (isPlain && node.op === 'Tanh') {
+      if (bounded || masks.length > 0) throw new Unreadable('its soft cap comes after a mask')
+      bounded = true
+    } else if (isPlain && node.op === 'Add' && others[0])
+      masks.push({ value: others[0], scores: from, how: 'add' })
+    else if (isPlain && node.op === 'Where') masks.push(readWhere(view, node, from))
+    else if (isPlain && node.op === 'Max' && number !== undefined && number <= lowestSeen) {
+      // A floor below all that is seen.
+    } else throw new Unreadable(`"${node.label}" (${node.op}) stands between scores and softmax`)
+  }
+  if (bounded && softcap === 0) throw new Unreadable('its scores are bounded without a cap')
+  if (!(scale > 0)) throw new Unreadable('the scale of its scores is not positive')
+  return { scale, softcap, masks }
+}
+
+function readWhere(view: TransformerModel, node: Node, from: Value): Mask {
+  const [condition, yes, no] = node.inputs
+  const fill = scalarOf(view, from === yes ? no : yes)
+  if (!condition || fill === undefined || fill > lowestSeen)
+    throw new Unreadable(`"${node.label}" replaces scores by what is no mask`)
+  return { value: condition, scores: from, how: from === yes ? 'keep' : 'hide' }
+}
+
+/** One number, or a tensor of nothing else. */
+export function scalarOf(view: TransformerModel, value: Value | undefined): number | undefined {
+  const constant = value && view.analysis.shapes.constant(value)
+  const tensor = constant && fromConstant(constant)
+  if (tensor?.data.length !== 1) return undefined
+  return numbersOf(tensor)[0]
+}
+
+function checkSameOrder(view: TransformerModel, from: Value, to: Value): void {
+  const [before, after] = [from, to].map((value) =>
+    (view.analysis.axes(value) ?? []).flatMap(leavesOf).filter(({ size }) => !size.isOne),
+  )
+  const isSame = before?.length === after?.length && before?.every((leaf, i) => leaf === after?.[i])
+  if (!isSame) throw new Unreadable(`"${to.name}" puts scores in another order`)
+}
+
+/** What the product with the values reads: the probabilities, or the same with NaN cleared. */
+function followProbabilities(probabilities: Value, product: Node): Value {
+  let at = probabilities
+  for (;;) {
+    if (at.isGraphOutput) throw new Unreadable('its probabilities are an output')
+    const readers = [...new Set([...at.uses].map(({ node }) => node))]
+    const next = readers.filter((node) => !isNanTest(node, at, readers))
+    if (next.length !== 1 || !next[0]) throw new Unreadable('its probabilities are read elsewhere')
+    if (next[0] === product) return at
+    const { op, domain } = next[0]
+    const isPassed =
+      domain === '' &&
+      (['Cast', 'Identity', 'Reshape', 'Dropout'].includes(op) || isNanCleared(next[0], at))
+    if (!isPassed) throw new Unreadable(`"${next[0].label}" (${op}) changes its probabilities`)
+    at = next[0].outputs[0] as Value
+  }
+}
+
+const isNanTest = (node: Node, value: Value, readers: readonly Node[]): boolean =>
+  node.op === 'IsNaN' &&
+  readers.some((each) => isNanCleared(each, value) && each.inputs[0]?.producer === node)
+
+const isNanCleared = (node: Node, value: Value): boolean =>
+  node.op === 'Where' && node.inputs[0]?.producer?.op === 'IsNaN' && node.inputs[2] === value
+
+/** Softmax over the last axis, the only one there is a pattern for. */
+function checkSoftmax(view: TransformerModel, node: Node): void {
+  const rank = (node.inputs[0] && view.analysis.axes(node.inputs[0]))?.length ?? 0
+  const axis = intAttribute(node, 'axis', -1)
+  if (axis !== -1 && axis !== rank - 1)
+    throw new Unreadable('its softmax is not over the last axis')
+}
