@@ -27,6 +27,11 @@ export default class Prune extends BaseCommand {
         "<%= config.bin %> prune model/ --data text.txt --ratio 0.3 --eval eval.txt --fail-if 'perplexity>50' -o smaller/",
     },
     {
+      description: 'half of it, trained back to quality with the original as the teacher',
+      command:
+        '<%= config.bin %> prune model/ --data text.txt --ratio 0.5 --recover distill -o smaller/',
+    },
+    {
       description: 'look first, write the plan, carry it out later',
       command: '<%= config.bin %> prune model/ --data text.txt --dry-run --plan-out plan.json',
     },

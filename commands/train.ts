@@ -8,9 +8,9 @@ import {
   requiredData,
   requiredOutput,
   seedFlag,
+  trainingFlags,
 } from '../src/cli/flags.js'
 import type { TrainJson } from '../src/cli/run-train.js'
-import { weightRoles } from '../src/train/weight-role.js'
 
 export default class Train extends BaseCommand {
   static override summary = 'Train the weights of products, or low-rank updates of them.'
@@ -60,13 +60,6 @@ export default class Train extends BaseCommand {
       description: 'at which teacher and student are compared',
       helpGroup: 'TRAINING',
     }),
-    'hidden-share': Flags.string({
-      default: '0',
-      helpValue: 'SHARE',
-      description:
-        'share of that distance that is between hidden states, layers paired as CoFi does',
-      helpGroup: 'TRAINING',
-    }),
     distance: Flags.option({
       options: ['mse', 'cosine'] as const,
       default: 'mse' as const,
@@ -79,14 +72,7 @@ export default class Train extends BaseCommand {
       description: 'low-rank updates, or the projections themselves',
       helpGroup: 'TRAINING',
     })(),
-    targets: Flags.option({
-      options: weightRoles,
-      multiple: true,
-      delimiter: ',',
-      description:
-        'roles of the weights that are trained; with lora, embeddings, norms and biases are trained themselves [default: attention,feedForward for lora, all for full]',
-      helpGroup: 'TRAINING',
-    })(),
+    ...trainingFlags,
     rank: Flags.integer({
       min: 1,
       default: 16,

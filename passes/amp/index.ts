@@ -53,7 +53,7 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
 interface AmpFlags
   extends Partial<Pick<AmpOptions, 'criterion' | 'allocation' | 'weigh' | 'scope' | 'seed'>> {
   readonly ratio?: string
-  readonly recover?: AmpOptions['recover']
+  readonly recover?: string
   readonly 'round-to'?: string
   readonly protect?: readonly string[]
   readonly paper?: boolean
@@ -85,7 +85,8 @@ export const ampPass: Pass = {
       ...(criterion && { criterion }),
       ...(allocation && { allocation }),
       ...(weigh && { weigh }),
-      ...(recover && { recover }),
+      // What is trained afterwards starts from the closed form.
+      ...(recover && { recover: recover === 'none' ? 'none' : 'ridge' }),
       ...(scope && { scope }),
       ...(given['round-to'] && { roundTo: parseRoundTo(given['round-to']) }),
       ...(given.paper && paper),

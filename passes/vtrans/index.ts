@@ -61,7 +61,7 @@ interface VtransFlags {
   readonly ratio?: string
   readonly variant?: Variant
   readonly target?: Target
-  readonly recover?: VtransOptions['recover']
+  readonly recover?: string
   readonly scope?: 'all' | 'heads' | 'feedForward'
   readonly updates?: number
   readonly 'round-to'?: string
@@ -90,7 +90,8 @@ export const vtransPass: Pass = {
       ...(updates !== undefined && { updates }),
       ...(variant && { variant }),
       ...(target && { target }),
-      ...(recover && { recover }),
+      // What is trained afterwards is another pass's.
+      ...((recover === 'none' || recover === 'ridge') && { recover }),
       ...(scope && { structures: scopes[scope] }),
       ...(given['round-to'] && { roundTo: parseRoundTo(given['round-to']) }),
     })

@@ -1,6 +1,7 @@
 /** Flags that several commands share; each group is what one concern of a command needs. */
 import { Args, Flags } from '@oclif/core'
 import { metricNames } from '../evaluate/metric-name.js'
+import { weightRoles } from '../train/weight-role.js'
 
 export const modelArgument = Args.string({
   required: true,
@@ -103,7 +104,7 @@ export const gateFlags = {
 
 /** Names of the passes; here, so that `--help` loads none of them. */
 export const passFlag = Flags.option({
-  options: ['amp', 'sparsify', 'vtrans'] as const,
+  options: ['amp', 'sparsify', 'vtrans', 'recover'] as const,
   multiple: true,
   multipleNonGreedy: true,
   default: ['amp'],
@@ -111,7 +112,59 @@ export const passFlag = Flags.option({
   helpGroup: 'PASS',
 })()
 
+/** How training goes, where several commands train. */
+export const trainingFlags = {
+  targets: Flags.option({
+    options: weightRoles,
+    multiple: true,
+    delimiter: ',',
+    description:
+      'roles of the weights that are trained; with lora, embeddings, norms and biases are trained themselves [default: attention,feedForward for lora, else all]',
+    helpGroup: 'TRAINING',
+  })(),
+  'hidden-share': Flags.string({
+    helpValue: 'SHARE',
+    description:
+      'share of the distance from the teacher that is between hidden states, layers paired as CoFi does [default: 0]',
+    helpGroup: 'TRAINING',
+  }),
+}
+
+const recoverFlags = {
+  'recover-updates': Flags.integer({
+    min: 1,
+    description: 'of the weights, at most [default: 600]',
+    helpGroup: 'TRAINING',
+  }),
+  rate: Flags.string({
+    helpValue: 'RATE',
+    description:
+      'peak learning rate [default: 0.001 for lora, else by the width of the model, at most 0.002]',
+    helpGroup: 'TRAINING',
+  }),
+  rank: Flags.integer({
+    min: 1,
+    description: 'of a low-rank update [default: 16]',
+    helpGroup: 'TRAINING',
+  }),
+  'teacher-share': Flags.string({
+    helpValue: 'SHARE',
+    description:
+      'share of the loss that is the distance from the original model [default: 0.5, or 1 for distill]',
+    helpGroup: 'TRAINING',
+  }),
+  recite: Flags.integer({
+    min: 0,
+    helpValue: 'WINDOWS',
+    description:
+      'text that the original model makes up to be learned from [default: as much as data lack]',
+    helpGroup: 'TRAINING',
+  }),
+  ...trainingFlags,
+}
+
 export const passFlags = {
+  ...recoverFlags,
   ratio: Flags.string({
     helpValue: 'SHARE',
     description: "share of the blocks' parameters to remove: 0.3 or 30% [default: 0.2]",
@@ -134,9 +187,9 @@ export const passFlags = {
     helpGroup: 'PASS',
   })(),
   recover: Flags.option({
-    options: ['none', 'ridge'] as const,
+    options: ['none', 'ridge', 'lora', 'full', 'distill'] as const,
     description:
-      're-fit what stays in closed form, or not [default: ridge; with --pass vtrans none]',
+      're-fit what stays in closed form, or not; then train low-rank updates, all weights, or all weights by the answers of the original alone [default: ridge; with --pass vtrans none]',
     helpGroup: 'PASS',
   })(),
   scope: Flags.option({

@@ -97,6 +97,9 @@ async function readOptions(
   const plan = flags.plan === undefined ? undefined : readPlan(flags.plan)
   const passes = plan ? [] : choosePasses(flags.pass, { ...flags }, view)
   const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
+  const isTrained = passes.some(({ phase }) => phase === 'recover')
+  const training =
+    flags.data && isTrained ? chooseData(source, flags.data, flags, context.log) : undefined
   const calibration =
     flags.calibration === undefined
       ? undefined
@@ -112,6 +115,7 @@ async function readOptions(
     plan,
     passes,
     batches,
+    training,
     calibration,
     output,
     force,

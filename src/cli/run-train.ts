@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { AttncError } from '../errors.js'
 import { loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
+import { parseNumber, parseShare } from '../plan/numbers.js'
 import { isSingle } from '../prune/apply-to-folder.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { type Adapter, adapterFiles } from '../train/adapter-file.js'
@@ -22,7 +23,7 @@ export interface TrainFlags extends DataChoice {
   readonly teacher?: string | undefined
   readonly 'teacher-share': string
   readonly temperature: string
-  readonly 'hidden-share': string
+  readonly 'hidden-share'?: string | undefined
   readonly distance: 'mse' | 'cosine'
   readonly method: 'lora' | 'full'
   readonly targets?: readonly WeightRole[] | undefined
@@ -55,10 +56,10 @@ export async function runTrain(
 ): Promise<{ readonly json: TrainJson; readonly lines: readonly string[] }> {
   const { log } = context
   const { method, optimizer, teacher } = flags
-  const number = (name: 'temperature' | 'decay' | 'clip'): number => readNumber(name, flags[name])
+  const number = (name: 'temperature' | 'decay' | 'clip'): number => parseNumber(name, flags[name])
   const decay = number('decay')
-  const share = readShare('teacher-share', flags)
-  const hiddenShare = readShare('hidden-share', flags)
+  const share = parseShare('teacher-share', flags['teacher-share'])
+  const hiddenShare = parseShare('hidden-share', flags['hidden-share'] ?? '0')
   if (flags['adapter-out'] !== undefined && method !== 'lora')
     throw new AttncError('NO_ADAPTER', 'usage', `--method ${method} makes no adapter.`, {
       suggestions: ['Leave --adapter-out away, or train with --method lora.'],
@@ -82,7 +83,7 @@ export async function runTrain(
     updates: flags.updates,
     batchSize: flags['batch-size'] ?? firstSize(batches),
     accumulate: flags.accumulate,
-    rate: flags.rate === undefined ? rates[method] : readNumber('rate', flags.rate),
+    rate: flags.rate === undefined ? rates[method] : parseNumber('rate', flags.rate),
     schedule: flags.schedule,
     warmup: flags.warmup,
     optimizer: optimizer === 'sgd' ? sgd({ decay }) : adamW({ decay }),
@@ -122,22 +123,6 @@ const methodOf = ({ method, rank, alpha, targets }: TrainFlags): Method =>
   method === 'lora'
     ? { kind: method, rank, alpha: alpha ?? 2 * rank, targets }
     : { kind: method, targets }
-
-function readNumber(name: string, text: string): number {
-  const number = Number(text)
-  if (text.trim() !== '' && Number.isFinite(number) && number >= 0) return number
-  throw new AttncError(
-    'NUMBER_FORMAT',
-    'usage',
-    `--${name} is "${text}"; it has to be a number that is not negative.`,
-  )
-}
-
-function readShare(name: 'teacher-share' | 'hidden-share', flags: TrainFlags): number {
-  const share = readNumber(name, flags[name])
-  if (share <= 1) return share
-  throw new AttncError('NUMBER_RANGE', 'usage', `--${name} is ${share}; it is at most 1.`)
-}
 
 function describe(result: TrainFolderResult, samples: number): string[] {
   const { before, best, trained, updates, curve, written } = result

@@ -28,3 +28,21 @@ export function parseRoundTo(text: string): number {
     { suggestions: ['8, 16, 32 and 64 are usual.'] },
   )
 }
+
+/** A number that is not negative. Error: NUMBER_FORMAT. */
+export function parseNumber(flag: string, text: string): number {
+  const number = Number(text)
+  if (text.trim() !== '' && Number.isFinite(number) && number >= 0) return number
+  throw new AttncError(
+    'NUMBER_FORMAT',
+    'usage',
+    `--${flag} is "${text}"; it has to be a number that is not negative.`,
+  )
+}
+
+/** A number from 0 to 1. Errors: NUMBER_FORMAT, NUMBER_RANGE. */
+export function parseShare(flag: string, text: string): number {
+  const share = parseNumber(flag, text)
+  if (share <= 1) return share
+  throw new AttncError('NUMBER_RANGE', 'usage', `--${flag} is ${share}; it is at most 1.`)
+}

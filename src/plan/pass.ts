@@ -6,14 +6,21 @@ import type { Calibration } from '../calibrate/calibrate.js'
 import type { Batch } from '../data/batch.js'
 import type { Model } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
+import type { LoadedModel } from '../model-folder/load.js'
 import type { RunOptions } from '../runtime/batches.js'
 import type { PlanPart } from './plan.js'
 
 /** What a pass may decide on: the model as the passes before it left it. */
 export interface PassContext extends RunOptions {
+  /** The model as it was given, before all passes, with its folder. */
+  readonly source: LoadedModel
+  /** Only this file of the folder counts. */
+  readonly single: boolean
   readonly model: Model
   readonly view: TransformerModel
   readonly batches: readonly Batch[] | undefined
+  /** All the data there is, for passes that train: `batches` are as much as calibration needs. */
+  readonly training: readonly Batch[] | undefined
   /** Whether statistics can be had: data were given, or statistics of this very model. */
   readonly canCalibrate: boolean
   /** Moments of what the blocks write, measured when first asked for; empty without data. */
@@ -43,8 +50,8 @@ export interface Skipped {
   readonly reason: string
 }
 
-/** Phases in the order in which passes may follow each other: heads are cut before they are laid out. */
-export const phases = ['cut', 'sparsify'] as const
+/** Phases in the order in which passes may follow each other: heads are cut before they are laid out, and what is left is trained. */
+export const phases = ['cut', 'sparsify', 'recover'] as const
 export type Phase = (typeof phases)[number]
 
 /** A pass as the command line knows it. */
@@ -54,6 +61,8 @@ export interface Pass {
   readonly summary: string
   /** Flags that it reads; some are shared by several passes. */
   readonly flags: readonly string[]
+  /** Whether flags ask for it though it isn't named. */
+  isAskedFor?(flags: PassFlags): boolean
   /** Reads those flags. Errors are of kind `usage`, and say the flag. */
   read(flags: PassFlags, view: TransformerModel): ChosenPass
 }

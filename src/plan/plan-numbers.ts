@@ -1,6 +1,7 @@
 /**
  * Numbers of a plan as arrays by name, for a .npz: `attention.3` is a re-fitted projection, with
- * `attention.3.basis`, `.shift` and `.reads.N` where it has them; `weights/NAME` a replaced constant.
+ * `attention.3.basis`, `.shift` and `.reads.N` where it has them; `weights/NAME` a replaced constant, `weights/DIGEST/NAME` where
+ * its numbers before tell which one.
  * Parts after the first have their position in front: `1/attention.3`.
  */
 import type { RuntimeTensor } from '../onnx/numbers.js'
@@ -54,14 +55,18 @@ function numbersOfPart({ projections = [], weights = [] }: PlanPart): Arrays {
       arrays[`${block}.reads.${index}`] = { dataType: 'float32', dims: [read.length], data: read }
     if (shift) arrays[`${block}.shift`] = { dataType: 'float32', dims: [columns], data: shift }
   }
-  for (const { name, tensor } of weights) arrays[WEIGHTS + name] = tensor
+  for (const { name, digest, tensor } of weights)
+    arrays[`${WEIGHTS}${digest ? `${digest}/` : ''}${name}`] = tensor
   return arrays
 }
 
 const readWeights = (arrays: Arrays): ReplacedWeight[] =>
   Object.entries(arrays)
     .filter(([name]) => isWeight(name))
-    .map(([name, tensor]) => ({ name: name.slice(WEIGHTS.length), tensor }))
+    .map(([key, tensor]) => {
+      const [, digest, name = ''] = /^weights\/(?:([0-9a-f]{64})\/)?(.*)$/s.exec(key) ?? []
+      return { name, tensor, ...(digest !== undefined && { digest }) }
+    })
 
 function readProjections(arrays: Arrays): RefittedProjection[] {
   return Object.entries(arrays)

@@ -42,6 +42,11 @@ export interface ReadWeight {
 export interface ReplacedWeight {
   /** Name of the constant in the graph. */
   readonly name: string
+  /**
+   * Digest of the numbers that it has until then (`digestOfConstant`): other models of the folder call the
+   * same constant by other names. Without one the name alone decides.
+   */
+  readonly digest?: string | undefined
   readonly tensor: RuntimeTensor
 }
 

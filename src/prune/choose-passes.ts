@@ -10,7 +10,11 @@ export function choosePasses(
   flags: PassFlags,
   view: TransformerModel,
 ): ChosenPass[] {
-  const found = names.map(findPass)
+  const named = names.map(findPass)
+  const found = [
+    ...named,
+    ...passes.filter((pass) => !named.includes(pass) && pass.isAskedFor?.(flags)),
+  ]
   checkFlags(found, flags)
   const chosen = found.map((pass) => pass.read(flags, view))
   checkOrder(chosen)
@@ -50,7 +54,7 @@ function checkOrder(chosen: readonly ChosenPass[]): void {
     const later = before.find((each) => phases.indexOf(each.phase) > phases.indexOf(pass.phase))
     if (later)
       throw orderError(
-        `"${pass.name}" can't follow "${later.name}", which needs the heads as they stay`,
+        `"${pass.name}" can't follow "${later.name}", which needs the model as it stays`,
         `Write --pass ${pass.name} --pass ${later.name}.`,
       )
   }

@@ -15,6 +15,8 @@ export interface DecideOptions extends RunOptions {
   readonly source: LoadedModel
   readonly passes: readonly ChosenPass[]
   readonly batches?: readonly Batch[] | undefined
+  /** All the data, where that is more. */
+  readonly training?: readonly Batch[] | undefined
   /** Statistics of the source, so of the first pass alone. */
   readonly calibration?: Calibration | undefined
   /** Only this file of the folder will be written. */
@@ -61,6 +63,7 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       ...options,
       ...inputsOf(index),
       batches,
+      training: options.training ?? batches,
       model,
       view,
       hasCache,

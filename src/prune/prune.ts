@@ -23,6 +23,8 @@ export interface PruneOptions extends RunOptions {
   readonly passes?: readonly ChosenPass[] | undefined
   readonly calibration?: Calibration | undefined
   readonly batches?: readonly Batch[] | undefined
+  /** All the data, for passes that train. */
+  readonly training?: readonly Batch[] | undefined
   /** undefined: a dry run. */
   readonly output?: string | undefined
   readonly force?: boolean | undefined

@@ -11,7 +11,7 @@ export type Sampler = (index: number) => Batch
  * smaller than the others is left out of an epoch unless it is the only one.
  */
 export function sampler(batches: readonly Batch[], batchSize: number, seed: number): Sampler {
-  const units = canMix(batches) ? batches.flatMap(splitRows) : [...batches]
+  const units = samplesOf(batches)
   const size = units.length > batches.length ? Math.min(batchSize, units.length) : 1
   const perEpoch = Math.max(Math.floor(units.length / size), 1)
   return (index) => {
@@ -20,6 +20,10 @@ export function sampler(batches: readonly Batch[], batchSize: number, seed: numb
     return stack(order.slice(from, from + size).map((unit) => units[unit] as Batch))
   }
 }
+
+/** Single samples where all have one shape; else batches as they are. */
+export const samplesOf = (batches: readonly Batch[]): readonly Batch[] =>
+  canMix(batches) ? batches.flatMap(splitRows) : batches
 
 function shuffled(count: number, seed: number): number[] {
   const random = generator(seed)
@@ -66,7 +70,8 @@ function splitRows(batch: Batch): Batch[] {
   }))
 }
 
-function stack(samples: readonly Batch[]): Batch {
+/** Samples as one batch. */
+export function stack(samples: readonly Batch[]): Batch {
   const [first] = samples
   if (!first || samples.length === 1) return first as Batch
   const join = (read: (batch: Batch) => RuntimeTensor | undefined): RuntimeTensor | undefined => {

@@ -2,12 +2,12 @@
  * A trained model as a folder: the weights that were trained replace those of equal bytes in every model
  * of the folder, so that one with a cache learns what the one without it did.
  */
-import { createHash } from 'node:crypto'
 import { edit } from '../graph/edit.js'
 import type { Model, Value } from '../graph/graph.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
 import type { Tensor } from '../onnx/tensor.js'
+import { digestOfConstant, replaceConstants } from '../plan/constants.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
 import type { FoldedWeight } from './fold.js'
@@ -43,22 +43,20 @@ export async function saveTrained(
 ): Promise<SavedFolder> {
   const { source, output, force, single, log, signal } = options
   const { location, file, model } = source
-  const trained = new Map(
-    weights.map(({ name, tensor }) => {
-      const before = model.graph.values.get(name) as Value
-      return [digestOf(before.constant as Tensor), tensor]
-    }),
-  )
+  const trained = weights.map(({ name, tensor }) => {
+    const before = model.graph.values.get(name) as Value
+    return { name, tensor, digest: digestOfConstant(before.constant as Tensor) }
+  })
   const input = await source.digest(signal)
   const models: Record<string, Model> = {}
   for (const each of single ? [file] : location.models) {
     const own = each === file ? model : loadFrom(location, each).model
-    const count = replaceWeights(own, trained)
-    if (count === trained.size) models[each] = own
+    const missing = edit(own.graph, 'attnc.train', (change) => replaceConstants(change, trained))
+    if (missing.length === 0) models[each] = own
     else
       log.warn(
         'MODEL_LEFT_OUT',
-        `"${each}" is not in the output: it has ${count} of the ${trained.size} weights that were trained.`,
+        `"${each}" is not in the output: it lacks ${missing.length} of the ${trained.length} weights that were trained.`,
       )
   }
   for (const each of Object.values(models)) {
@@ -75,30 +73,6 @@ export async function saveTrained(
     onProgress: (done, total) => log.progress('writing', done, total),
   })
 }
-
-/** How many of the trained weights the model has; all of them are replaced. */
-function replaceWeights(model: Model, trained: ReadonlyMap<string, Tensor>): number {
-  const sizes = new Set([...trained.values()].map(({ byteLength }) => byteLength))
-  const found = new Set<string>()
-  edit(model.graph, 'attnc.train', (change) => {
-    for (const value of [...model.graph.initializers()]) {
-      const { constant } = value
-      if (!constant || constant.strings || !sizes.has(constant.byteLength)) continue
-      const digest = digestOf(constant)
-      const tensor = trained.get(digest)
-      if (!tensor) continue
-      found.add(digest)
-      change.setConstant(value, tensor)
-    }
-  })
-  return found.size
-}
-
-const digestOf = (tensor: Tensor): string =>
-  createHash('sha256')
-    .update(`${tensor.dataType} ${tensor.dims}\0`)
-    .update(tensor.bytes())
-    .digest('hex')
 
 function reportOf({ method, updates, rate, seed, batchSize }: TrainOptions, result: TrainResult) {
   const { before, best, trained, curve } = result

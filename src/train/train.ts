@@ -17,6 +17,7 @@ import { PARAMETERS } from './insert.js'
 import { matchLayers } from './layer-match.js'
 import { chooseObjective, countOf, type Objective, targetsOf } from './objective.js'
 import { adamW, type Optimizer, type Schedule } from './optimizer.js'
+import { samplesOf, stack } from './sampling.js'
 import type { Teacher } from './teacher.js'
 import { findTrainable, type Method } from './trainable.js'
 import { buildLossGraph, buildTrainingGraph } from './training-graph.js'
@@ -24,7 +25,7 @@ import { TrainingRun, vector } from './training-run.js'
 
 export interface TrainOptions extends RunOptions {
   readonly batches: readonly Batch[]
-  /** Judges the parameters; the last tenth of the batches where there is none. */
+  /** Judges the parameters; the last tenth of the samples where there is none. */
   readonly heldOut?: readonly Batch[] | undefined
   readonly method: Method
   readonly updates: number
@@ -154,15 +155,30 @@ async function heldOutLoss(
   return sum / count
 }
 
-function holdOut({ batches, heldOut }: TrainOptions) {
+/** What is learned from and what it is judged by. Error: DATA_TOO_SMALL. */
+export function holdOut({ batches, heldOut }: Pick<TrainOptions, 'batches' | 'heldOut'>): {
+  readonly training: readonly Batch[]
+  readonly heldOut: readonly Batch[]
+} {
   if (heldOut) return { training: batches, heldOut }
-  const count = Math.max(1, Math.round(batches.length / 10))
-  if (batches.length < 2)
+  const samples = samplesOf(batches)
+  const count = Math.max(1, Math.round(samples.length / 10))
+  if (samples.length < 2)
     throw new AttncError(
       'DATA_TOO_SMALL',
       'usage',
-      'There is one batch of data; training needs some to learn from and some to be judged by.',
-      { suggestions: ['Give more data, or a smaller --batch-size.'] },
+      'There is one sample of data; training needs some to learn from and some to be judged by.',
+      { suggestions: ['Give more data, or a smaller --sequence-length or --batch-size.'] },
     )
-  return { training: batches.slice(0, -count), heldOut: batches.slice(-count) }
+  const held = samples.slice(-count)
+  const training = samples.slice(0, -count)
+  if (samples === batches) return { training, heldOut: held }
+  const size = batches[0]?.ids.length || 32
+  const groups = Math.ceil(count / size)
+  return {
+    training,
+    heldOut: Array.from({ length: groups }, (_, at) =>
+      stack(held.slice(at * size, (at + 1) * size)),
+    ),
+  }
 }

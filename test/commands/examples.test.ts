@@ -88,8 +88,9 @@ describe.each(commands)('$id', ({ id, command }) => {
         all[index - 1] === '-o' ? join(place, word) : (paths[word] ?? placeOf(word, place)),
       )
     const { flags = {} } = command
-    const isTraining = 'updates' in flags && (!('pass' in flags) || argv.includes('vtrans'))
-    if (isTraining) shorten(argv, '--updates', '2')
+    const updates = id === 'train' || argv.includes('vtrans') ? '--updates' : '--recover-updates'
+    const isTraining = updates === '--updates' || /--recover (lora|full|distill)/.test(text)
+    if (isTraining) shorten(argv, updates, '2')
     if ('samples' in flags && !argv.includes('--samples'))
       argv.push(`--samples=${isTraining ? 16 : 4}`)
     if ('eval-samples' in flags) argv.push('--eval-samples=4')
