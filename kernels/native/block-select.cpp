@@ -83,12 +83,9 @@ ort::Status* BlockSelect::create(const ort::Api& api, const Attributes& attribut
 ort::Status* BlockSelect::run(ort::KernelContext* context) const {
   constexpr size_t kCount = std::size(kInputs);
   const Call call{api, context, kName};
-  size_t inputs = 0, outputs = 0;
-  if (ort::Status* status = api.KernelContext_GetInputCount(context, &inputs)) return status;
-  if (ort::Status* status = api.KernelContext_GetOutputCount(context, &outputs)) return status;
+  size_t outputs = 0;
   Tensor all[kCount];
-  for (size_t i = 0; i < kCount; i++)
-    if (ort::Status* status = call.read(i, inputs, all[i])) return status;
+  if (ort::Status* status = call.read_all(all, outputs)) return status;
   const auto& [query, key, lengths, scores, past] = all;
 
   // 1. Sizes.

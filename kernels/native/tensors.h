@@ -68,6 +68,17 @@ struct Call {
     return status;
   }
 
+  // All inputs, and how many outputs the node has.
+  template <size_t Count>
+  ort::Status* read_all(Tensor (&tensors)[Count], size_t& outputs) const {
+    size_t inputs = 0;
+    if (ort::Status* status = api.KernelContext_GetInputCount(context, &inputs)) return status;
+    if (ort::Status* status = api.KernelContext_GetOutputCount(context, &outputs)) return status;
+    for (size_t i = 0; i < Count; i++)
+      if (ort::Status* status = read(i, inputs, tensors[i])) return status;
+    return nullptr;
+  }
+
   ort::Status* expect(const char* name, const Tensor& tensor, int32_t type, const char* type_name,
                       std::initializer_list<int64_t> dims) const {
     bool fits = tensor && tensor.type == type && tensor.rank == dims.size();
