@@ -4,7 +4,12 @@ import type { TransformerModel } from '../../src/model/model.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
 import type { Ranking } from '../../src/repair/elimination.js'
 import { Metric } from '../../src/repair/metric.js'
-import { type Choice, findPrunable, type PrunableBlock } from '../../src/repair/prunable.js'
+import {
+  type Choice,
+  findPrunable,
+  nothingPrunable,
+  type PrunableBlock,
+} from '../../src/repair/prunable.js'
 import { keepWeights, type RepairInput, repairBlocks } from '../../src/repair/repair.js'
 import {
   allocate,
@@ -101,12 +106,7 @@ function chooseBlocks(view: TransformerModel, options: AmpOptions): PrunableBloc
     }))
     .filter(({ choices }) => choices.length > 0)
   if (blocks.length > 0) return blocks
-  throw new AttncError(
-    'NOTHING_PRUNABLE',
-    'partial',
-    'No attention or feed-forward block of this model may lose anything.',
-    { suggestions: ['Run "attnc inspect --explain" to see why.'] },
-  )
+  throw nothingPrunable()
 }
 
 /** Parameters that go when all heads and neurons of the blocks go. */

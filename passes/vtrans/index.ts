@@ -4,7 +4,8 @@ import { AttncError } from '../../src/errors.js'
 import { parseRatio, parseRoundTo } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
-import { decideSelected, decideVtrans } from './decide.js'
+import { decideSelected } from './decide.js'
+import { learnMasks } from './learn.js'
 import { localMasks } from './local.js'
 import { type Target, type Variant, type VtransOptions, vtransDefaults } from './options.js'
 import { trainWeights } from './weights.js'
@@ -22,17 +23,13 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
         })
     },
     async decide(context) {
-      const { batches: all = [], log } = context
-      const batches = options.variant === 'fast' ? firstOf(all, options.share) : all
-      const input = { ...context, batches }
-      const decision =
+      const { batches = [], training: all = batches, log } = context
+      const training = options.variant === 'fast' ? firstOf(all, options.share) : all
+      const learned =
         options.variant === 'local'
-          ? await decideSelected(
-              input,
-              await localMasks(input, await context.calibrate(), options),
-              options,
-            )
-          : await decideVtrans(input, options)
+          ? await localMasks({ ...context, batches }, await context.calibrate(), options)
+          : await learnMasks({ ...context, batches: training }, options)
+      const decision = await decideSelected({ ...context, batches }, learned, options)
       const { slices, projections, removed, prunable } = decision
       if (slices.length === 0)
         throw new AttncError(
@@ -48,7 +45,13 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
       )
       const part = { pass: 'vtrans', options, slices, projections }
       if (options.variant !== 'fast' && options.variant !== 'full') return part
-      return [part, { pass: 'vtrans', ...(await trainWeights(input, part, options)) }]
+      return [
+        part,
+        {
+          pass: 'vtrans',
+          ...(await trainWeights({ ...context, batches: training }, part, options)),
+        },
+      ]
     },
   }
 }

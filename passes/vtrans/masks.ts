@@ -2,8 +2,8 @@
  * What a mask is learned for: every member of the dimensions that may go, in one vector for the whole
  * model. Members that go together (granularity) share an entry.
  */
-import { AttncError } from '../../src/errors.js'
 import type { ModelDimension, TransformerModel } from '../../src/model/model.js'
+import { nothingPrunable } from '../../src/repair/prunable.js'
 import type { VtransOptions } from './options.js'
 
 export interface Mask {
@@ -42,12 +42,6 @@ export function findMasks(
   }
   if (options.structures.includes('hidden'))
     for (const each of view.dimensions) if (each.role === 'hidden') add(each)
-  if (masks.length === 0)
-    throw new AttncError(
-      'NOTHING_PRUNABLE',
-      'partial',
-      'No attention or feed-forward block of this model may lose anything.',
-      { suggestions: ['Run "attnc inspect --explain" to see why.'] },
-    )
+  if (masks.length === 0) throw nothingPrunable()
   return { masks, size: offset }
 }

@@ -8,9 +8,9 @@ import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model } from '../../src/graph/graph.js'
 import { findBlocks } from '../../src/model/block.js'
 import { readModel } from '../../src/model/model.js'
-import type { Projection } from '../../src/model/projection.js'
+import { fromWeight, type Projection } from '../../src/model/projection.js'
 import { findReads } from '../../src/model/reads.js'
-import { fromConstant, numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
+import { fromConstant, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import { applyPart } from '../../src/plan/apply.js'
 import type { PlanPart, RefittedProjection } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
@@ -54,11 +54,9 @@ function placed(model: Model, trained: readonly FoldedWeight[]): Omit<PlanPart, 
   const left = new Map(trained.map(({ name, tensor }) => [name, tensor]))
   const take = (projection: Projection): Float32Array | undefined => {
     const tensor = left.get(projection.weight.name)
-    const read = tensor && fromConstant(tensor)
-    if (!read) return undefined
+    if (!tensor) return undefined
     left.delete(projection.weight.name)
-    const { rows, columns, axis } = projection
-    return Float32Array.from(axis === 0 ? numbersOf(read) : turned(numbersOf(read), columns, rows))
+    return Float32Array.from(fromWeight(projection, tensor))
   }
   const projections = findBlocks(view).flatMap((block): RefittedProjection[] => {
     const { projection } = block
@@ -77,12 +75,4 @@ function placed(model: Model, trained: readonly FoldedWeight[]): Omit<PlanPart, 
     tensor: fromConstant(tensor) as RuntimeTensor,
   }))
   return { projections, ...(weights.length > 0 && { weights }) }
-}
-
-/** A stored matrix [outputs, inputs] as [inputs, outputs]. */
-function turned(from: ArrayLike<number>, rows: number, columns: number): Float32Array {
-  const to = new Float32Array(from.length)
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j] as number
-  return to
 }

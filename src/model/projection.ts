@@ -68,6 +68,10 @@ function transposed(
   return to
 }
 
+/** A constant in the projection's own layout as a matrix [rows, columns]. */
+export const fromWeight = ({ axis, rows, columns }: Projection, tensor: Tensor): Float64Array =>
+  asRows(tensor, axis, rows, columns)
+
 /** A whole matrix [rows, columns] as a constant in the projection's own layout and type. */
 export function toWeight(projection: Projection, matrix: Float64Array | Float32Array): Tensor {
   const { rows, columns, axis } = projection

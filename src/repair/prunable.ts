@@ -1,6 +1,7 @@
 /** What may go from a block: units of one dimension that end in one output projection. */
 import type { Contraction } from '../axes/analysis.js'
 import { Removal } from '../axes/removal.js'
+import { AttncError } from '../errors.js'
 import { type Block, findBlocks } from '../model/block.js'
 import type { ModelDimension, TransformerModel } from '../model/model.js'
 import { findValueFrame, type ValueFrame } from '../model/value-frame.js'
@@ -55,6 +56,14 @@ export function findPrunable(view: TransformerModel): PrunableBlock[] {
     return choices.length > 0 ? [prunable] : []
   })
 }
+
+export const nothingPrunable = (): AttncError =>
+  new AttncError(
+    'NOTHING_PRUNABLE',
+    'partial',
+    'No attention or feed-forward block of this model may lose anything.',
+    { suggestions: ['Run "attnc inspect --explain" to see why.'] },
+  )
 
 function unitsOf(dimension: ModelDimension, contraction: Contraction): Unit[] {
   const { size, granularity, axis } = dimension

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { divergence, logAlpha, softKeep } from '../../passes/vtrans/bottleneck.js'
 import { decideVtrans } from '../../passes/vtrans/decide.js'
 import { insertGates, spread } from '../../passes/vtrans/gates.js'
+import { vtrans } from '../../passes/vtrans/index.js'
 import { localOptimum } from '../../passes/vtrans/local.js'
 import { findMasks, type Mask, type MaskSet } from '../../passes/vtrans/masks.js'
 import { vtransDefaults } from '../../passes/vtrans/options.js'
@@ -19,6 +20,7 @@ import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
 import { applyPart } from '../../src/plan/apply.js'
+import { decidePlan } from '../../src/prune/decide.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import { NodeBuilder } from '../../src/train/node-builder.js'
 import { difference, readFeeds, rewritten, runModel, zooFolder } from '../zoo/compare.js'
@@ -230,4 +232,30 @@ describe.skipIf(!hasDigits)('VTrans', () => {
     )
     expect(difference(results[0] ?? {}, results[1] ?? {})).toBeLessThan(1e-5)
   })
+
+  it.each([
+    ['full', 2],
+    ['local', 1],
+  ] as const)(
+    'as %s makes %i parts, of which each fits what the one before left',
+    async (variant, count) => {
+      const source = loadModel(digits)
+      const batches = openData(`${digits}/calibration.npz`, {
+        model: source.model,
+        folder: digits,
+        batchSize: 32,
+        samples: 96,
+      })
+      const pass = vtrans({ variant, ratio: 0.4, updates: 4, weightUpdates: 2, roundTo: 16 })
+      const options = { source, batches, passes: [pass], single: true, threads: 1, log: silentLog }
+      const { parts } = (await decidePlan(options)).plan
+      const { model } = loadModel(digits)
+      expect(parts).toHaveLength(count)
+      for (const part of parts) applyPart(model.graph, part)
+      const widths = readModel(model.graph).feedForward.map(({ width }) => width % 16)
+      expect(new Set(widths)).toEqual(new Set([0]))
+      const [results] = await runModel(model, [batches[0]?.feeds ?? {}])
+      expect(Object.values(results ?? {})[0]?.dims).toEqual([32, 10])
+    },
+  )
 })
