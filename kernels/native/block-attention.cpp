@@ -1,8 +1,6 @@
-// Reads and checks what ONNX Runtime hands over, and calls the engine. Layouts come from files and
-// from graphs: they are checked before anything is read by them.
-#include "block-attention.h"
-
-#include <cmath>
+// Block attention on the processor.
+#include "block-attention-operator.h"
+#include "host.h"
 
 namespace attnc {
 
@@ -12,148 +10,16 @@ Pool pool;
 
 }  // namespace
 
-template <typename Source>
-ort::Status* BlockAttention<Source>::create(const ort::Api& api, const Attributes& attributes,
-                                            int32_t, BlockAttention** out) {
-  BlockSettings s;
-  attributes.read("causal", s.causal);
-  attributes.read("window", s.window);
-  attributes.read("sinks", s.sinks);
-  attributes.read("query_block", s.query_block);
-  attributes.read("key_block", s.key_block);
-  attributes.read("query_start", s.query_start);
-  attributes.read("scale", s.scale);
-  attributes.read("softcap", s.softcap);
-  const Call call{api, nullptr, kName};
-  for (const auto& [name, block] : {std::pair("query_block", s.query_block), std::pair("key_block", s.key_block)})
-    if (block < 16 || block > 128 || block % 16 != 0)
-      return call.refuse(std::string("attribute \"") + name + "\" is " + std::to_string(block) +
-                         "; expected a multiple of 16 from 16 to 128.");
-  for (const auto& [name, value] : {std::pair("window", s.window), std::pair("sinks", s.sinks)})
-    if (value < 0 || value > INT32_MAX / 2)
-      return call.refuse(std::string("attribute \"") + name + "\" is " + std::to_string(value) +
-                         "; expected 0 to 2^30.");
-  if (s.query_start < -1 || s.query_start > INT32_MAX / 2)
-    return call.refuse("attribute \"query_start\" is " + std::to_string(s.query_start) +
-                       "; expected -1 to 2^30.");
-  if (!(s.scale >= 0) || !(s.softcap >= 0) || std::isinf(s.scale) || std::isinf(s.softcap))
-    return call.refuse("attributes \"scale\" and \"softcap\" are expected to be 0 or more.");
-  *out = new BlockAttention{api, s, choose_engine()};
-  return nullptr;
-}
+OnProcessor::OnProcessor() : engine(choose_engine()) {}
 
-template <typename Source>
-ort::Status* BlockAttention<Source>::run(ort::KernelContext* context) const {
-  constexpr size_t kCount = std::size(kInputs);
-  const Call call{api, context, kName};
-  size_t outputs = 0;
-  Tensor all[kCount];
-  if (ort::Status* status = call.read_all(all, outputs)) return status;
-  const Tensor &query = all[0], &key = all[1], &value = all[2];
-  const Tensor &lengths = all[kCount - 2], &bias = all[kCount - 1];
-
-  // 1. Sizes.
-  const int32_t type = query.type;
-  const char* name = type_name(type);
-  if (ort::Status* status = call.expect("query", query, type, name, {-1, -1, -1, -1})) return status;
-  const int64_t B = query.dims[0], H = query.dims[1], S = query.dims[2], d = query.dims[3];
-  if (ort::Status* status = call.expect("key", key, type, name, {B, -1, -1, d})) return status;
-  const int64_t K = key.dims[1], T = key.dims[2];
-  if (ort::Status* status = call.expect("value", value, type, name, {B, K, T, -1})) return status;
-  const int64_t e = value.dims[3];
-  if (ort::Status* status = call.check_heads(H, K, d, e)) return status;
-  if (T > INT32_MAX / 2 || S > INT32_MAX / 2) return call.refuse("expected fewer than 2^30 tokens.");
-  const int64_t start = settings.query_start < 0 ? T - S : settings.query_start;
-  if (ort::Status* status = call.check_start(start, S, T)) return status;
-
-  // 2. Masks and layouts.
-  Problem p{};
-  p.B = B, p.H = H, p.K = K, p.S = S, p.T = T, p.d = d, p.e = e;
-  p.start = start;
-  p.query_block = settings.query_block, p.key_block = settings.key_block;
-  if (ort::Status* status = Source::read(call, all + 3, p)) return status;
-  if (lengths)
-    if (ort::Status* status = call.expect("key_lengths", lengths, ort::kInt32, "int32", {B}))
-      return status;
-  if (bias) {
-    const int64_t batch = bias.rank == 4 && bias.dims[0] == 1 ? 1 : B;
-    const int64_t heads = bias.rank == 4 && bias.dims[1] == 1 ? 1 : H;
-    if (ort::Status* status = call.expect("bias", bias, type, name, {batch, heads, S, T}))
-      return status;
-  }
-
-  // 3. Outputs, and the work.
-  void* output = nullptr;
-  void* log_sum_exp = nullptr;
-  if (ort::Status* status = call.output(0, {B, H, S, e}, &output)) return status;
-  if (outputs > 1)
-    if (ort::Status* status = call.output(1, {B, H, S}, &log_sum_exp)) return status;
-  if (B == 0 || H == 0 || S == 0) return nullptr;
-  p.storage = storage_of(type);
-  p.query = query.data, p.key = key.data, p.value = value.data;
-  p.output = output, p.log_sum_exp = (float*)log_sum_exp;
-  p.key_lengths = (const int32_t*)lengths.data;
-  p.bias = bias.data, p.bias_batch = bias.dims[0], p.bias_heads = bias.dims[1];
-  p.causal = settings.causal != 0;
-  p.scale = settings.scale > 0 ? settings.scale : 1.0f / std::sqrt((float)d);
-  p.softcap = settings.softcap;
-  p.window = settings.window, p.sinks = settings.sinks;
+ort::Status* OnProcessor::run(const Call& call, const Problem& problem) const {
   Lease lease(pool);
-  SessionThreads threads{api, context};
-  engine.attention(p, threads.threads(), lease.scratch());
+  SessionThreads threads{call.api, call.context};
+  engine.attention(problem, threads.threads(), lease.scratch());
   return nullptr;
 }
 
-// Rows rise within the columns and reach the last query.
-ort::Status* RowsOfBlocks::read(const Call& call, const Tensor* inputs, Problem& p) {
-  const Tensor &rows = inputs[0], &columns = inputs[1];
-  if (ort::Status* status = call.expect("block_rows", rows, ort::kInt32, "int32", {-1, -1}))
-    return status;
-  p.L = rows.dims[0];
-  if (ort::Status* status = call.expect("block_columns", columns, ort::kInt32, "int32", {p.L, -1}))
-    return status;
-  if (ort::Status* status = call.check_layouts("block_rows", p.L, p.H, p.K)) return status;
-  p.rows = (const int32_t*)rows.data, p.columns = (const int32_t*)columns.data;
-  p.row_count = rows.dims[1] - 1, p.width = columns.dims[1];
-  const int64_t needed = p.first_row() + p.block_rows();
-  if (p.row_count < needed)
-    return call.refuse("\"block_rows\" has " + std::to_string(p.row_count) + " rows of " +
-                       std::to_string(p.query_block) + " queries; positions up to " +
-                       std::to_string(p.start + p.S) + " need " + std::to_string(needed) + ".");
-  for (int64_t layout = 0; layout < p.L; layout++) {
-    const int32_t* begins = p.rows + layout * (p.row_count + 1);
-    int64_t before = 0;
-    for (int64_t row = 0; row <= p.row_count; row++) {
-      if (begins[row] < before || begins[row] > p.width)
-        return call.refuse("\"block_rows\" [" + std::to_string(layout) + ", " +
-                           std::to_string(row) + "] is " + std::to_string(begins[row]) +
-                           "; expected " + std::to_string(before) + " to " +
-                           std::to_string(p.width) + ", rising.");
-      before = begins[row];
-    }
-  }
-  return nullptr;
-}
-
-// The engine passes over indices that are none of the keys': only the table's size can be wrong.
-ort::Status* TableOfBlocks::read(const Call& call, const Tensor* inputs, Problem& p) {
-  const Tensor& indices = inputs[0];
-  if (ort::Status* status =
-          call.expect("block_indices", indices, ort::kInt32, "int32", {p.B, -1, -1, -1}))
-    return status;
-  p.L = indices.dims[1];
-  if (ort::Status* status = call.check_layouts("block_indices", p.L, p.H, p.K)) return status;
-  p.columns = (const int32_t*)indices.data;
-  p.row_count = indices.dims[2], p.width = indices.dims[3];
-  const int64_t needed = p.S == 0 ? 0 : p.block_rows();
-  if (p.row_count < needed || p.width < 1)
-    return call.refuse("\"block_indices\" is " + indices.shape() + "; expected " +
-                       std::to_string(needed) + " or more blocks of " +
-                       std::to_string(p.query_block) + " queries, and 1 or more indices.");
-  return nullptr;
-}
-
-template struct BlockAttention<RowsOfBlocks>;
-template struct BlockAttention<TableOfBlocks>;
+template struct BlockAttention<RowsOfBlocks, OnProcessor>;
+template struct BlockAttention<TableOfBlocks, OnProcessor>;
 
 }  // namespace attnc

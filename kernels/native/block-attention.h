@@ -2,7 +2,7 @@
 // GatherBlockAttention, whose blocks are a table.
 #pragma once
 
-#include "host.h"
+#include "../block-attention/cpu/problem.h"
 #include "operator.h"
 
 namespace attnc {
@@ -12,8 +12,9 @@ struct BlockSettings {
   float scale = 0, softcap = 0;
 };
 
-// What is the same for both; `Source` reads and checks the inputs that say which blocks are kept.
-template <typename Source>
+// What is the same for both. `Source` reads and checks the inputs that say which blocks are kept;
+// `Place` does the work, and says whether the host may read what tensors hold.
+template <typename Source, typename Place>
 struct BlockAttention {
   static constexpr auto& kName = Source::kName;
   static constexpr auto& kInputs = Source::kInputs;
@@ -21,7 +22,7 @@ struct BlockAttention {
 
   ort::Api api;
   BlockSettings settings;
-  const Engine& engine;
+  Place place;
 
   static ort::Status* create(const ort::Api& api, const Attributes& attributes, int32_t element,
                              BlockAttention** out);
@@ -35,7 +36,8 @@ struct RowsOfBlocks {
       {"value", kElement},           {"block_rows", ort::kInt32},
       {"block_columns", ort::kInt32}, {"key_lengths", ort::kInt32, true},
       {"bias", kElement, true}};
-  static ort::Status* read(const Call& call, const Tensor* inputs, Problem& problem);
+  static ort::Status* read(const Call& call, const Tensor* inputs, bool holds_tensors,
+                           Problem& problem);
 };
 
 struct TableOfBlocks {
@@ -44,13 +46,22 @@ struct TableOfBlocks {
       {"query", kElement},           {"key", kElement},
       {"value", kElement},           {"block_indices", ort::kInt32},
       {"key_lengths", ort::kInt32, true}, {"bias", kElement, true}};
-  static ort::Status* read(const Call& call, const Tensor* inputs, Problem& problem);
+  static ort::Status* read(const Call& call, const Tensor* inputs, bool holds_tensors,
+                           Problem& problem);
 };
 
-using BlockSparseAttention = BlockAttention<RowsOfBlocks>;
-using GatherBlockAttention = BlockAttention<TableOfBlocks>;
+struct OnProcessor {
+  static constexpr bool kHoldsTensors = true;
+  const Engine& engine;
 
-extern template struct BlockAttention<RowsOfBlocks>;
-extern template struct BlockAttention<TableOfBlocks>;
+  OnProcessor();
+  ort::Status* run(const Call& call, const Problem& problem) const;
+};
+
+using BlockSparseAttention = BlockAttention<RowsOfBlocks, OnProcessor>;
+using GatherBlockAttention = BlockAttention<TableOfBlocks, OnProcessor>;
+
+extern template struct BlockAttention<RowsOfBlocks, OnProcessor>;
+extern template struct BlockAttention<TableOfBlocks, OnProcessor>;
 
 }  // namespace attnc

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Builds attnc's kernel library and session addon with g++ alone:
- * `npm run build:native [-- --sanitize]`.
+ * Builds attnc's kernel library and session addon with g++ alone, and the library for CUDA where
+ * nvcc is found: `npm run build:native [-- --sanitize]`.
  * The kernels are compiled once for each instruction set; which one runs is decided at run time.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import nodeApi from 'node-api-headers'
+import { buildCuda, findCudaCompiler } from './build-cuda.mjs'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const compiler = process.env.CXX ?? 'g++'
@@ -82,7 +83,14 @@ try {
   )
   files.push(compile('block-select/cpu/select.cpp', 'select', ['-Wno-psabi']))
   files.push(compile('stream-attention/cpu/stream.cpp', 'stream', ['-Wno-psabi']))
-  for (const name of ['host', 'block-attention', 'block-select', 'stream-attention', 'register'])
+  for (const name of [
+    'host',
+    'block-layouts',
+    'block-attention',
+    'block-select',
+    'stream-attention',
+    'register',
+  ])
     files.push(compile(`native/${name}.cpp`, name, []))
   link('libattnc_kernels.so', files)
   link(
@@ -94,6 +102,15 @@ try {
       ]),
     ),
   )
+  const cuda = isSanitized ? undefined : findCudaCompiler()
+  if (cuda) {
+    const target = outputPath('libattnc_kernels_cuda.so')
+    await buildCuda(cuda, root, objects, `${target}.new`)
+    renameSync(`${target}.new`, target)
+    process.stdout.write(`${target}\n`)
+  } else if (!isSanitized) {
+    process.stdout.write('no nvcc (NVCC, PATH, /usr/local/cuda): without kernels for CUDA\n')
+  }
 } finally {
   rmSync(objects, { recursive: true, force: true })
 }

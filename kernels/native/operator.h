@@ -53,11 +53,14 @@ struct Attributes {
 template <typename Kernel>
 struct Operator : ort::CustomOp {
   int32_t element;
+  const char* provider;  // null is the processor
 
-  explicit Operator(int32_t type) : CustomOp{}, element(type) {
+  explicit Operator(int32_t type, const char* on) : CustomOp{}, element(type), provider(on) {
     version = ort::kApiVersion;
     GetName = [](const CustomOp*) { return Kernel::kName; };
-    GetExecutionProviderType = [](const CustomOp*) -> const char* { return nullptr; };
+    GetExecutionProviderType = [](const CustomOp* op) {
+      return ((const Operator*)op)->provider;
+    };
     GetInputTypeCount = [](const CustomOp*) { return std::size(Kernel::kInputs); };
     GetInputType = [](const CustomOp* op, size_t index) {
       return type_of(op, Kernel::kInputs[index]);

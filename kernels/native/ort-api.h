@@ -66,6 +66,7 @@ struct Api {
   ATTNC_ORT(91, Status*, KernelContext_GetOutput, (KernelContext * context, size_t index, const int64_t* dims, size_t rank, Value** out), (context, index, dims, rank, out))
   ATTNC_ORT(93, void, ReleaseStatus, (Status * status), (status))
   ATTNC_ORT(99, void, ReleaseTensorTypeAndShapeInfo, (TypeAndShape * info), (info))
+  ATTNC_ORT(193, Status*, KernelContext_GetGPUComputeStream, (const KernelContext* context, void** out), (context, out))
   ATTNC_ORT(274, Status*, KernelContext_ParallelFor, (const KernelContext* context, void (*work)(void*, size_t), size_t total, size_t batches, void* data), (context, work, total, batches, data))
 #undef ATTNC_ORT
 };

@@ -3,39 +3,13 @@
 #include "block-attention.h"
 #include "block-select.h"
 #include "host.h"
+#include "registration.h"
 #include "stream-attention.h"
 
-#define ATTNC_PUBLIC extern "C" __attribute__((visibility("default")))
-
-namespace {
-
-// The operator for each type of tensors that kernels store; sessions refer to them.
-template <typename Kernel>
-ort::Status* add(const ort::Api& api, ort::Domain* domain) {
-  static const attnc::Operator<Kernel> ops[] = {
-      attnc::Operator<Kernel>(ort::kFloat),
-      attnc::Operator<Kernel>(ort::kFloat16),
-      attnc::Operator<Kernel>(ort::kBfloat16),
-  };
-  for (const auto& op : ops)
-    if (ort::Status* status = api.CustomOpDomain_Add(domain, &op)) return status;
-  return nullptr;
-}
-
-}  // namespace
-
 ATTNC_PUBLIC ort::Status* RegisterCustomOps(ort::SessionOptions* options, const ort::Base* base) {
-  const void* const* table = base->GetApi(ort::kApiVersion);
-  if (!table) return nullptr;  // older than the functions used: the bodies of the file do the work
-  const ort::Api api{table};
-  // Lives as long as the process: sessions refer to it.
-  ort::Domain* domain = nullptr;
-  if (ort::Status* status = api.CreateCustomOpDomain("attnc", &domain)) return status;
-  if (ort::Status* status = add<attnc::BlockSparseAttention>(api, domain)) return status;
-  if (ort::Status* status = add<attnc::GatherBlockAttention>(api, domain)) return status;
-  if (ort::Status* status = add<attnc::BlockSelect>(api, domain)) return status;
-  if (ort::Status* status = add<attnc::StreamAttention>(api, domain)) return status;
-  return api.AddCustomOpDomain(options, domain);
+  return attnc::register_operators<attnc::BlockSparseAttention, attnc::GatherBlockAttention,
+                                   attnc::BlockSelect, attnc::StreamAttention>(options, base,
+                                                                               nullptr);
 }
 
 // "avx512", "avx2" or "baseline": what this processor runs.

@@ -4,7 +4,7 @@ import { statfs } from 'node:fs/promises'
 import { availableParallelism, cpus, freemem, tmpdir, totalmem } from 'node:os'
 import { AttncError } from '../errors.js'
 import { linkCudaLibraries } from '../runtime/cuda-libraries.js'
-import { findAddon, findKernelLibrary } from '../runtime/native/library.js'
+import { findAddon, findCudaKernelLibrary, findKernelLibrary } from '../runtime/native/library.js'
 import {
   type Availability,
   type ProviderName,
@@ -20,6 +20,8 @@ export interface Diagnosis {
   readonly kernels: {
     readonly library: string | null
     readonly instructionSet: string | null
+    /** The library for sessions on CUDA. */
+    readonly cuda: string | null
     readonly reason?: string
   }
   readonly versions: {
@@ -74,11 +76,13 @@ export async function diagnose(): Promise<Diagnosis> {
 
 function findKernels(): Diagnosis['kernels'] {
   const library = findKernelLibrary()
+  const cuda = findCudaKernelLibrary() ?? null
   const addon = findAddon()
-  if (library && addon) return { library, instructionSet: addon.instructionSet(library) }
+  if (library && addon) return { library, instructionSet: addon.instructionSet(library), cuda }
   return {
     library: library ?? null,
     instructionSet: null,
+    cuda,
     reason:
       "not built: operators of attnc's own run by the standard ones that their models carry; npm run build:native builds them, with g++ alone",
   }
@@ -105,6 +109,7 @@ export function describeDiagnosis(found: Diagnosis): string[] {
     ...(kernels.library
       ? [`✔ kernels: ${kernels.library} (${kernels.instructionSet})`]
       : [`– kernels: ${kernels.reason}`]),
+    ...(kernels.cuda ? [`✔ kernels for cuda: ${kernels.cuda}`] : []),
     ...found.linked.map((path) => `Linked ${path}.`),
     ...found.problems,
   ]

@@ -2,14 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { denseLayout } from '../../kernels/block-sparse-attention/patterns.js'
 import { gatherBlockAttention } from '../../kernels/gather-block-attention/index.js'
 import { numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
-import {
-  type AttentionCase,
-  attentionCases,
-  caseInputs,
-  expectEqual,
-  gatherNode,
-  sparseNode,
-} from './cases.js'
+import { type AttentionCase, attentionCases, caseInputs, gatherNode, sparseNode } from './cases.js'
+import { expectEqual } from './difference.js'
 import { runBody, runReference } from './one-node.js'
 
 // onnxruntime-node exchanges no bfloat16 tensors.

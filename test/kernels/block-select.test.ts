@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { blockSelect } from '../../kernels/block-select/index.js'
 import { gatherBlockAttention } from '../../kernels/gather-block-attention/index.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
-import { expectEqual } from './cases.js'
+import { expectEqual } from './difference.js'
 import { runBody, runReference } from './one-node.js'
 import { type SelectCase, selectCases, selectNode } from './select-cases.js'
 

@@ -1,5 +1,4 @@
 /** The table of shapes, layouts and masks on which every form of an operator is compared. */
-import { expect } from 'vitest'
 import type { BlockAttentionAttributes } from '../../kernels/block-attention/attributes.js'
 import { blockSparseAttention } from '../../kernels/block-sparse-attention/index.js'
 import {
@@ -16,7 +15,7 @@ import {
 } from '../../kernels/block-sparse-attention/patterns.js'
 import { gatherBlockAttention } from '../../kernels/gather-block-attention/index.js'
 import type { DataType } from '../../src/onnx/data-type.js'
-import { fromConstant, numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
+import { fromConstant, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import { elementCount } from '../../src/onnx/tensor.js'
 import type { OneNode } from './one-node.js'
 
@@ -280,29 +279,4 @@ export const tolerance: Readonly<Partial<Record<DataType, number>>> = {
   float32: 2e-6,
   float16: 1e-3,
   bfloat16: 8e-3,
-}
-
-/** Holds results against the reference, within what their type allows. */
-export function expectEqual(
-  results: readonly RuntimeTensor[],
-  expected: readonly RuntimeTensor[],
-  { dataType, spread }: Pick<AttentionCase, 'dataType' | 'spread'>,
-): void {
-  const limit = (tolerance[dataType ?? 'float32'] as number) * (spread ?? 1)
-  for (const [index, result] of results.entries())
-    expect(
-      largestDifference(numbersOf(result), numbersOf(expected[index] as RuntimeTensor)),
-    ).toBeLessThan(limit)
-}
-
-export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) return Number.POSITIVE_INFINITY
-  let largest = 0
-  for (let index = 0; index < a.length; index++) {
-    const [x, y] = [a[index] as number, b[index] as number]
-    if (x === y) continue
-    const difference = Math.abs(x - y)
-    largest = Math.max(largest, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference)
-  }
-  return largest
 }

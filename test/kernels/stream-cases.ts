@@ -4,7 +4,8 @@ import { type StreamAttributes, streamAttention } from '../../kernels/stream-att
 import type { DataType } from '../../src/onnx/data-type.js'
 import { type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
 import { elementCount } from '../../src/onnx/tensor.js'
-import { expectEqual, numbers } from './cases.js'
+import { numbers } from './cases.js'
+import { expectEqual } from './difference.js'
 import type { OneNode } from './one-node.js'
 
 export interface StreamCase {

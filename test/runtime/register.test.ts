@@ -4,7 +4,8 @@ import { afterAll, describe, expect, it } from 'vitest'
 import '../../src/runtime/register.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { findAddon } from '../../src/runtime/native/library.js'
-import { type AttentionCase, attentionCases, expectEqual, sparseNode } from '../kernels/cases.js'
+import { type AttentionCase, attentionCases, sparseNode } from '../kernels/cases.js'
+import { expectEqual } from '../kernels/difference.js'
 import { oneNode, runReference } from '../kernels/one-node.js'
 
 const isBuilt = findAddon() !== undefined

@@ -29,6 +29,9 @@ const findFile = (name: string): string | undefined => {
 /** The library of operators, for `register_custom_ops_library` and the like. */
 export const findKernelLibrary = (): string | undefined => findFile('libattnc_kernels.so')
 
+/** The one for sessions on CUDA, which take it instead. Built where nvcc was found. */
+export const findCudaKernelLibrary = (): string | undefined => findFile('libattnc_kernels_cuda.so')
+
 /** A tensor as the addon takes it: in JavaScript's memory … */
 export interface NativeTensor {
   readonly type: number

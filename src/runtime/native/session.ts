@@ -12,6 +12,7 @@ import { explainRefusal } from '../refusal.js'
 import type { Feeds, Port, Session, SessionOptions } from '../session.js'
 import {
   findAddon,
+  findCudaKernelLibrary,
   findKernelLibrary,
   type NativeAddon,
   type NativeHandle,
@@ -35,6 +36,10 @@ export interface NativeSessionOptions extends SessionOptions {
 
 const optimizationLevels = { disabled: 0, basic: 1, extended: 2, all: 99 } as const
 
+/** On a device the processor's kernels would copy to the host and back: bodies are better there. */
+const libraryFor = (provider: ProviderName): string | undefined =>
+  provider === 'cuda' ? findCudaKernelLibrary() : findKernelLibrary()
+
 /** Opens a session. Errors: NATIVE_MISSING, SESSION_REFUSED, PROVIDER_FAILED. */
 export async function openNativeSession(options: NativeSessionOptions): Promise<NativeSession> {
   options.signal?.throwIfAborted()
@@ -47,7 +52,7 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
   try {
     const opened = await addon.open(runtimeLibrary(), {
       model: options.path,
-      kernels: options.kernels === false ? '' : (findKernelLibrary() ?? ''),
+      kernels: options.kernels === false ? '' : (libraryFor(provider) ?? ''),
       threads: options.threads ?? 0,
       optimization: optimizationLevels[options.optimization ?? 'all'],
       cuda: provider === 'cuda',

@@ -1,0 +1,26 @@
+// The kernels as C functions, for the Python of the machine with the GPU.
+#include <cuda_runtime.h>
+
+#include "../../kernels/block-attention/cuda/attention.h"
+
+using attnc::cuda::Device;
+using attnc::cuda::Parameters;
+
+static const Device& device() {
+  static const Device known = [] {
+    Device read;
+    attnc::cuda::read_device(read);
+    return read;
+  }();
+  return known;
+}
+
+extern "C" size_t attnc_workspace_bytes(const Parameters* p) {
+  return attnc::cuda::workspace_bytes(*p, device());
+}
+
+extern "C" const char* attnc_attention(const Parameters* p, int32_t storage, void* workspace,
+                                       void* stream, int32_t path) {
+  return attnc::cuda::attention(*p, (attnc::cuda::Storage)storage, device(), workspace,
+                                (CUstream_st*)stream, (attnc::cuda::Path)path);
+}

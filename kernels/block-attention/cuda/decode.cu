@@ -1,0 +1,254 @@
+// Single queries over a cache: all time goes into reading the kept keys and values once. The heads
+// that share keys are the rows of one small matrix product; a warp reads 16 keys at a time straight
+// into the registers where the tensor cores want them. Contraction doesn't care about order: the
+// element that a thread happens to hold decides which one it is. Splits are merged at the end.
+#include "launches.h"
+#include "softmax.cuh"
+
+namespace attnc::cuda {
+
+namespace {
+
+constexpr int kWarps = 4;
+constexpr int kUnit = 16;       // keys that a warp takes at once
+constexpr int kMostHeads = 16;  // that share keys
+constexpr int kBlocksPerMultiprocessor = 3;
+constexpr int kSizes[] = {64, 128};
+
+int32_t groups_of(const Parameters& p) { return larger_of(p.L, p.K); }
+
+__device__ __forceinline__ uint4 read_once(const void* from) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from));
+  return v;
+}
+
+__device__ __forceinline__ uint32_t word(const uint4& v, int i) {
+  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
+// IsTall: more than 8 heads, the upper half of the product's rows.
+template <typename Element, int Size, bool IsTall>
+__global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
+    decode_split(const Parameters p) {
+  constexpr int kHalves = Size / 64;
+  __shared__ float sums[kWarps][kMostHeads][Size];
+  __shared__ float maxima[kWarps][kMostHeads], totals[kWarps][kMostHeads];
+  const int32_t groups = larger_of(p.L, p.K), heads = p.H / groups;
+  const int32_t split = blockIdx.x, group = blockIdx.y, b = blockIdx.z;
+  const int32_t h = group * heads, k = h / (p.H / p.K);
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int32_t g = lane / 4, c = lane % 4;
+  const int32_t key_count = keys_of(p, b);
+  const Visible seen = visible_keys(p, p.start, key_count);
+  const Element* keys = (const Element*)p.key + ((int64_t)b * p.K + k) * p.T * Size;
+  const Element* values = (const Element*)p.value + ((int64_t)b * p.K + k) * p.T * Size;
+  const KeptColumns kept = kept_columns(p, b, h / (p.H / p.L), p.first_row());
+  const int32_t per_block = p.key_block / kUnit;
+  const int32_t units = kept.count * per_block;
+  const int32_t share = (units + p.splits - 1) / p.splits;
+  const int32_t end = smaller_of(units, (split + 1) * share);
+
+  // Queries of heads g and g + 8: [32-element piece].
+  uint4 query[2][Size / 32];
+#pragma unroll
+  for (int r = 0; r < 2; r++)
+#pragma unroll
+    for (int j = 0; j < Size / 32; j++) {
+      const int32_t head = g + 8 * r;
+      query[r][j] = make_uint4(0, 0, 0, 0);
+      if ((r == 0 || IsTall) && head < heads)
+        query[r][j] = *(const uint4*)((const Element*)p.query +
+                                      ((int64_t)b * p.H + h + head) * Size + j * 32 + c * 8);
+    }
+
+  float o[kHalves][8][4] = {};
+  float maximum[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
+  int32_t unit = split * share + warp;
+  int32_t coming = unit < end ? kept.columns[unit / per_block] : 0;
+  for (; unit < end; unit += kWarps) {
+    const int32_t column = coming;
+    if (unit + kWarps < end) coming = kept.columns[(unit + kWarps) / per_block];
+    const int32_t base = column * p.key_block + unit % per_block * kUnit;
+    if (column < 0 || column >= p.key_blocks() || base >= key_count) continue;
+    if (base >= seen.sinks && (base >= seen.end || base + kUnit <= seen.first)) continue;
+    const int32_t last = p.T - 1;  // keys after it are hidden below; any row will do
+    uint4 key[2][Size / 32], value[4][kHalves];
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+      for (int j = 0; j < Size / 32; j++)
+        key[t][j] = read_once(keys + (int64_t)smaller_of(base + t * 8 + g, last) * Size + j * 32 +
+                              c * 8);
+#pragma unroll
+    for (int t = 0; t < 4; t++)
+#pragma unroll
+      for (int half = 0; half < kHalves; half++)
+        value[t][half] =
+            read_once(values + (int64_t)smaller_of(base + t / 2 * 8 + 2 * c + t % 2, last) * Size +
+                      half * 64 + g * 8);
+
+    float s[2][4] = {};
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+      for (int j = 0; j < Size / 32; j++)
+#pragma unroll
+        for (int u = 0; u < 4; u += 2)
+          multiply(s[t], word(query[0][j], u), word(query[1][j], u), word(query[0][j], u + 1),
+                   word(query[1][j], u + 1), word(key[t][j], u), word(key[t][j], u + 1), Element{});
+
+    float top[2] = {maximum[0], maximum[1]};
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const bool shows = seen.shows(base + t * 8 + 2 * c + i % 2);
+        s[t][i] = shows ? capped(s[t][i], p.scale, p.softcap) * kLog2e : -INFINITY;
+        top[i / 2] = fmaxf(top[i / 2], s[t][i]);
+      }
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 1));
+      top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 2));
+    }
+    if (__any_sync(~0u, top[0] > maximum[0] || top[1] > maximum[1])) {
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        const float decay = top[r] == -INFINITY ? 1.0f : power_of_2(maximum[r] - top[r]);
+        maximum[r] = top[r];
+        total[r] *= decay;
+#pragma unroll
+        for (int half = 0; half < kHalves; half++)
+#pragma unroll
+          for (int j = 0; j < 8; j++) o[half][j][2 * r] *= decay, o[half][j][2 * r + 1] *= decay;
+      }
+    }
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const float base_of_row = maximum[i / 2] == -INFINITY ? 0.0f : maximum[i / 2];
+        s[t][i] = power_of_2(s[t][i] - base_of_row);
+        total[i / 2] += s[t][i];
+      }
+    const uint32_t a0 = pack(s[0][0], s[0][1], Element{}), a1 = pack(s[0][2], s[0][3], Element{});
+    const uint32_t a2 = pack(s[1][0], s[1][1], Element{}), a3 = pack(s[1][2], s[1][3], Element{});
+#pragma unroll
+    for (int half = 0; half < kHalves; half++)
+#pragma unroll
+      for (int j = 0; j < 8; j++) {
+        // Element j of the values of two keys at a time.
+        const uint32_t order = j % 2 ? 0x7632 : 0x5410;
+        const uint32_t b0 =
+            __byte_perm(word(value[0][half], j / 2), word(value[1][half], j / 2), order);
+        const uint32_t b1 =
+            __byte_perm(word(value[2][half], j / 2), word(value[3][half], j / 2), order);
+        multiply(o[half][j], a0, a1, a2, a3, b0, b1, Element{});
+      }
+  }
+
+  // The warps' parts become one.
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    total[r] += __shfl_xor_sync(~0u, total[r], 1);
+    total[r] += __shfl_xor_sync(~0u, total[r], 2);
+    if (c == 0) maxima[warp][g + 8 * r] = maximum[r], totals[warp][g + 8 * r] = total[r];
+#pragma unroll
+    for (int half = 0; half < kHalves; half++)
+#pragma unroll
+      for (int j = 0; j < 8; j++)
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+          sums[warp][g + 8 * r][half * 64 + (2 * c + i) * 8 + j] = o[half][j][2 * r + i];
+  }
+  __syncthreads();
+  for (int32_t i = threadIdx.x; i < heads * Size; i += kWarps * 32) {
+    const int32_t head = i / Size, element = i % Size;
+    float top = -INFINITY, sum = 0, all = 0;
+#pragma unroll
+    for (int w = 0; w < kWarps; w++) top = fmaxf(top, maxima[w][head]);
+#pragma unroll
+    for (int w = 0; w < kWarps; w++) {
+      const float decay = top == -INFINITY ? 1.0f : power_of_2(maxima[w][head] - top);
+      sum += sums[w][head][element] * decay;
+      all += totals[w][head] * decay;
+    }
+    float* part = p.partial + (((int64_t)b * p.H + h + head) * p.splits + split) * (2 + Size);
+    part[2 + element] = sum;
+    if (element == 0) part[0] = top, part[1] = all;
+  }
+#if __CUDA_ARCH__ >= 900
+  __threadfence();
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// Each split decays to the largest maximum of all.
+template <typename Element, int Size>
+__global__ void __launch_bounds__(Size) decode_merge(const Parameters p) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+  const int64_t line = (int64_t)blockIdx.y * p.H + blockIdx.x;
+  const float* parts = p.partial + line * p.splits * (2 + Size);
+  float top = -INFINITY, sum = 0, all = 0;
+  for (int32_t s = 0; s < p.splits; s++) top = fmaxf(top, parts[(int64_t)s * (2 + Size)]);
+  for (int32_t s = 0; s < p.splits; s++) {
+    const float* part = parts + (int64_t)s * (2 + Size);
+    const float decay = top == -INFINITY ? 1.0f : power_of_2(part[0] - top);
+    sum += part[2 + threadIdx.x] * decay;
+    all += part[1] * decay;
+  }
+  from_float(all == 0.0f ? 0.0f : sum / all, (Element*)p.output + line * Size + threadIdx.x);
+  if (p.log_sum_exp && threadIdx.x == 0)
+    p.log_sum_exp[line] = all == 0.0f ? -INFINITY : (top + log2f(all)) / kLog2e;
+}
+
+template <typename Element, int Size>
+const char* launch(const Parameters& p, const Device& device, cudaStream_t stream) {
+  const dim3 grid((unsigned)p.splits, (unsigned)groups_of(p), (unsigned)p.B);
+  if (p.H / groups_of(p) > 8)
+    decode_split<Element, Size, true><<<grid, kWarps * 32, 0, stream>>>(p);
+  else
+    decode_split<Element, Size, false><<<grid, kWarps * 32, 0, stream>>>(p);
+  if (const char* error = told(cudaGetLastError())) return error;
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3((unsigned)p.H, (unsigned)p.B);
+  config.blockDim = dim3(Size);
+  config.stream = stream;
+  config.attrs = &early;
+  config.numAttrs = device.major >= 9 ? 1 : 0;
+  return told(cudaLaunchKernelEx(&config, decode_merge<Element, Size>, p));
+}
+
+}  // namespace
+
+bool fits_decode(const Parameters& p) {
+  const bool is_size = p.d == kSizes[0] || p.d == kSizes[1];
+  return p.S == 1 && is_size && p.e == p.d && !p.bias && p.H / groups_of(p) <= kMostHeads;
+}
+
+// As many as fill the device once, unless there are fewer keys.
+int32_t decode_splits(const Parameters& p, const Device& device) {
+  const int32_t blocks = device.multiprocessors * kBlocksPerMultiprocessor;
+  const int32_t useful =
+      (int32_t)smaller_of(p.width * (p.key_block / kUnit), (p.T + kUnit - 1) / kUnit) / kWarps;
+  return larger_of(1, smaller_of(blocks / (groups_of(p) * p.B), useful));
+}
+
+const char* launch_decode(const Parameters& p, Storage storage, const Device& device,
+                          cudaStream_t stream) {
+  if (storage == Storage::bfloat16)
+    return p.d == 128 ? launch<__nv_bfloat16, 128>(p, device, stream)
+                      : launch<__nv_bfloat16, 64>(p, device, stream);
+  return p.d == 128 ? launch<__half, 128>(p, device, stream)
+                    : launch<__half, 64>(p, device, stream);
+}
+
+}  // namespace attnc::cuda
