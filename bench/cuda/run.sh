@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # All that a machine with a Hopper GPU has to say: build, check, time, sanitize, profile.
-# OUT=FOLDER run.sh [build] [check] [speed] [decode] [sanitize] [profile]; all steps without names.
+# OUT=FOLDER run.sh [build] [check] [operators] [decode] [speed] [sanitize] [profile]; all steps
+# without names. `operators` goes through ONNX Runtime: ATTNC_NODE (a Node), ATTNC_RUNTIME
+# (libonnxruntime.so.1 with its CUDA provider), ATTNC_NATIVE (attnc's built libraries) and
+# ATTNC_OPERATORS (the folder that operators.mts has written); without them it is passed over.
 # What fails is told and the rest goes on. Each step has a time limit, so that a kernel that never
 # ends costs one step only, and no step begins after ATTNC_SECONDS (290).
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:?a folder for what is measured}
-steps=${*:-build check speed decode sanitize profile}
+steps=${*:-build check operators decode speed sanitize profile}
 folder=${ATTNC_BUILD:-/tmp/attnc-cuda}
 export ATTNC_CUDA_BENCH=$folder/libattnc_cuda_bench.so
 mkdir -p "$out"
@@ -25,15 +28,29 @@ fi
 
 if wants check; then
   step check
-  timeout -k 5 120 python3 check.py 1,2,3,4 >"$out/check.jsonl" 2>"$out/check.err"
+  timeout -k 5 120 python3 check.py 1,2,3,4 >"$out/check.jsonl" 2>>"$out/errors.txt"
   tail -n 1 "$out/check.jsonl" | cut -c1-300
   grep '"passes": false' "$out/check.jsonl" | head -n 12 | cut -c1-420
+fi
+
+if wants operators && [ -n "${ATTNC_OPERATORS:-}" ]; then
+  step operators
+  timeout -k 5 90 "${ATTNC_NODE:-node}" operators.mjs "$ATTNC_NATIVE/attnc_session.node" "$ATTNC_RUNTIME" \
+    "$ATTNC_NATIVE/libattnc_kernels_cuda.so" "$ATTNC_OPERATORS" >"$out/operators.jsonl" 2>>"$out/errors.txt" || echo "exit $?"
+  tail -n 1 "$out/operators.jsonl" | cut -c1-300
+  grep '"passes":false' "$out/operators.jsonl" | head -n 12 | cut -c1-420
+fi
+
+if wants decode; then
+  step decode
+  timeout -k 5 60 python3 decode.py >"$out/decode.jsonl" 2>>"$out/errors.txt" || echo "exit $?; $(tail -n 2 "$out/errors.txt" | cut -c1-400)"
+  cut -c1-160 "$out/decode.jsonl"
 fi
 
 if wants speed; then
   step speed
   timeout -k 5 "${ATTNC_SPEED_SECONDS:-120}" python3 speed.py ${ATTNC_SPEED_OPTIONS:-} \
-    >"$out/speed.jsonl" 2>"$out/speed.err" || echo "exit $?; $(tail -n 2 "$out/speed.err" | cut -c1-400)"
+    >"$out/speed.jsonl" 2>>"$out/errors.txt" || echo "exit $?; $(tail -n 2 "$out/errors.txt" | cut -c1-400)"
   python3 - "$out/speed.jsonl" <<'P'
 import json, sys
 table = {}
@@ -45,12 +62,6 @@ for line in map(json.loads, open(sys.argv[1])):
 for key, rows in table.items():
     print(*key, " ".join(f"{name}={rate}" + ("" if error is None or error < 0.01 else f"(error {error})") for rate, name, error in sorted(rows, reverse=True)))
 P
-fi
-
-if wants decode; then
-  step decode
-  timeout -k 5 60 python3 decode.py >"$out/decode.jsonl" 2>"$out/decode.err" || echo "exit $?; $(tail -n 2 "$out/decode.err" | cut -c1-400)"
-  cut -c1-160 "$out/decode.jsonl"
 fi
 
 if wants sanitize; then
@@ -71,8 +82,8 @@ if wants profile; then
     timeout -k 5 60 ncu --clock-control none -k regex:hopper_attention -c 1 -s 1 \
       --section SpeedOfLight --section WarpStateStats --section SchedulerStats --section SourceCounters \
       --metrics sm__pipe_tensor_op_hmma_cycles_active.avg.pct_of_peak_sustained_active,dram__bytes_read.sum \
-      python3 profile_one.py $what >"$out/ncu-$1-$2.txt" 2>&1 || tail -n 3 "$out/ncu-$1-$2.txt"
-    grep -E 'Duration|SM Frequency|Compute \(SM\) Throughput|tensor|No Eligible' "$out/ncu-$1-$2.txt" | head -n 12
+      python3 profile_one.py $what >>"$out/profile.txt" 2>&1 || tail -n 3 "$out/profile.txt"
+    grep -E 'Duration|SM Frequency|Compute \(SM\) Throughput|tensor|No Eligible' "$out/profile.txt" | tail -n 8
   done
 fi
 

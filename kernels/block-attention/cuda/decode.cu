@@ -14,6 +14,7 @@ constexpr int kUnit = 16;       // keys that a warp takes at once
 constexpr int kMostHeads = 16;  // that share keys
 constexpr int kBlocksPerMultiprocessor = 3;
 constexpr int kSizes[] = {64, 128};
+constexpr int kMergers = 4;  // groups of threads that share the splits of one head
 
 int32_t groups_of(const Parameters& p) { return larger_of(p.L, p.K); }
 
@@ -29,13 +30,24 @@ __device__ __forceinline__ uint32_t word(const uint4& v, int i) {
   return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 }
 
+// A thread holds the elements 8 · (2c + i) + j of each 64; those of one j lie side by side.
+__device__ __forceinline__ int32_t place(int32_t element) {
+  return element / 64 * 64 + element % 8 * 8 + element / 8 % 8;
+}
+
 // IsTall: more than 8 heads, the upper half of the product's rows.
 template <typename Element, int Size, bool IsTall>
 __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
     decode_split(const Parameters p) {
   constexpr int kHalves = Size / 64;
-  __shared__ float sums[kWarps][kMostHeads][Size];
+  // Element e of a head lies where `place` says, and rows are 8 longer: no two lanes meet in a bank.
+  constexpr int kHeads = IsTall ? kMostHeads : kMostHeads / 2;
+  __shared__ __align__(16) float sums[kWarps][kHeads][Size + 8];
   __shared__ float maxima[kWarps][kMostHeads], totals[kWarps][kMostHeads];
+#if __CUDA_ARCH__ >= 900
+  // The merge may take its place now; it waits for the end of this kernel.
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
   const int32_t groups = larger_of(p.L, p.K), heads = p.H / groups;
   const int32_t split = blockIdx.x, group = blockIdx.y, b = blockIdx.z;
   const int32_t h = group * heads, k = h / (p.H / p.K);
@@ -152,17 +164,17 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
 
   // The warps' parts become one.
 #pragma unroll
-  for (int r = 0; r < 2; r++) {
+  for (int r = 0; r < (IsTall ? 2 : 1); r++) {
     total[r] += __shfl_xor_sync(~0u, total[r], 1);
     total[r] += __shfl_xor_sync(~0u, total[r], 2);
+    if (g + 8 * r >= heads) continue;
     if (c == 0) maxima[warp][g + 8 * r] = maximum[r], totals[warp][g + 8 * r] = total[r];
 #pragma unroll
     for (int half = 0; half < kHalves; half++)
 #pragma unroll
       for (int j = 0; j < 8; j++)
-#pragma unroll
-        for (int i = 0; i < 2; i++)
-          sums[warp][g + 8 * r][half * 64 + (2 * c + i) * 8 + j] = o[half][j][2 * r + i];
+        *(float2*)&sums[warp][g + 8 * r][half * 64 + j * 8 + 2 * c] =
+            make_float2(o[half][j][2 * r], o[half][j][2 * r + 1]);
   }
   __syncthreads();
   for (int32_t i = threadIdx.x; i < heads * Size; i += kWarps * 32) {
@@ -173,37 +185,48 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
 #pragma unroll
     for (int w = 0; w < kWarps; w++) {
       const float decay = top == -INFINITY ? 1.0f : power_of_2(maxima[w][head] - top);
-      sum += sums[w][head][element] * decay;
+      sum += sums[w][head][place(element)] * decay;
       all += totals[w][head] * decay;
     }
     float* part = p.partial + (((int64_t)b * p.H + h + head) * p.splits + split) * (2 + Size);
     part[2 + element] = sum;
     if (element == 0) part[0] = top, part[1] = all;
   }
-#if __CUDA_ARCH__ >= 900
-  __threadfence();
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
 }
 
-// Each split decays to the largest maximum of all.
+// Each split decays to the largest maximum of all. What matters is latency: all loads of a thread are
+// on their way at once.
 template <typename Element, int Size>
-__global__ void __launch_bounds__(Size) decode_merge(const Parameters p) {
+__global__ void __launch_bounds__(Size * kMergers) decode_merge(const Parameters p) {
+  __shared__ float sums[kMergers][Size];
+  __shared__ float totals[kMergers];
+  const int64_t line = (int64_t)blockIdx.y * p.H + blockIdx.x;
+  const float* parts = p.partial + line * p.splits * (2 + Size);
+  const int32_t element = threadIdx.x % Size, merger = threadIdx.x / Size;
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
-  const int64_t line = (int64_t)blockIdx.y * p.H + blockIdx.x;
-  const float* parts = p.partial + line * p.splits * (2 + Size);
-  float top = -INFINITY, sum = 0, all = 0;
-  for (int32_t s = 0; s < p.splits; s++) top = fmaxf(top, parts[(int64_t)s * (2 + Size)]);
-  for (int32_t s = 0; s < p.splits; s++) {
+  float top = -INFINITY;
+  for (int32_t s = threadIdx.x % 32; s < p.splits; s += 32)
+    top = fmaxf(top, parts[(int64_t)s * (2 + Size)]);
+#pragma unroll
+  for (int32_t step = 1; step < 32; step *= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, step));
+  float sum = 0, all = 0;
+#pragma unroll 8
+  for (int32_t s = merger; s < p.splits; s += kMergers) {
     const float* part = parts + (int64_t)s * (2 + Size);
     const float decay = top == -INFINITY ? 1.0f : power_of_2(part[0] - top);
-    sum += part[2 + threadIdx.x] * decay;
+    sum += part[2 + element] * decay;
     all += part[1] * decay;
   }
-  from_float(all == 0.0f ? 0.0f : sum / all, (Element*)p.output + line * Size + threadIdx.x);
-  if (p.log_sum_exp && threadIdx.x == 0)
+  sums[merger][element] = sum;
+  if (element == 0) totals[merger] = all;
+  __syncthreads();
+  if (merger > 0) return;
+#pragma unroll
+  for (int i = 1; i < kMergers; i++) sum += sums[i][element], all += totals[i];
+  from_float(all == 0.0f ? 0.0f : sum / all, (Element*)p.output + line * Size + element);
+  if (p.log_sum_exp && element == 0)
     p.log_sum_exp[line] = all == 0.0f ? -INFINITY : (top + log2f(all)) / kLog2e;
 }
 
@@ -220,7 +243,7 @@ const char* launch(const Parameters& p, const Device& device, cudaStream_t strea
   early.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3((unsigned)p.H, (unsigned)p.B);
-  config.blockDim = dim3(Size);
+  config.blockDim = dim3(Size * kMergers);
   config.stream = stream;
   config.attrs = &early;
   config.numAttrs = device.major >= 9 ? 1 : 0;
