@@ -1,6 +1,6 @@
 """Times single queries over a cache beside PyTorch's SDPA, against the copy bandwidth.
 
-decode.py [--rounds N]: one JSON line for each cache and contender; rates count kept keys and values
+decode.py [--rounds N] [--only-attnc]: one JSON line for each cache and contender; rates count kept keys and values
 once. Several caches in turn, so that none is still in the L2 cache when it is read again.
 """
 
@@ -18,6 +18,7 @@ H, K, D = 32, 8, 128
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--rounds", type=int, default=7)
+parser.add_argument("--only-attnc", action="store_true")
 given = parser.parse_args()
 
 
@@ -65,7 +66,7 @@ def measure(B, T, share, block):
         for q, k, v in sets
     ]
     contenders = {"attnc": calls}
-    if share == 1.0:
+    if share == 1.0 and not given.only_attnc:
         contenders["sdpa"] = [
             lambda q=q, k=k, v=v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
             for q, k, v in sets

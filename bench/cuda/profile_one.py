@@ -1,4 +1,4 @@
-"""A few launches of one variant for the profiler: profile_one.py LAYOUT BLOCK S."""
+"""A few launches for the profiler: profile_one.py LAYOUT BLOCK S."""
 
 import sys
 

@@ -105,9 +105,17 @@ try {
   const cuda = isSanitized ? undefined : findCudaCompiler()
   if (cuda) {
     const target = outputPath('libattnc_kernels_cuda.so')
-    await buildCuda(cuda, root, objects, `${target}.new`)
-    renameSync(`${target}.new`, target)
-    process.stdout.write(`${target}\n`)
+    try {
+      await buildCuda(cuda, root, objects, `${target}.new`)
+      renameSync(`${target}.new`, target)
+      process.stdout.write(`${target}\n`)
+    } catch (error) {
+      // The rest is built and works; only who named a compiler has asked for this part.
+      process.stderr.write(
+        `${cuda} failed, so there are no kernels for CUDA:\n${error.stderr ?? error.message}\n`,
+      )
+      if (process.env.NVCC) process.exitCode = 1
+    }
   } else if (!isSanitized) {
     process.stdout.write('no nvcc (NVCC, PATH, /usr/local/cuda): without kernels for CUDA\n')
   }
