@@ -114,7 +114,7 @@ def build_table(case, start, rows, blocks, generator):
     shape = (case["B"], case["L"], rows, blocks)
     kept = torch.rand(shape, device="cuda", generator=generator) < 0.4
     width = int(kept.sum(-1).max()) + 2
-    order = kept.to(torch.int8).argsort(-1, descending=True, stable=True)
+    order = kept.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
     table = torch.full((*shape[:3], width), -1, dtype=torch.int64, device="cuda")
     table[..., : min(width, blocks)] = order[..., :width]
     table[torch.arange(width, device="cuda") >= kept.sum(-1)[..., None]] = -1

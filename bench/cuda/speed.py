@@ -27,6 +27,8 @@ parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--flex-seconds", type=float, default=100)
 parser.add_argument("--skip", default="", help="contenders to leave out")
 given = parser.parse_args()
+# Each size and mask is compiled anew; after 8 PyTorch would go on without compiling.
+torch._dynamo.config.recompile_limit = 64
 flex = torch.compile(flex_attention, dynamic=False)
 flex_spent = 0.0
 
