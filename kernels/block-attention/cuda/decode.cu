@@ -12,7 +12,7 @@ namespace {
 constexpr int kWarps = 4;
 constexpr int kUnit = 16;       // keys that a warp takes at once
 constexpr int kMostHeads = 16;  // that share keys
-constexpr int kBlocksPerMultiprocessor = 3;
+constexpr int kBlocksPerMultiprocessor = 2;  // with room for all registers: 3 would spill
 constexpr int kSizes[] = {64, 128};
 constexpr int kMergers = 4;  // groups of threads that share the splits of one head
 
@@ -78,16 +78,19 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
 
   float o[kHalves][8][4] = {};
   float maximum[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
-  int32_t unit = split * share + warp;
-  int32_t coming = unit < end ? kept.columns[unit / per_block] : 0;
-  for (; unit < end; unit += kWarps) {
-    const int32_t column = coming;
-    if (unit + kWarps < end) coming = kept.columns[(unit + kWarps) / per_block];
-    const int32_t base = column * p.key_block + unit % per_block * kUnit;
-    if (column < 0 || column >= p.key_blocks() || base >= key_count) continue;
-    if (base >= seen.sinks && (base >= seen.end || base + kUnit <= seen.first)) continue;
-    const int32_t last = p.T - 1;  // keys after it are hidden below; any row will do
-    uint4 key[2][Size / 32], value[4][kHalves];
+  // From `unit` on, the first that the queries see; `end` or more when there is none.
+  const auto seek = [&](int32_t unit, int32_t& base) {
+    for (; unit < end; unit += kWarps) {
+      const int32_t column = kept.columns[unit / per_block];
+      base = column * p.key_block + unit % per_block * kUnit;
+      if (column < 0 || column >= p.key_blocks() || base >= key_count) continue;
+      if (base < seen.sinks || (base < seen.end && base + kUnit > seen.first)) break;
+    }
+    return unit;
+  };
+  const int32_t last = p.T - 1;  // keys after it are hidden below; any row will do
+  uint4 key[2][Size / 32], value[4][kHalves];
+  const auto fetch = [&](int32_t base) {
 #pragma unroll
     for (int t = 0; t < 2; t++)
 #pragma unroll
@@ -101,7 +104,14 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
         value[t][half] =
             read_once(values + (int64_t)smaller_of(base + t / 2 * 8 + 2 * c + t % 2, last) * Size +
                       half * 64 + g * 8);
+  };
 
+  int32_t base = 0;
+  int32_t unit = seek(split * share + warp, base);
+  if (unit < end) fetch(base);
+  while (unit < end) {
+    int32_t next_base = 0;
+    const int32_t next = seek(unit + kWarps, next_base);
     float s[2][4] = {};
 #pragma unroll
     for (int t = 0; t < 2; t++)
@@ -160,6 +170,9 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocksPerMultiprocessor)
             __byte_perm(word(value[2][half], j / 2), word(value[3][half], j / 2), order);
         multiply(o[half][j], a0, a1, a2, a3, b0, b1, Element{});
       }
+    unit = next;
+    base = next_base;
+    if (next < end) fetch(base);
   }
 
   // The warps' parts become one.

@@ -189,6 +189,7 @@ struct Producer {
     if (lane < C::kKeys / kPiece)
       shared.position[keys.slot][lane] = start + piece % h.chunk;
     if (lane == 0) shared.flags[keys.slot] = flags;
+    // Lane 0's arrival releases what all lanes wrote before this.
     __syncwarp();
     if (lane == 0) barrier_expect(&shared.key_full[keys.slot], kStageBytes);
     __syncwarp();
