@@ -19,6 +19,7 @@ import {
   removedParameters,
   roundCounts,
 } from './allocate.js'
+import { measureGradientScores } from './gradient-scores.js'
 import { measureHeadWrites } from './head-writes.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 import { rankChoices } from './rank.js'
@@ -45,10 +46,10 @@ export async function decideAmp(input: AmpInput, options: AmpOptions): Promise<D
   const blocks = chooseBlocks(input.view, options)
   await using products = await openProducts(input)
   const metrics = await findMetrics(input, blocks, options, products)
-  const writes = await findHeadWrites(input, blocks, options)
+  const scores = await findScores(input, blocks, options)
   const rankings = await rankChoices(blocks, input.calibration, options, {
     metrics,
-    writes,
+    scores,
     products,
     log: input.log,
   })
@@ -81,13 +82,19 @@ async function findMetrics(
   return found
 }
 
-/** Published scores of heads; without data to run on, calibration has to do. */
-async function findHeadWrites(
+/** Scores that a run of their own gives; without data for it, calibration has to do. */
+async function findScores(
   input: AmpInput,
   blocks: readonly PrunableBlock[],
   { criterion }: AmpOptions,
 ): Promise<ReadonlyMap<string, readonly number[]>> {
   const { model, view, batches } = input
+  if (criterion === 'taylor' || criterion === 'fisher') {
+    if (batches) return measureGradientScores(model, blocks, batches, { ...input, criterion })
+    throw new AttncError('NO_DATA', 'usage', `The criterion "${criterion}" needs data to run on.`, {
+      suggestions: ['Give some with --data; statistics alone have no gradients.'],
+    })
+  }
   const isPaper = criterion === 'paper' || criterion === 'reversed'
   return batches && isPaper
     ? measureHeadWrites(model, view, blocks, batches, input)

@@ -2,7 +2,15 @@
 
 import type { Block } from '../../src/model/block.js'
 
-export type Criterion = 'output' | 'activation' | 'paper' | 'magnitude' | 'random' | 'reversed'
+export type Criterion =
+  | 'output'
+  | 'activation'
+  | 'paper'
+  | 'magnitude'
+  | 'random'
+  | 'reversed'
+  | 'taylor'
+  | 'fisher'
 
 export interface AmpOptions {
   /** Share of the parameters of prunable blocks to remove, 0 to 1. */

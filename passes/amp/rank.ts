@@ -16,8 +16,8 @@ const deepest = 0.9
 export interface RankingHelp {
   /** What errors of each block mean to the answer, by block key. */
   readonly metrics: ReadonlyMap<string, Metric>
-  /** What the heads of each block write, by block key and unit. */
-  readonly writes: ReadonlyMap<string, readonly number[]>
+  /** What a run of the criterion's own says, by block key and unit. */
+  readonly scores: ReadonlyMap<string, readonly number[]>
   readonly products: Products
   readonly log: Log
 }
@@ -26,7 +26,7 @@ export async function rankChoices(
   blocks: readonly PrunableBlock[],
   calibration: Calibration,
   options: AmpOptions,
-  { metrics, writes, products, log }: RankingHelp,
+  { metrics, scores, products, log }: RankingHelp,
 ): Promise<Map<Choice, Ranking>> {
   const rankings = new Map<Choice, Ranking>()
   for (const [index, block] of blocks.entries()) {
@@ -34,7 +34,7 @@ export async function rankChoices(
     for (const choice of block.choices) {
       const ranking = await rankChoice(choice, statistics, options, {
         metric: metrics.get(block.key),
-        writes: writes.get(block.key),
+        scores: scores.get(block.key),
         products,
       })
       if (ranking) rankings.set(choice, ranking)
@@ -50,9 +50,9 @@ async function rankChoice(
   options: AmpOptions,
   {
     metric,
-    writes,
+    scores: measured,
     products,
-  }: { metric: Metric | undefined; writes: readonly number[] | undefined; products: Products },
+  }: { metric: Metric | undefined; scores: readonly number[] | undefined; products: Products },
 ): Promise<Ranking | undefined> {
   const { block, units, frame } = choice
   const share = options.allocation === 'uniform' ? options.ratio : deepest
@@ -86,7 +86,7 @@ async function rankChoice(
   }
   // One score a unit says nothing about members of a basis that was not found.
   if (frame) return undefined
-  const scores = scoreUnits(block, units, { statistics, writes }, options)
+  const scores = scoreUnits(block, units, { statistics, scores: measured }, options)
   const order = [...scores.keys()]
     .sort((a, b) => (scores[a] as number) - (scores[b] as number) || a - b)
     .slice(0, most)

@@ -8,18 +8,18 @@ import type { AmpOptions } from './options.js'
 /** What calibration and a run over the data say of a block. */
 export interface Seen {
   readonly statistics: Statistics | undefined
-  /** What its units write, ‖x·W‖₁; without it the squares of what each input writes are added. */
-  readonly writes: readonly number[] | undefined
+  /** What a run of the criterion's own says of its units; without it calibration decides. */
+  readonly scores: readonly number[] | undefined
 }
 
 /**
  * `paper`: a head by ‖x·W‖₁ and a neuron by mean |x| (amp.md §2.3, §2.4); `reversed`: the other way round.
- * `magnitude`: norm of the projection's rows. `random`: seeded.
+ * `taylor`, `fisher`: gradient-scores.ts. `magnitude`: norm of the projection's rows. `random`: seeded.
  */
 export function scoreUnits(
   block: PrunableBlock,
   units: readonly Unit[],
-  { statistics, writes }: Seen,
+  { statistics, scores }: Seen,
   options: AmpOptions,
 ): number[] {
   const sign = options.criterion === 'reversed' ? -1 : 1
@@ -29,7 +29,7 @@ export function scoreUnits(
   const isPaper = options.criterion === 'paper' || options.criterion === 'reversed'
   return units.map(({ rows }, unit) => {
     if (options.criterion === 'random') return random()
-    if (isPaper && writes) return sign * (writes[unit] as number)
+    if (scores) return sign * (scores[unit] as number)
     let score = 0
     for (const row of rows) {
       const norm = weight ? rowNorm(weight, row, columns) : 1

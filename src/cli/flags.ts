@@ -171,7 +171,16 @@ export const passFlags = {
     helpGroup: 'PASS',
   }),
   criterion: Flags.option({
-    options: ['output', 'activation', 'paper', 'magnitude', 'random', 'reversed'] as const,
+    options: [
+      'output',
+      'activation',
+      'paper',
+      'magnitude',
+      'random',
+      'reversed',
+      'taylor',
+      'fisher',
+    ] as const,
     description: 'what is said to matter least [default: output, the measured best]',
     helpGroup: 'PASS',
   })(),
