@@ -68,6 +68,19 @@ describe('prune', () => {
     expect(JSON.stringify(json.checks)).toMatch(/[1-9]\d* were re-fitted/)
   })
 
+  it('runs passes one after the other, in a plan that gives the same bytes again', async () => {
+    const [one, other] = [join(folder, 'one'), join(folder, 'other')]
+    const passes = ['--pass', 'amp', '--pass', 'sparsify', '--pattern', 'window:64+sinks:16']
+    await runJson<PruneJson>(Prune, [example, ...passes, ...cheap, '-o', one])
+    const plan = join(one, 'plan.json')
+    const written = JSON.parse(readFileSync(plan, 'utf8'))
+    expect(written.parts.map(({ pass }: { pass: string }) => pass)).toEqual(['amp', 'sparsify'])
+    expect(written.parts[1].attention).toHaveLength(4)
+    await runJson<FolderJson>(Apply, [example, '--plan', plan, '-o', other])
+    for (const file of ['model.onnx', 'model_with_past.onnx', 'plan.json'])
+      expect(readFileSync(join(other, file)).equals(readFileSync(join(one, file)))).toBe(true)
+  }, 180_000)
+
   it('protects layers and dimensions by name', async () => {
     const argv = [example, ...cheap, '--ratio', '50%', '--dry-run']
     const protect = ['--protect', 'layer 0', '--protect', 'layer.2.width', '--protect', '3']
