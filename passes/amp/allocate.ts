@@ -2,6 +2,7 @@
  * Sharing the budget between choices. Each has a curve of error against parameters removed; the
  * cheapest stretch of any lower convex hull is taken next, until the parameters asked for are gone.
  */
+import type { Demand } from '../../src/plan/pass.js'
 import type { Choice } from '../../src/repair/prunable.js'
 
 export interface Curve {
@@ -19,18 +20,21 @@ interface Stretch {
 
 /**
  * How many units each choice loses so that `budget` parameters go, within half a unit; with `roundTo`,
- * the neurons that stay are multiples of it, and the budget is met within half a step.
+ * the neurons that stay are multiples of it, and the budget is met within half a step. What `least` asks
+ * for goes first, and counts.
  */
 export function allocate(
   curves: readonly Curve[],
   budget: number,
   roundTo = 1,
+  least?: Demand['least'],
 ): Map<Choice, number> {
+  const first = least ? allocateLeast(curves, least) : new Map<Choice, number>()
   let counts = new Map<Choice, number>()
   let asked = budget
   // Heads and value members of one block share parameters: ask for more until enough are gone.
   for (let round = 0; round < 8; round++) {
-    counts = allocateSeparately(curves, asked)
+    counts = takeCheapest(curves, asked, { from: first })
     const missing = budget - removedParameters(counts)
     if (missing <= 0 || Math.abs(missing) < 1e-4 * budget) break
     asked += missing
@@ -105,17 +109,46 @@ export function roundCounts(counts: Map<Choice, number>, roundTo: number): void 
   }
 }
 
-function allocateSeparately(curves: readonly Curve[], budget: number): Map<Choice, number> {
-  const counts = new Map<Choice, number>(curves.map(({ choice }) => [choice, 0]))
-  const stretches = curves.flatMap(hull).sort((a, b) => a.slope - b.slope)
+/** The cheapest units that together cost `amount` at least. */
+function allocateLeast(
+  curves: readonly Curve[],
+  { costs, amount }: NonNullable<Demand['least']>,
+): Map<Choice, number> {
+  const costOf = ({ dimension, units }: Choice): number =>
+    ((costs.get(dimension.id) ?? 0) * dimension.size) / units.length
+  const priced = curves.filter(({ choice }) => !choice.frame && costOf(choice) > 0)
+  return takeCheapest(priced, amount, { costOf, isAtLeast: true })
+}
+
+interface Taking {
+  /** Units that are gone already; what they cost counts. */
+  readonly from?: ReadonlyMap<Choice, number>
+  /** Of a unit; its parameters by default. */
+  readonly costOf?: (choice: Choice) => number
+  /** Else half a unit may lack. */
+  readonly isAtLeast?: boolean
+}
+
+function takeCheapest(
+  curves: readonly Curve[],
+  budget: number,
+  { from: first, costOf = ({ parametersPerUnit }) => parametersPerUnit, isAtLeast }: Taking,
+): Map<Choice, number> {
+  const counts = new Map<Choice, number>(
+    curves.map(({ choice }) => [choice, first?.get(choice) ?? 0]),
+  )
   let left = budget
+  for (const [choice, count] of counts) left -= count * costOf(choice)
+  const stretches = curves
+    .flatMap((curve) => hull(curve, counts.get(curve.choice) ?? 0, costOf(curve.choice)))
+    .sort((a, b) => a.slope - b.slope)
   for (const { choice, from, to } of stretches) {
     // A stretch that was not taken whole ends its curve.
-    if (counts.get(choice) !== from) continue
-    const each = choice.parametersPerUnit
-    const wanted = Math.min(to - from, Math.max(0, Math.ceil(left / each)))
+    if (counts.get(choice) !== from || left <= 0) continue
+    const each = costOf(choice)
+    const wanted = Math.min(to - from, Math.ceil(left / each))
     // A unit larger than what is left would overshoot: take it only if that is nearer.
-    const taken = wanted * each - left > each / 2 ? wanted - 1 : wanted
+    const taken = !isAtLeast && wanted * each - left > each / 2 ? wanted - 1 : wanted
     counts.set(choice, from + taken)
     left -= taken * each
   }
@@ -191,8 +224,9 @@ export function removedParameters(counts: ReadonlyMap<Choice, number>): number {
 export const isHeads = ({ frame, dimension }: Choice): boolean =>
   !frame && dimension.role !== 'width'
 
-function hull({ choice, errors }: Curve): Stretch[] {
-  const points = [{ x: 0, y: 0 }, ...errors.map((y, index) => ({ x: index + 1, y }))]
+/** The lower convex hull of a curve from `first` units on. */
+function hull({ choice, errors }: Curve, first: number, each: number): Stretch[] {
+  const points = [0, ...errors].map((y, x) => ({ x, y })).slice(first)
   const lower: { x: number; y: number }[] = []
   for (const point of points) {
     for (let a = lower.at(-2), b = lower.at(-1); a && b; a = lower.at(-2), b = lower.at(-1)) {
@@ -203,7 +237,7 @@ function hull({ choice, errors }: Curve): Stretch[] {
   }
   return lower.slice(1).map((point, index) => {
     const before = lower[index] as { x: number; y: number }
-    const run = (point.x - before.x) * choice.parametersPerUnit
+    const run = (point.x - before.x) * each
     return { choice, from: before.x, to: point.x, slope: (point.y - before.y) / run }
   })
 }

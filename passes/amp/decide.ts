@@ -1,8 +1,8 @@
 import { AttncError } from '../../src/errors.js'
 import { openProducts, type Products } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
+import type { Demand, Outline } from '../../src/plan/pass.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
-import type { Ranking } from '../../src/repair/elimination.js'
 import { Metric } from '../../src/repair/metric.js'
 import {
   type Choice,
@@ -10,7 +10,12 @@ import {
   nothingPrunable,
   type PrunableBlock,
 } from '../../src/repair/prunable.js'
-import { keepWeights, type RepairInput, repairBlocks } from '../../src/repair/repair.js'
+import {
+  type Allocated,
+  keepWeights,
+  type RepairInput,
+  repairBlocks,
+} from '../../src/repair/repair.js'
 import {
   allocate,
   allocateAsPublished,
@@ -22,7 +27,7 @@ import {
 import { measureGradientScores } from './gradient-scores.js'
 import { measureHeadWrites } from './head-writes.js'
 import { type AmpOptions, isAskedFor } from './options.js'
-import { rankChoices } from './rank.js'
+import { deepest, mostUnits, rankChoices } from './rank.js'
 import { measureSensitivity } from './sensitivity.js'
 
 export type AmpInput = RepairInput
@@ -37,34 +42,120 @@ export interface Decision {
 
 /** Errors: RATIO_RANGE, NOTHING_PRUNABLE. */
 export async function decideAmp(input: AmpInput, options: AmpOptions): Promise<Decision> {
-  if (!(options.ratio > 0 && options.ratio < 1))
-    throw new AttncError(
-      'RATIO_RANGE',
-      'usage',
-      `The ratio is ${options.ratio}; it has to lie between 0 and 1 (0.2 removes a fifth).`,
-    )
-  const blocks = chooseBlocks(input.view, options)
-  await using products = await openProducts(input)
-  const metrics = await findMetrics(input, blocks, options, products)
-  const scores = await findScores(input, blocks, options)
-  const rankings = await rankChoices(blocks, input.calibration, options, {
-    metrics,
-    scores,
-    products,
-    log: input.log,
+  await using ranked = await RankedBlocks.open(input, options)
+  return await ranked.decide(options)
+}
+
+/** The blocks of a model with their units ranked: looked at once, cut to any demand. */
+export class RankedBlocks implements AsyncDisposable {
+  private constructor(
+    private readonly input: AmpInput,
+    private readonly options: AmpOptions,
+    private readonly ranked: Omit<Allocated, 'counts'>,
+  ) {}
+
+  /** Errors: RATIO_RANGE, NOTHING_PRUNABLE. */
+  static async open(input: AmpInput, options: AmpOptions): Promise<RankedBlocks> {
+    if (!(options.ratio > 0 && options.ratio < 1))
+      throw new AttncError(
+        'RATIO_RANGE',
+        'usage',
+        `The ratio is ${options.ratio}; it has to lie between 0 and 1 (0.2 removes a fifth).`,
+      )
+    const blocks = chooseBlocks(input.view, options)
+    const products = await openProducts(input)
+    try {
+      const metrics = await findMetrics(input, blocks, options, products)
+      const scores = await findScores(input, blocks, options)
+      const { calibration, log } = input
+      const help = { metrics, scores, products, log }
+      const rankings = await rankChoices(blocks, calibration, options, help)
+      return new RankedBlocks(input, options, { blocks, rankings, metrics, products })
+    } catch (error) {
+      await products[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** How many units would go of what. */
+  outline(demand: Demand): readonly PlanSlice[] {
+    return outlineOf(this.count(demand))
+  }
+
+  async decide(demand: Demand): Promise<Decision> {
+    const { input, options, ranked } = this
+    const counts = this.count(demand)
+    const decided =
+      options.recover === 'ridge'
+        ? await repairBlocks(
+            input,
+            { ...ranked, counts },
+            // Criteria that choose one by one have chosen already; only the output criterion chooses anew.
+            { ...options, isRanked: options.criterion !== 'output' },
+          )
+        : { slices: keepWeights(ranked.rankings, counts), projections: [] }
+    return {
+      ...decided,
+      removed: removedParameters(counts),
+      prunable: blockParameters(ranked.blocks),
+    }
+  }
+
+  private count({ ratio, least }: Demand): Map<Choice, number> {
+    const { blocks, rankings } = this.ranked
+    const { roundTo, allocation } = this.options
+    if (allocation === 'global') {
+      const curves = [...rankings].map(([choice, { errors }]) => ({ choice, errors }))
+      return allocate(curves, blockParameters(blocks) * ratio, roundTo, least)
+    }
+    const counts = uniformCounts([...rankings.keys()], { ...this.options, ratio })
+    roundCounts(counts, roundTo)
+    if (least) takeAtLeast(counts, least)
+    return counts
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.ranked.products[Symbol.asyncDispose]()
+  }
+}
+
+/** All that could go at once, told without data. Error: NOTHING_PRUNABLE. */
+export function outlineMost(view: TransformerModel, options: AmpOptions): Outline {
+  const blocks = chooseBlocks(view, options)
+  const choices = blocks.flatMap((block) => block.choices)
+  const all = { ...options, ratio: deepest }
+  if (options.allocation === 'uniform') {
+    const counts = uniformCounts(choices, all)
+    roundCounts(counts, options.roundTo)
+    return { ratio: deepest, slices: outlineOf(counts) }
+  }
+  // Members of values go in a basis that only the output criterion finds.
+  const own = choices.filter(({ frame }) => !frame || options.criterion === 'output')
+  const counts = new Map(own.map((choice) => [choice, mostUnits(choice, all)]))
+  roundCounts(counts, options.roundTo)
+  // A little more, lest the last unit is rounded away.
+  const ratio = Math.min(1, (1.001 * removedParameters(counts)) / blockParameters(blocks))
+  return { ratio, slices: outlineOf(counts) }
+}
+
+const outlineOf = (counts: ReadonlyMap<Choice, number>): PlanSlice[] =>
+  [...counts].flatMap(([{ dimension, units }, count]) => {
+    const remove = units.slice(0, count).flatMap(({ members }) => members)
+    return count === 0 ? [] : [{ dimension: dimension.id, remove }]
   })
-  const prunable = blockParameters(blocks)
-  const counts = countUnits(rankings, prunable * options.ratio, options)
-  const decided =
-    options.recover === 'ridge'
-      ? await repairBlocks(
-          input,
-          { blocks, rankings, counts, metrics, products },
-          // Criteria that choose one by one have chosen already; only the output criterion chooses anew.
-          { ...options, isRanked: options.criterion !== 'output' },
-        )
-      : { slices: keepWeights(rankings, counts), projections: [] }
-  return { ...decided, removed: removedParameters(counts), prunable }
+
+/** As many more units of every priced choice as the same share of all takes. */
+function takeAtLeast(
+  counts: Map<Choice, number>,
+  { costs, amount }: NonNullable<Demand['least']>,
+): void {
+  const priced = [...counts.keys()].filter(({ dimension }) => costs.has(dimension.id))
+  const costOf = ({ dimension }: Choice): number => (costs.get(dimension.id) ?? 0) * dimension.size
+  const share = amount / priced.reduce((sum, choice) => sum + costOf(choice), 0)
+  for (const choice of priced) {
+    const least = Math.min(Math.ceil(share * choice.units.length - 1e-9), choice.units.length - 1)
+    counts.set(choice, Math.max(counts.get(choice) ?? 0, least))
+  }
 }
 
 /** What errors of each block mean to the answer; none where the size of the error is to decide. */
@@ -127,21 +218,6 @@ const blockParameters = (blocks: readonly PrunableBlock[]): number =>
       sum,
     )
   }, 0)
-
-function countUnits(
-  rankings: ReadonlyMap<Choice, Ranking>,
-  budget: number,
-  options: AmpOptions,
-): Map<Choice, number> {
-  const { roundTo } = options
-  if (options.allocation === 'global') {
-    const curves = [...rankings].map(([choice, { errors }]) => ({ choice, errors }))
-    return allocate(curves, budget, roundTo)
-  }
-  const counts = uniformCounts([...rankings.keys()], options)
-  roundCounts(counts, roundTo)
-  return counts
-}
 
 const uniformCounts = (choices: readonly Choice[], { criterion, ratio }: AmpOptions) =>
   criterion === 'paper' ? allocateAsPublished(choices, ratio) : allocateUniform(choices, ratio)

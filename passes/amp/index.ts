@@ -1,17 +1,47 @@
 /** AMP as a pass: its options from the command line or from a program, its part of the plan. */
 import { AttncError } from '../../src/errors.js'
 import { parseRatio, parseRoundTo } from '../../src/plan/numbers.js'
-import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
+import type {
+  ChosenPass,
+  Cutter,
+  Demand,
+  Pass,
+  PassContext,
+  PassFlags,
+} from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
-import { decideAmp } from './decide.js'
+import { outlineMost, RankedBlocks } from './decide.js'
 import { type AmpOptions, ampDefaults } from './options.js'
+import { deepest } from './rank.js'
 import { findSkipped } from './skipped.js'
 
 /** Errors of its decision: NO_DATA, NOTHING_REMOVED and those of `decideAmp`. */
 export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
   const options = { ...ampDefaults, ...chosen }
-  const { criterion, recover, ratio } = options
+  const { criterion, recover } = options
   const needsData = !['magnitude', 'random'].includes(criterion) || recover === 'ridge'
+  // Hosts with a cache expect one shape of keys and values.
+  const withValues = (all: AmpOptions, hasCache: boolean): AmpOptions => ({
+    ...all,
+    values: chosen.values ?? !hasCache,
+  })
+  const open = async (context: PassContext, asked: AmpOptions): Promise<Cutter> => {
+    const all = withValues(asked, context.hasCache)
+    const calibration = needsData ? await context.calibrate() : new Map()
+    const ranked = await RankedBlocks.open({ ...context, calibration }, all)
+    return {
+      outline: (demand) => ranked.outline(demand),
+      decide: async (demand) => {
+        const decision = await ranked.decide(demand)
+        const { slices, projections, removed, prunable } = decision
+        if (slices.length === 0) throw nothingRemoved(demand)
+        const [gone, most] = [removed, prunable].map((n) => Math.round(n).toLocaleString('en'))
+        context.log.info(`${gone} of ${most} parameters of attention and feed-forward blocks go.`)
+        return { pass: 'amp', options: { ...all, ratio: demand.ratio }, slices, projections }
+      },
+      [Symbol.asyncDispose]: () => ranked[Symbol.asyncDispose](),
+    }
+  }
   return {
     name: 'amp',
     phase: 'cut',
@@ -30,24 +60,24 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
         )
     },
     async decide(context) {
-      const all = { ...options, values: chosen.values ?? !context.hasCache }
-      const calibration = needsData ? await context.calibrate() : new Map()
-      const decision = await decideAmp({ ...context, calibration }, all)
-      const { slices, projections, removed, prunable } = decision
-      if (slices.length === 0)
-        throw new AttncError(
-          'NOTHING_REMOVED',
-          'partial',
-          `A ratio of ${ratio} is less than the smallest unit that could go.`,
-          { suggestions: ['Ask for a higher --ratio.'] },
-        )
-      const [gone, most] = [removed, prunable].map((n) => Math.round(n).toLocaleString('en'))
-      context.log.info(`${gone} of ${most} parameters of attention and feed-forward blocks go.`)
-      return { pass: 'amp', options: all, slices, projections }
+      await using cutter = await open(context, options)
+      return await cutter.decide(options)
+    },
+    cut: {
+      most: ({ view, hasCache }) => outlineMost(view, withValues(options, hasCache)),
+      open: (context) => open(context, { ...options, ratio: deepest }),
     },
     skipped: (view) => findSkipped(view, options),
   }
 }
+
+const nothingRemoved = ({ ratio }: Demand): AttncError =>
+  new AttncError(
+    'NOTHING_REMOVED',
+    'partial',
+    `A ratio of ${ratio} is less than the smallest unit that could go.`,
+    { suggestions: ['Ask for a higher --ratio.'] },
+  )
 
 /** Values of its flags, where they were given. */
 interface AmpFlags

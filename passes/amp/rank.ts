@@ -11,7 +11,16 @@ import type { AmpOptions } from './options.js'
 import { scoreUnits } from './score.js'
 
 /** Curves go this far: nothing keeps less than a tenth when the budget is shared. */
-const deepest = 0.9
+export const deepest = 0.9
+
+/** Units of a choice that may go; rounding may take up to half a step more than the share. */
+export function mostUnits(
+  { units }: Pick<Choice, 'units'>,
+  { allocation, ratio, roundTo }: Pick<AmpOptions, 'allocation' | 'ratio' | 'roundTo'>,
+): number {
+  const share = allocation === 'uniform' ? ratio : deepest
+  return Math.min(units.length - 1, Math.ceil(units.length * share) + roundTo)
+}
 
 export interface RankingHelp {
   /** What errors of each block mean to the answer, by block key. */
@@ -55,9 +64,7 @@ async function rankChoice(
   }: { metric: Metric | undefined; scores: readonly number[] | undefined; products: Products },
 ): Promise<Ranking | undefined> {
   const { block, units, frame } = choice
-  const share = options.allocation === 'uniform' ? options.ratio : deepest
-  // Rounding may take up to half a step more.
-  const most = Math.min(units.length - 1, Math.ceil(units.length * share) + options.roundTo)
+  const most = mostUnits(choice, options)
   const { projection } = block
   if (options.criterion === 'output' && statistics?.moments && projection) {
     const weight = projection.read()

@@ -8,7 +8,7 @@ import type { Model } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import type { RunOptions } from '../runtime/batches.js'
-import type { PlanPart } from './plan.js'
+import type { PlanPart, PlanSlice } from './plan.js'
 
 /** What a pass may decide on: the model as the passes before it left it. */
 export interface PassContext extends RunOptions {
@@ -39,8 +39,40 @@ export interface ChosenPass {
   check?(context: Pick<PassContext, 'view' | 'batches' | 'canCalibrate'>): void
   /** One part, or several of which each counts in what the ones before left. */
   decide(context: PassContext): Promise<PlanPart | readonly PlanPart[]>
+  /** Set where the pass can cut to any size, so that targets can be met with it. */
+  readonly cut?: Cut
   /** Blocks that were asked for and have nothing that could go, with the reason; asked after `decide`. */
   skipped?(view: TransformerModel): readonly Skipped[]
+}
+
+export interface Cut {
+  /** All that could go at once: members stand for their number. Needs no data. */
+  most(context: Pick<PassContext, 'view' | 'hasCache'>): Outline
+  /** Looks at the model once, to cut it to whatever is asked for then. */
+  open(context: PassContext): Promise<Cutter>
+}
+
+export interface Cutter extends AsyncDisposable {
+  /** How much would go of what; cheap. */
+  outline(demand: Demand): readonly PlanSlice[]
+  /** Error: NOTHING_REMOVED. */
+  decide(demand: Demand): Promise<PlanPart>
+}
+
+/** How much is to go. */
+export interface Demand {
+  /** Share of the parameters of prunable blocks. */
+  readonly ratio: number
+  /** At least so much of what members of some dimensions cost, each by the dimension's id. */
+  readonly least?:
+    | { readonly costs: ReadonlyMap<string, number>; readonly amount: number }
+    | undefined
+}
+
+export interface Outline {
+  /** From this ratio on nothing more goes. */
+  readonly ratio: number
+  readonly slices: readonly PlanSlice[]
 }
 
 export interface Skipped {
