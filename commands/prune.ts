@@ -9,6 +9,7 @@ import {
   passFlags,
   providerFlag,
   seedFlag,
+  targetFlag,
 } from '../src/cli/flags.js'
 import type { PruneJson } from '../src/cli/run-prune.js'
 
@@ -30,6 +31,11 @@ export default class Prune extends BaseCommand {
       description: 'half of it, trained back to quality with the original as the teacher',
       command:
         '<%= config.bin %> prune model/ --data text.txt --ratio 0.5 --recover distill -o smaller/',
+    },
+    {
+      description: 'no more than needed to meet a budget',
+      command:
+        '<%= config.bin %> prune model/ --data text.txt --target params=0.8x --target flops=0.8x -o smaller/',
     },
     {
       description: 'look first, write the plan, carry it out later',
@@ -65,7 +71,7 @@ export default class Prune extends BaseCommand {
     plan: Flags.string({
       helpValue: 'FILE',
       description: 'decide nothing, carry out this plan',
-      exclusive: Object.keys(passFlags),
+      exclusive: ['target', ...Object.keys(passFlags)],
     }),
     'plan-out': Flags.string({
       helpValue: 'FILE',
@@ -78,6 +84,7 @@ export default class Prune extends BaseCommand {
         'what "attnc calibrate" measured, instead of measuring it on --data; with --data too, the re-fit sees the pruned model',
       helpGroup: 'DATA',
     }),
+    target: targetFlag,
     pass: passFlag,
     ...passFlags,
     eval: Flags.string({

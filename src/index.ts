@@ -40,7 +40,15 @@ export { type ModelDimension, readModel, type TransformerModel } from './model/m
 export { type LoadedModel, type LoadOptions, loadModel } from './model-folder/load.js'
 export { type SavedFolder, type SaveOptions, saveModelFolder } from './model-folder/save.js'
 export { type ApplyOptions, applyPart } from './plan/apply.js'
-export type { ChosenPass, PassContext, Skipped } from './plan/pass.js'
+export type {
+  ChosenPass,
+  Cut,
+  Cutter,
+  Demand,
+  Outline,
+  PassContext,
+  Skipped,
+} from './plan/pass.js'
 export type {
   AttentionPatterns,
   Plan,
@@ -55,6 +63,8 @@ export { applyToFolder, type FolderOptions, type FolderResult } from './prune/ap
 export type { NumericCheck } from './prune/check.js'
 export { type MeasuredPair, type PruneOptions, type PruneResult, prune } from './prune/prune.js'
 export type { ReportRow, Totals } from './prune/report.js'
+export { parseTarget, type Target, type TargetKind } from './prune/target.js'
+export type { TargetResult } from './prune/target-scale.js'
 export type { RunOptions } from './runtime/batches.js'
 export {
   type Availability,

@@ -63,7 +63,7 @@ const firstOf = (batches: readonly Batch[], share: number): readonly Batch[] =>
 interface VtransFlags {
   readonly ratio?: string
   readonly variant?: Variant
-  readonly target?: Target
+  readonly 'ratio-of'?: Target
   readonly recover?: string
   readonly scope?: 'all' | 'heads' | 'feedForward'
   readonly updates?: number
@@ -81,11 +81,11 @@ const scopes = {
 export const vtransPass: Pass = {
   name: 'vtrans',
   summary: 'learns by gradients which heads and neurons go',
-  flags: ['ratio', 'variant', 'target', 'recover', 'scope', 'round-to', 'protect', 'updates'],
+  flags: ['ratio', 'variant', 'ratio-of', 'recover', 'scope', 'round-to', 'protect', 'updates'],
   read(flags: PassFlags, view) {
     const given = flags as VtransFlags
     const { variant, recover = variant === 'local' ? 'ridge' : undefined } = given
-    const { scope, seed, updates, target } = given
+    const { scope, seed, updates, 'ratio-of': target } = given
     return vtrans({
       protect: parseProtect(given.protect ?? [], view),
       ...(given.ratio !== undefined && { ratio: parseRatio(given.ratio) }),

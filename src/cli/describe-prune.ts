@@ -2,16 +2,22 @@
 import type { FolderResult } from '../prune/apply-to-folder.js'
 import type { MeasuredPair } from '../prune/prune.js'
 import type { ReportRow } from '../prune/report.js'
+import type { TargetKind } from '../prune/target.js'
+import { shareOf, type TargetResult } from '../prune/target-scale.js'
 import { describeBytes, describeChange, describeCount, table } from './text.js'
 
 export function describeResult(
-  result: FolderResult & { readonly measured?: readonly MeasuredPair[] },
+  result: FolderResult & {
+    readonly measured?: readonly MeasuredPair[]
+    readonly targets?: readonly TargetResult[]
+  },
 ): string[] {
   return [
     ...(result.rows.length > 0 ? [...describeRows(result.rows), ''] : []),
     ...describePatterns(result.attention),
     ...describeTotals(result),
     '',
+    ...describeTargets(result.targets ?? []),
     ...describeCheck(result),
     ...describeWritten(result),
   ]
@@ -85,6 +91,26 @@ function describeTotals({
       ),
     ],
   )
+}
+
+function describeTargets(results: readonly TargetResult[]): string[] {
+  if (results.length === 0) return []
+  const rows = results.map((result) => {
+    const { target, before, asked, reached, ratio } = result
+    const text = amounts[target.kind]
+    const share = `${shareOf(result).toFixed(3)}x`
+    const interval = ratio ? ` (${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)})` : ''
+    return [target.text, text(before), text(asked), text(reached), `${share}${interval}`]
+  })
+  return [...table(['target', 'before', 'asked', 'reached', ''], rows), '']
+}
+
+const amounts: Readonly<Record<TargetKind, (value: number) => string>> = {
+  params: describeCount,
+  size: describeBytes,
+  flops: describeCount,
+  kv: describeBytes,
+  latency: (value) => `${value.toPrecision(3)} ms`,
 }
 
 /** 6.654, 0.998: four digits. */

@@ -163,6 +163,16 @@ const recoverFlags = {
   ...trainingFlags,
 }
 
+export const targetFlag = Flags.string({
+  multiple: true,
+  multipleNonGreedy: true,
+  helpValue: 'TARGET',
+  exclusive: ['ratio'],
+  description:
+    "instead of --ratio, exit 6 where it can't be met: params=0.8x, size=50MB, flops=0.7x, kv=0.5x, 'latency=0.7x@batch=1,seq=512' (measured here); several are all met",
+  helpGroup: 'PASS',
+})
+
 export const passFlags = {
   ...recoverFlags,
   ratio: Flags.string({
@@ -217,7 +227,7 @@ export const passFlags = {
       'with --pass vtrans: masks alone; weights too, on a part or all of the data; or a closed form [default: faster]',
     helpGroup: 'PASS',
   })(),
-  target: Flags.option({
+  'ratio-of': Flags.option({
     options: ['parameters', 'flops', 'latency'] as const,
     description:
       'with --pass vtrans: what --ratio is a share of; latency is timed here, on --provider [default: parameters]',

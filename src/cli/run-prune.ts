@@ -15,6 +15,8 @@ import { planJson } from '../plan/plan-json.js'
 import { isSingle } from '../prune/apply-to-folder.js'
 import { choosePasses } from '../prune/choose-passes.js'
 import { type PruneOptions, type PruneResult, prune } from '../prune/prune.js'
+import { parseTargets } from '../prune/target.js'
+import { targetsJson } from '../prune/target-scale.js'
 import { type ChosenProvider, chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
@@ -33,6 +35,7 @@ export interface PruneFlags extends DataChoice {
   readonly data?: string | undefined
   readonly calibration?: string | undefined
   readonly pass: readonly string[]
+  readonly target?: readonly string[] | undefined
   readonly eval?: string | undefined
   readonly 'eval-samples'?: number | undefined
   readonly metric?: readonly MetricName[] | undefined
@@ -88,6 +91,7 @@ async function readOptions(
     throw new AttncError('OUTPUT_MISSING', 'usage', 'There is no output folder.', {
       suggestions: ['Name one with -o, or add --dry-run to see what would go.'],
     })
+  const targets = parseTargets(flags.target ?? [])
   const failIf = readConditions(flags['fail-if'], flags.eval !== undefined)
   const source = loadModel(path)
   if (output !== undefined) checkOutput(output, { force, from: source.folder })
@@ -114,6 +118,7 @@ async function readOptions(
     source,
     plan,
     passes,
+    targets,
     batches,
     training,
     calibration,
@@ -157,10 +162,11 @@ function writePlan(path: string, plan: Plan): void {
 }
 
 function pruneJson(result: PruneResult, provider: ChosenProvider, isPrinted: boolean) {
-  const { measured, verdicts, skipped } = result
+  const { measured, verdicts, skipped, targets } = result
   const plan = isPrinted ? printablePlan(result.plan) : planJson(result.plan)
   return {
     ...folderJson(plan, result, provider),
+    targets: targetsJson(targets),
     metrics: metricsJson(measured),
     conditions: verdictsJson(verdicts),
     skipped,

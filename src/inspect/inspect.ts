@@ -3,7 +3,7 @@
  * prints (version 1). Sizes are in elements and bytes, FLOPs for one token of a forward pass.
  */
 import type { Axis } from '../axes/axis.js'
-import type { Model } from '../graph/graph.js'
+import type { Model, Value } from '../graph/graph.js'
 import { type ModelDimension, readModel, type TransformerModel } from '../model/model.js'
 import { bitsPerElement } from '../onnx/data-type.js'
 import { elementCount } from '../onnx/tensor.js'
@@ -164,14 +164,17 @@ export function countFlops(view: TransformerModel): number {
   return total
 }
 
-function cacheBytes(view: TransformerModel): number | null {
-  let total = 0
-  for (const input of view.graph.inputs) {
-    const { dims, dataType } = input.type ?? {}
-    const [, heads, , size] = dims ?? []
-    if (dims?.length !== 4 || typeof heads !== 'number' || typeof size !== 'number') continue
-    if (!dataType || typeof dims[2] === 'number') continue
-    total += (heads * size * bitsPerElement(dataType)) / 8
-  }
+/** Bytes that one token takes in the cache; null without a cache. */
+export function cacheBytes(view: TransformerModel): number | null {
+  const total = view.graph.inputs.reduce((sum, input) => sum + cacheBytesOf(input), 0)
   return total === 0 ? null : total
+}
+
+/** Bytes of one token in an input that is a part of the cache; 0 for others. */
+export function cacheBytesOf({ type }: Value): number {
+  const { dims, dataType } = type ?? {}
+  const [, heads, tokens, size] = dims ?? []
+  if (dims?.length !== 4 || typeof heads !== 'number' || typeof size !== 'number') return 0
+  if (!dataType || typeof tokens === 'number') return 0
+  return (heads * size * bitsPerElement(dataType)) / 8
 }

@@ -1,15 +1,19 @@
 /** Passes in their order, each on the model as the ones before left it, become one plan. */
 import { type Calibration, calibrate } from '../calibrate/calibrate.js'
 import type { Batch } from '../data/batch.js'
+import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { assertFiniteWeights } from '../model/finite-weights.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
-import type { ChosenPass, Skipped } from '../plan/pass.js'
+import type { ChosenPass, PassContext, Skipped } from '../plan/pass.js'
 import type { Plan, PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
+import { meetTargets } from './meet-targets.js'
+import type { Target } from './target.js'
+import type { TargetResult } from './target-scale.js'
 
 export interface DecideOptions extends RunOptions {
   readonly source: LoadedModel
@@ -21,15 +25,19 @@ export interface DecideOptions extends RunOptions {
   readonly calibration?: Calibration | undefined
   /** Only this file of the folder will be written. */
   readonly single: boolean
+  /** What the first pass that can cut to any size has to meet. */
+  readonly targets?: readonly Target[] | undefined
 }
 
 export interface Decided {
   readonly plan: Plan
   /** Blocks that were asked for and can't lose anything, with the reason. */
   readonly skipped: readonly Skipped[]
+  /** What was asked and what was reached. */
+  readonly targets: readonly TargetResult[]
 }
 
-/** Errors: WEIGHT_NOT_FINITE, those of the passes. The source stays as it is. */
+/** Errors: WEIGHT_NOT_FINITE, those of the passes and of `meetTargets`. The source stays as it is. */
 export async function decidePlan(options: DecideOptions): Promise<Decided> {
   const { source, passes, batches, log } = options
   let { model } = source
@@ -39,11 +47,13 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
     canCalibrate: batches !== undefined || (index === 0 && options.calibration !== undefined),
   })
   for (const [index, pass] of passes.entries()) pass.check?.({ view, ...inputsOf(index) })
+  const cutting = findCutting(options)
   assertFiniteWeights(view)
   const hasCache = holdsCache(options)
   const parts: PlanPart[] = []
   let last: readonly PlanPart[] = []
   const skipped: Skipped[] = []
+  const results: TargetResult[] = []
   for (const [index, pass] of passes.entries()) {
     if (index > 0) {
       if (index === 1) model = loadFrom(source.location, source.file).model
@@ -59,7 +69,7 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       }
       return statistics ?? new Map()
     }
-    const decided = await pass.decide({
+    const context: PassContext = {
       ...options,
       ...inputsOf(index),
       batches,
@@ -69,13 +79,36 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       hasCache,
       siblings: () => siblingsOf(options, parts),
       calibrate: measure,
-    })
-    last = 'slices' in decided ? [decided] : decided
+    }
+    if (pass === cutting && pass.cut) {
+      const subject = { source, single: options.single, parts: [...parts] }
+      const targets = options.targets ?? []
+      const met = await meetTargets({ cut: pass.cut, targets, subject, context })
+      last = [met.part]
+      results.push(...met.results)
+    } else {
+      const decided = await pass.decide(context)
+      last = 'slices' in decided ? [decided] : decided
+    }
     parts.push(...last)
     skipped.push(...(pass.skipped?.(view) ?? []))
   }
   const input = await source.digest(options.signal)
-  return { plan: { parts, made: { by: `attnc ${version}`, input } }, skipped }
+  return { plan: { parts, made: { by: `attnc ${version}`, input } }, skipped, targets: results }
+}
+
+/** The pass that meets the targets. Error: TARGET_PASS. */
+function findCutting({ targets = [], passes, log }: DecideOptions): ChosenPass | undefined {
+  if (targets.length === 0) return undefined
+  const found = passes.find(({ cut }) => cut)
+  if (!found)
+    throw new AttncError('TARGET_PASS', 'usage', 'No pass of this run can cut to a target.', {
+      suggestions: ['Add --pass amp, or leave --target away.'],
+    })
+  for (const { name } of passes)
+    if (name !== found.name)
+      log.warn('TARGET_SCOPE', `"${found.name}" meets the targets; "${name}" doesn't look at them.`)
+  return found
 }
 
 function siblingsOf({ source, single }: DecideOptions, done: readonly PlanPart[]): Model[] {

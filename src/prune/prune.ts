@@ -14,6 +14,8 @@ import type { Plan } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { applyToFolder, type FolderResult } from './apply-to-folder.js'
 import { decidePlan } from './decide.js'
+import type { Target } from './target.js'
+import type { TargetResult } from './target-scale.js'
 
 export interface PruneOptions extends RunOptions {
   readonly source: LoadedModel
@@ -21,6 +23,8 @@ export interface PruneOptions extends RunOptions {
   readonly plan?: Plan | undefined
   /** Otherwise these decide, in this order. */
   readonly passes?: readonly ChosenPass[] | undefined
+  /** Met by the first pass that can cut to any size, whatever ratio it was given. */
+  readonly targets?: readonly Target[] | undefined
   readonly calibration?: Calibration | undefined
   readonly batches?: readonly Batch[] | undefined
   /** All the data, for passes that train. */
@@ -42,6 +46,7 @@ export interface PruneResult extends FolderResult {
   readonly plan: Plan
   /** Blocks that were asked for and can't lose anything, with the reason. */
   readonly skipped: readonly Skipped[]
+  readonly targets: readonly TargetResult[]
   readonly measured: readonly MeasuredPair[]
   readonly verdicts: readonly Verdict[]
 }
@@ -57,14 +62,14 @@ export async function prune(options: PruneOptions): Promise<PruneResult> {
   const { source, log } = options
   if (options.output !== undefined)
     checkOutput(options.output, { force: options.force, from: source.location.folder })
-  const { plan, skipped } = options.plan
-    ? { plan: options.plan, skipped: [] }
+  const { plan, skipped, targets } = options.plan
+    ? { plan: options.plan, skipped: [], targets: [] }
     : await decidePlan({ ...options, passes: options.passes ?? [] })
   const pruned = loadFrom(source.location, source.file)
   log.info('Checking the pruned model against the masked one.')
   // Measured before anything is written: a run that fails its conditions leaves nothing.
   const trial = await applyToFolder({ ...options, source: pruned, plan, output: undefined })
-  const found = { plan, skipped, ...(await measure(options, pruned)) }
+  const found = { plan, skipped, targets, ...(await measure(options, pruned)) }
   if (options.output === undefined) return { ...trial, ...found }
   log.info(`Writing "${options.output}".`)
   const fresh = loadFrom(source.location, source.file)
@@ -107,7 +112,7 @@ async function measure(
   if (verdicts.some(({ isMissed }) => isMissed))
     throw new MetricMissed(
       verdicts,
-      'Nothing was written. Ask for a lower --ratio, or give more --data.',
+      'Nothing was written. Ask for a lower --ratio or a wider --target, or give more --data.',
     )
   return { measured, verdicts }
 }

@@ -1,0 +1,196 @@
+/**
+ * Cuts a model so that all targets are met, and by no more than that takes. How much has to go is
+ * searched for on outlines, which cost little; only what was found is decided in full. What can be
+ * counted is counted on the cut graph. Latency is measured on it, in turns with the original: the time of
+ * a product depends on its sizes and not on its numbers. Calibration and ranking happen once.
+ */
+import { AttncError } from '../errors.js'
+import type { Cut, Cutter, Demand, Outline, PassContext } from '../plan/pass.js'
+import type { PlanPart } from '../plan/plan.js'
+import type { Subject } from './costs.js'
+import type { Target } from './target.js'
+import {
+  describeMissed,
+  nearestTarget,
+  type TargetResult,
+  TargetScale,
+  targetsJson,
+  tolerance,
+} from './target-scale.js'
+
+export interface MeetOptions {
+  readonly cut: Cut
+  readonly targets: readonly Target[]
+  readonly subject: Subject
+  readonly context: PassContext
+}
+
+export interface Met {
+  readonly part: PlanPart
+  readonly results: readonly TargetResult[]
+}
+
+/** How far above its targets a model is when so much goes. */
+interface Point {
+  readonly ratio: number
+  /** The largest reached ÷ asked. */
+  readonly excess: number
+}
+
+const countsAtMost = 16
+const outlinesAtMost = 6
+const decisionsAtMost = 3
+/** Where a target is counted, this near below it is near enough. */
+const slack = 0.001
+/** A little below a latency, so that half of all measurements don't miss it. */
+const aim = 1 - tolerance / 3
+
+/** Errors: TARGET_NO_CACHE, TARGET_UNREACHABLE, TARGET_MET, all before calibration; BUDGET_MISSED. */
+export async function meetTargets(options: MeetOptions): Promise<Met> {
+  const { cut, context, targets, subject } = options
+  const scale = TargetScale.open(targets, subject, context)
+  const most = cut.most(context)
+  const nearest = await scale.measure({ slices: most.slices })
+  refuseMet(nearest)
+  refuseUnreachable(nearest)
+  await using cutter = await cut.open(context)
+  const { least } = scale
+  const search = new TargetSearch(scale, cutter, least, most)
+  const ratio = search.findCounted()
+  if (scale.isTimed) return await search.findTimed(ratio, nearest.filter(isTimed))
+  return await search.decide(ratio)
+}
+
+class TargetSearch {
+  constructor(
+    private readonly scale: TargetScale,
+    private readonly cutter: Cutter,
+    private readonly least: Demand['least'],
+    private readonly most: Outline,
+  ) {}
+
+  /** The least ratio that meets what can be counted. */
+  findCounted(): number {
+    let low = this.count(0)
+    if (low.excess <= 1) return 0
+    let high = this.count(this.most.ratio)
+    for (let tries = 0; tries < countsAtMost && high.excess < 1 - slack; tries++) {
+      // Units are whole: a little further each time, lest the same unit is left out again.
+      const point = this.count(between(low, high, 1 - (slack / 16) * (tries + 1)))
+      if (high.ratio - low.ratio < 1e-6) break
+      if (point.excess <= 1) high = point
+      else low = point
+    }
+    return high.ratio
+  }
+
+  /** From a ratio that meets all others to one that meets latency too, neither faster than needed. */
+  async findTimed(counted: number, nearest: readonly TargetResult[]): Promise<Met> {
+    const all: Point = { ratio: this.most.ratio, excess: excessOf(nearest) }
+    let low: Point = {
+      ratio: 0,
+      excess: Math.max(...nearest.map(({ before, asked }) => before / asked)),
+    }
+    let high = all
+    let ratio = counted > 0 || this.least ? counted : between(low, high, aim)
+    let outlines = 0
+    for (let decisions = 0; ; ) {
+      const point = await this.time(ratio)
+      outlines++
+      if (point.excess <= 1) high = point
+      else low = point
+      const isEnough = ratio === counted && point.excess <= 1
+      const isNear = Math.abs(point.excess - aim) < tolerance / 2
+      const isLast = outlines >= outlinesAtMost || high.ratio - low.ratio < 1e-3
+      if (isEnough || isNear || isLast) {
+        const chosen = isNear || isEnough ? ratio : high.ratio
+        const met = await this.decide(chosen, decisions + 1 < decisionsAtMost)
+        if (met.results.every(({ isMet }) => isMet)) return met
+        decisions++
+        low = { ratio: chosen, excess: excessOf(met.results.filter(isTimed)) }
+        if (high.ratio <= low.ratio) high = all
+      }
+      ratio = between(low, high, aim)
+    }
+  }
+
+  /** Error: BUDGET_MISSED, unless there are more tries. */
+  async decide(ratio: number, isRetried = false): Promise<Met> {
+    const part = await this.cutter.decide(this.demand(ratio))
+    const results = await this.scale.measure(part)
+    const missed = results.filter(({ isMet }) => !isMet)
+    if (missed.length > 0 && !isRetried) throw budgetMissed(results)
+    return { part, results }
+  }
+
+  private count(ratio: number): Point {
+    const slices = this.cutter.outline(this.demand(ratio))
+    return { ratio, excess: excessOf(this.scale.count({ slices })) }
+  }
+
+  private async time(ratio: number): Promise<Point> {
+    const slices = this.cutter.outline(this.demand(ratio))
+    const results = await this.scale.measure({ slices })
+    return { ratio, excess: excessOf(results.filter(isTimed)) }
+  }
+
+  private demand(ratio: number): Demand {
+    return { ratio, least: this.least }
+  }
+}
+
+const isTimed = ({ ratio }: TargetResult): boolean => ratio !== undefined
+
+const excessOf = (results: readonly TargetResult[]): number =>
+  Math.max(0, ...results.map(({ excess }) => excess))
+
+/** Where a line between two points has an excess, never at its ends. */
+function between(low: Point, high: Point, excess: number): number {
+  const fall = low.excess - high.excess
+  const share = Number.isFinite(fall) && fall > 0 ? (low.excess - excess) / fall : 0.5
+  return low.ratio + (high.ratio - low.ratio) * Math.min(0.98, Math.max(0.02, share))
+}
+
+function refuseMet(nearest: readonly TargetResult[]): void {
+  const isMet = nearest.every(({ before, asked }) => before <= asked)
+  if (isMet)
+    throw new AttncError(
+      'TARGET_MET',
+      'usage',
+      `The model meets ${nearest.map(({ target }) => `"${target.text}"`).join(' and ')} as it is.`,
+      { suggestions: ['Ask for less, or name a --ratio.'] },
+    )
+}
+
+function refuseUnreachable(nearest: readonly TargetResult[]): void {
+  const missed = nearest.filter(({ isMet }) => !isMet)
+  if (missed.length === 0) return
+  throw new AttncError(
+    'TARGET_UNREACHABLE',
+    'budget',
+    `Not even all that may go is enough: ${missed.map(describeMissed).join('; ')}.`,
+    {
+      suggestions: [
+        `The nearest that can be reached: ${missed.map(nearestTarget).join(', ')}.`,
+        'Run "attnc inspect --explain" to see what may go and what may not.',
+      ],
+      report: { targets: targetsJson(nearest) },
+    },
+  )
+}
+
+const budgetMissed = (results: readonly TargetResult[]): AttncError =>
+  new AttncError(
+    'BUDGET_MISSED',
+    'budget',
+    `The targets were not met: ${results
+      .filter(({ isMet }) => !isMet)
+      .map(describeMissed)
+      .join('; ')}.`,
+    {
+      suggestions: [
+        `Nothing was written. The nearest that was reached: ${results.map(nearestTarget).join(', ')}.`,
+      ],
+      report: { targets: targetsJson(results) },
+    },
+  )
