@@ -6,6 +6,7 @@ import {
   outputFlags,
   providerFlag,
   requiredOutput,
+  summaryFlag,
 } from '../src/cli/flags.js'
 import type { FolderJson } from '../src/cli/prune-json.js'
 
@@ -38,6 +39,7 @@ export default class Apply extends BaseCommand {
       description: 'cut members out, or keep the size and mask them',
     })(),
     ...dataFlags,
+    summary: summaryFlag,
     provider: providerFlag,
   }
 

@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core'
 import type { BenchResult } from '../src/bench/bench.js'
 import { BaseCommand } from '../src/cli/base-command.js'
-import { modelArgument, providerFlag, seedFlag } from '../src/cli/flags.js'
+import { modelArgument, providerFlag, seedFlag, summaryFlag } from '../src/cli/flags.js'
 
 export default class Bench extends BaseCommand {
   static override summary = 'Measure how fast a model is, or two side by side.'
@@ -39,6 +39,7 @@ export default class Bench extends BaseCommand {
       description: 'inputs to run on, instead of seeded random ones',
     }),
     memory: Flags.boolean({ allowNo: true, default: true, description: 'measure peak memory' }),
+    summary: summaryFlag,
     provider: providerFlag,
     seed: seedFlag,
   }

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../src/cli/base-command.js'
-import { dataFlags, modelArgument, providerFlag, seedFlag } from '../src/cli/flags.js'
+import { dataFlags, modelArgument, providerFlag, seedFlag, summaryFlag } from '../src/cli/flags.js'
 import type { Comparison } from '../src/compare/compare.js'
 
 export default class Compare extends BaseCommand {
@@ -23,6 +23,7 @@ export default class Compare extends BaseCommand {
       default: true,
       description: 'run both models, not only read them',
     }),
+    summary: summaryFlag,
     provider: providerFlag,
     seed: seedFlag,
   }

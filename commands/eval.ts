@@ -7,6 +7,7 @@ import {
   providerFlag,
   requiredData,
   seedFlag,
+  summaryFlag,
 } from '../src/cli/flags.js'
 import type { EvalJson } from '../src/cli/run-eval.js'
 
@@ -39,6 +40,7 @@ export default class Eval extends BaseCommand {
       helpGroup: 'QUALITY',
     }),
     ...gateFlags,
+    summary: summaryFlag,
     provider: providerFlag,
     seed: seedFlag,
   }

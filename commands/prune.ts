@@ -9,6 +9,7 @@ import {
   passFlags,
   providerFlag,
   seedFlag,
+  summaryFlag,
   targetFlag,
 } from '../src/cli/flags.js'
 import type { PruneJson } from '../src/cli/run-prune.js'
@@ -98,6 +99,7 @@ export default class Prune extends BaseCommand {
       helpGroup: 'QUALITY',
     }),
     ...gateFlags,
+    summary: summaryFlag,
     provider: providerFlag,
     seed: seedFlag,
   }

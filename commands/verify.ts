@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../src/cli/base-command.js'
-import { modelArgument, providerFlag, seedFlag } from '../src/cli/flags.js'
+import { modelArgument, providerFlag, seedFlag, summaryFlag } from '../src/cli/flags.js'
 import type { VerifyReport } from '../src/verify/report.js'
 
 export default class Verify extends BaseCommand {
@@ -18,6 +18,7 @@ export default class Verify extends BaseCommand {
       helpValue: 'ORIGINAL',
       description: 'carry out the plan again on this model and compare',
     }),
+    summary: summaryFlag,
     provider: providerFlag,
     seed: seedFlag,
   }

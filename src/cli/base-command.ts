@@ -7,6 +7,7 @@ import { AttncError, exitCodes } from '../errors.js'
 import type { CommandContext } from './command-context.js'
 import type { KnownFlags } from './config-file.js'
 import { openTerminal, type Terminal } from './progress.js'
+import { appendToReport, summaryText } from './summary.js'
 
 export interface ErrorReport {
   readonly error: {
@@ -33,6 +34,8 @@ export abstract class BaseCommand extends Command {
 
   private readonly controller = new AbortController()
   private terminal: Terminal | undefined
+  private summary: string | undefined
+  private readonly printed: string[] = []
 
   /** Aborted by Ctrl-C and by the end of the terminal. */
   protected get signal(): AbortSignal {
@@ -48,7 +51,13 @@ export abstract class BaseCommand extends Command {
   }
 
   /** What every library call gets from the command line. */
-  protected context(flags: { readonly threads?: number | undefined }): CommandContext {
+  protected context(flags: {
+    readonly threads?: number | undefined
+    readonly summary?: string | undefined
+  }): CommandContext {
+    // A file that can't be written is refused before the work begins.
+    if (flags.summary !== undefined) appendToReport(flags.summary, '')
+    this.summary = flags.summary
     return { log: this.output, signal: this.signal, threads: flags.threads }
   }
 
@@ -81,6 +90,7 @@ export abstract class BaseCommand extends Command {
 
   override log(message?: string, ...rest: unknown[]): void {
     this.terminal?.stop()
+    this.printed.push(message ?? '')
     super.log(message, ...rest)
   }
 
@@ -88,14 +98,26 @@ export abstract class BaseCommand extends Command {
     this.terminal?.stop()
     const known = this.signal.aborted ? (this.signal.reason as Error) : error
     process.exitCode = exitCodeOf(known)
+    this.summarise(known)
     if (this.jsonEnabled()) this.logJson(this.toErrorJson(known))
     else throw known instanceof AttncError ? withoutStack(known) : known
   }
 
   override async finally(error: Error | undefined): Promise<void> {
     this.terminal?.stop()
+    if (!error) this.summarise(undefined)
     for (const name of ending) process.off(name, this.interrupt)
     await super.finally(error)
+  }
+
+  /** Once: a failure has its summary before it is passed on. */
+  private summarise(error: Error | undefined): void {
+    const path = this.summary
+    this.summary = undefined
+    if (path === undefined) return
+    const command = [this.id ?? this.ctor.id, ...this.argv].map(String)
+    const exitCode = Number(process.exitCode ?? 0)
+    appendToReport(path, summaryText({ command, lines: this.printed, error, exitCode }))
   }
 
   override toErrorJson(error: unknown): ErrorReport {

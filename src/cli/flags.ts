@@ -86,6 +86,11 @@ export const metricFlag = Flags.option({
   helpGroup: 'QUALITY',
 })()
 
+export const summaryFlag = Flags.string({
+  helpValue: 'FILE',
+  description: 'add the result there as Markdown, for the page of a CI job',
+})
+
 export const gateFlags = {
   metric: metricFlag,
   'fail-if': Flags.string({

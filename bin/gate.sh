@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The step for a CI job: carries out a committed plan, checks the folder, and fails with exit 5 where
+# quality is worse than the conditions allow. Everything comes by the environment:
+#   MODEL, PLAN, OUTPUT, DATA   paths
+#   FAIL_IF                     conditions, one a line
+#   ARGUMENTS                   more of them for "attnc eval", words apart
+#   ATTNC                       how to call attnc, if not by its name
+#   JUNIT                       the report to write, attnc.xml if nothing is said
+#   SUMMARY                     a file that gets the results as Markdown, if any
+set -euo pipefail
+read -ra attnc <<<"${ATTNC:-attnc}"
+read -ra arguments <<<"${ARGUMENTS:-}"
+conditions=()
+while IFS= read -r line; do
+  [[ -n "${line// /}" ]] && conditions+=(--fail-if "$line")
+done <<<"${FAIL_IF:?states no condition}"
+summary=(${SUMMARY:+--summary "$SUMMARY"})
+"${attnc[@]}" apply "$MODEL" --plan "$PLAN" -o "$OUTPUT" --force "${summary[@]}"
+"${attnc[@]}" verify "$OUTPUT" --against "$MODEL" "${summary[@]}"
+"${attnc[@]}" eval "$OUTPUT" --reference "$MODEL" --data "$DATA" "${arguments[@]}" "${conditions[@]}" \
+  --junit "${JUNIT:-attnc.xml}" "${summary[@]}"

@@ -1,0 +1,44 @@
+/**
+ * What a command printed, or why it failed, as a section of Markdown: for the page of a CI job. Sections
+ * are added at the end of the file, as GITHUB_STEP_SUMMARY expects, so that several steps share a page.
+ */
+import { appendFileSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { AttncError } from '../errors.js'
+
+export interface Outcome {
+  /** As it was typed. */
+  readonly command: readonly string[]
+  readonly lines: readonly string[]
+  readonly error: Error | undefined
+  readonly exitCode: number
+}
+
+export function summaryText({ command, lines, error, exitCode }: Outcome): string {
+  const { code, suggestions = [] } = (error ?? {}) as Partial<AttncError>
+  const result = exitCode === 0 ? 'passed' : `exit ${exitCode}${code ? `, ${code}` : ''}`
+  const words = command.map((word) => (/[^\w./=%:@,+-]/.test(word) ? `'${word}'` : word))
+  const text = lines.join('\n').replaceAll('```', "'''").trim()
+  return [
+    `### attnc ${command[0]}: ${result}`,
+    `\`${words.join(' ').replaceAll('`', "'")}\``,
+    ...(error ? [`**${escaped(error.message)}**`] : []),
+    ...(error && suggestions.length > 0
+      ? [suggestions.map((each) => `- ${escaped(each)}`).join('\n')]
+      : []),
+    ...(text === '' ? [] : [`\`\`\`text\n${text}\n\`\`\``]),
+    '',
+  ].join('\n\n')
+}
+
+/** Error: REPORT_UNWRITABLE. */
+export function appendToReport(path: string, text: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    appendFileSync(path, text)
+  } catch (cause) {
+    throw new AttncError('REPORT_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
+  }
+}
+
+const escaped = (text: string): string => text.replace(/[\\`*_<>[\]|]/g, '\\$&')

@@ -1,0 +1,80 @@
+/** The step for CI on the demo model: fails for the right reason and says so on the job page. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import Eval from '../../commands/eval.js'
+import { summaryText } from '../../src/cli/summary.js'
+import { AttncError } from '../../src/errors.js'
+import { example, root, runCommand } from '../commands/run-command.js'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'attnc-gate-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const isBuilt = existsSync(join(root, 'dist/commands/prune.js'))
+if (!isBuilt)
+  process.stderr.write('skipped: the gate is tested on the built program; run npm run build.\n')
+
+describe.runIf(isBuilt)('the gate', () => {
+  it('carries out the plan, checks it, and fails with 5 for the condition that holds', () => {
+    const plan = join(folder, 'plan.json')
+    const slices = [{ dimension: 'layer.1.width', remove: Array.from({ length: 99 }, (_, i) => i) }]
+    writeFileSync(plan, JSON.stringify({ format: 1, slices }))
+    const { status, stderr } = spawnSync('bash', [join(root, 'bin/gate.sh')], {
+      encoding: 'utf8',
+      env: {
+        ...process.env,
+        ATTNC: `${process.execPath} ${join(root, 'bin/run.js')}`,
+        MODEL: example,
+        PLAN: plan,
+        OUTPUT: join(folder, 'smaller'),
+        DATA: join(example, 'eval.txt'),
+        ARGUMENTS: '--text-mode paragraphs --samples 4',
+        FAIL_IF: '\nperplexity>+0.001%\nperplexity<1\n',
+        JUNIT: join(folder, 'attnc.xml'),
+        SUMMARY: join(folder, 'summary.md'),
+      },
+    })
+    expect(stderr).toContain('METRIC_MISSED')
+    expect(status).toBe(5)
+    expect(readFileSync(join(folder, 'attnc.xml'), 'utf8')).toContain('tests="2" failures="1"')
+    const page = readFileSync(join(folder, 'summary.md'), 'utf8')
+    expect(page.match(/^### .*$/gm)).toEqual([
+      '### attnc apply: passed',
+      '### attnc verify: passed',
+      '### attnc eval: exit 5, METRIC_MISSED',
+    ])
+    expect(page).toMatch(/\*\*perplexity is \d/)
+  }, 300_000)
+})
+
+describe('a summary', () => {
+  it('says why a run failed, as text and not as markup', () => {
+    const error = new AttncError('METRIC_MISSED', 'metric', 'a|b is <5> `now`.', {
+      suggestions: ['Try *this*.'],
+    })
+    const command = ['eval', 'my model/', '--fail-if', 'perplexity>+5%']
+    expect(summaryText({ command, lines: ['', '```', 'x'], error, exitCode: 5 })).toBe(
+      [
+        '### attnc eval: exit 5, METRIC_MISSED',
+        "`eval 'my model/' --fail-if 'perplexity>+5%'`",
+        '**a\\|b is \\<5\\> \\`now\\`.**',
+        '- Try \\*this\\*.',
+        "```text\n'''\nx\n```",
+        '',
+      ].join('\n\n'),
+    )
+  })
+
+  it('is refused at once where it can’t be written', async () => {
+    const path = join(example, 'eval.txt', 'summary.md')
+    const argv = [example, '--data', join(example, 'eval.txt'), '--summary', path, '--json']
+    const { stdout, exitCode } = await runCommand(Eval, argv)
+    expect(exitCode).toBe(2)
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'REPORT_UNWRITABLE' } })
+  })
+})
