@@ -63,6 +63,7 @@ export { applyToFolder, type FolderOptions, type FolderResult } from './prune/ap
 export type { NumericCheck } from './prune/check.js'
 export { type MeasuredPair, type PruneOptions, type PruneResult, prune } from './prune/prune.js'
 export type { ReportRow, Totals } from './prune/report.js'
+export { type Sweep, type SweepOptions, type SweepPoint, sweep } from './prune/sweep.js'
 export { parseTarget, type Target, type TargetKind } from './prune/target.js'
 export type { TargetResult } from './prune/target-scale.js'
 export type { RunOptions } from './runtime/batches.js'

@@ -1,6 +1,4 @@
 /** `attnc prune` behind its flags: everything is read and refused before the long work begins. */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { basename, dirname, extname, join } from 'node:path'
 import { loadCalibrationFor } from '../calibrate/calibration-file.js'
 import { finishState, isComplete } from '../calibrate/state.js'
 import { AttncError, exitCodes } from '../errors.js'
@@ -9,8 +7,7 @@ import type { MetricName } from '../evaluate/metric-name.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
-import type { Plan } from '../plan/plan.js'
-import { planFiles, printablePlan, readPlan } from '../plan/plan-file.js'
+import { printablePlan, readPlan, writePlan } from '../plan/plan-file.js'
 import { planJson } from '../plan/plan-json.js'
 import { isSingle } from '../prune/apply-to-folder.js'
 import { choosePasses } from '../prune/choose-passes.js'
@@ -148,17 +145,6 @@ function readEvaluation(
 ) {
   const choice = { ...flags, samples: flags['eval-samples'], tokens: undefined }
   return { batches: chooseData(source, path, choice, log), metrics: flags.metric ?? [] }
-}
-
-function writePlan(path: string, plan: Plan): void {
-  const name = basename(path, extname(path))
-  try {
-    mkdirSync(dirname(path), { recursive: true })
-    for (const [file, content] of Object.entries(planFiles(plan, name)))
-      writeFileSync(join(dirname(path), file), content)
-  } catch (cause) {
-    throw new AttncError('PLAN_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
-  }
 }
 
 function pruneJson(result: PruneResult, provider: ChosenProvider, isPrinted: boolean) {

@@ -4,8 +4,8 @@
  * came of it has none, because they would be as many as the model's.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, dirname, extname, join } from 'node:path'
 import { readArrays, writeArrays } from '../data/npz.js'
 import { AttncError } from '../errors.js'
 import type { DataType } from '../onnx/data-type.js'
@@ -28,6 +28,18 @@ export function planFiles(plan: Plan, name = 'plan'): Record<string, string | Ui
   const file = `${name}.npz`
   const stated = planJson(plan, { file, sha256: digestOf(numbers) })
   return { [`${name}.json`]: toJson(stated), [file]: numbers }
+}
+
+/** Writes a plan, its numbers beside it. Error: PLAN_UNWRITABLE. */
+export function writePlan(path: string, plan: Plan): void {
+  const name = basename(path, extname(path))
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    for (const [file, content] of Object.entries(planFiles(plan, name)))
+      writeFileSync(join(dirname(path), file), content)
+  } catch (cause) {
+    throw new AttncError('PLAN_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
+  }
 }
 
 /** What goes beside a model that was made: the plan without its numbers, which are in the model. */

@@ -1,0 +1,76 @@
+/** `attnc sweep` behind its flags. */
+import { defaultMetric } from '../evaluate/evaluate.js'
+import type { MetricName } from '../evaluate/metric-name.js'
+import { readModel } from '../model/model.js'
+import { loadModel } from '../model-folder/load.js'
+import { parseRatio } from '../plan/numbers.js'
+import { isSingle } from '../prune/apply-to-folder.js'
+import { choosePasses } from '../prune/choose-passes.js'
+import { type Sweep, sweep } from '../prune/sweep.js'
+import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js'
+import type { CommandContext } from './command-context.js'
+import { quality } from './describe-prune.js'
+import { describeBytes, describeChange, describeCount, table } from './text.js'
+
+/** What passes read is in there too, and is theirs to understand. */
+export interface SweepFlags extends DataChoice {
+  readonly ratios: string
+  readonly output: string
+  readonly data?: string | undefined
+  readonly eval: string
+  readonly 'eval-samples'?: number | undefined
+  readonly metric?: MetricName | undefined
+  readonly pass: readonly string[]
+  readonly provider: 'auto' | ProviderName
+}
+
+export async function runSweep(
+  path: string,
+  flags: SweepFlags,
+  passFlags: Readonly<Record<string, unknown>>,
+  context: CommandContext,
+): Promise<{ readonly json: Sweep; readonly lines: readonly string[] }> {
+  const ratios = [...new Set(flags.ratios.split(',').map(parseRatio))].sort((a, b) => a - b)
+  const source = loadModel(path)
+  const view = readModel(source.model.graph)
+  const passesOf = (ratio: number) =>
+    choosePasses(flags.pass, { ...passFlags, ratio: String(ratio) }, view)
+  passesOf(ratios[0] as number)
+  const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
+  const choice = { ...flags, samples: flags['eval-samples'], tokens: undefined }
+  const wanted = chooseData(source, flags.eval, choice, context.log)
+  const metric = flags.metric ?? defaultMetric(source.model, wanted, true)
+  const { name: provider } = await chooseProvider(flags.provider)
+  const json = await sweep({
+    ...context,
+    provider,
+    source,
+    ratios,
+    passesOf,
+    settings: { pass: flags.pass, ...passFlags },
+    batches,
+    evaluate: { batches: wanted, metric },
+    output: flags.output,
+    single: isSingle(path),
+  })
+  return { json, lines: describeSweep(json, flags.output) }
+}
+
+function describeSweep({ points, knee }: Sweep, folder: string): string[] {
+  const [first] = points
+  const rows = points.map((point) => [
+    String(point.ratio),
+    describeCount(point.parameters),
+    describeBytes(point.bytes),
+    describeCount(point.flopsPerToken),
+    quality(point.value),
+    first && point !== first ? describeChange(first.value, point.value) : '',
+    point.ratio === knee ? '← knee' : '',
+  ])
+  return [
+    ...table(['ratio', 'parameters', 'weights', 'FLOPs', first?.metric ?? '', 'change', ''], rows),
+    '',
+    `Plans: ${folder}. Carry one out: attnc apply MODEL --plan ${folder}/plan-${knee ?? points.at(-1)?.ratio}.json -o OUT`,
+  ]
+}
