@@ -3,6 +3,7 @@ import { openProducts, type Products } from '../../src/linear-algebra/products.j
 import type { TransformerModel } from '../../src/model/model.js'
 import type { Demand, Outline } from '../../src/plan/pass.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
+import type { Ranking } from '../../src/repair/elimination.js'
 import { Metric } from '../../src/repair/metric.js'
 import {
   type Choice,
@@ -79,7 +80,7 @@ export class RankedBlocks implements AsyncDisposable {
 
   /** How many units would go of what. */
   outline(demand: Demand): readonly PlanSlice[] {
-    return outlineOf(this.count(demand))
+    return outlineOf(this.count(demand), this.ranked.rankings)
   }
 
   async decide(demand: Demand): Promise<Decision> {
@@ -138,10 +139,16 @@ export function outlineMost(view: TransformerModel, options: AmpOptions): Outlin
   return { ratio, slices: outlineOf(counts) }
 }
 
-const outlineOf = (counts: ReadonlyMap<Choice, number>): PlanSlice[] =>
-  [...counts].flatMap(([{ dimension, units }, count]) => {
-    const remove = units.slice(0, count).flatMap(({ members }) => members)
-    return count === 0 ? [] : [{ dimension: dimension.id, remove }]
+/** Members of the units that go; the last unit of a quantised weight may be smaller than others. */
+const outlineOf = (
+  counts: ReadonlyMap<Choice, number>,
+  rankings?: ReadonlyMap<Choice, Ranking>,
+): PlanSlice[] =>
+  [...counts].flatMap(([choice, count]) => {
+    const { dimension, units } = choice
+    const order = rankings?.get(choice)?.order ?? [...units.keys()]
+    const remove = order.slice(0, count).flatMap((unit) => units[unit]?.members ?? [])
+    return remove.length === 0 ? [] : [{ dimension: dimension.id, remove }]
   })
 
 /** As many more units of every priced choice as the same share of all takes. */

@@ -45,7 +45,7 @@ const slack = 0.001
 /** A little below a latency, so that half of all measurements don't miss it. */
 const aim = 1 - tolerance / 3
 
-/** Errors: TARGET_NO_CACHE, TARGET_UNREACHABLE, TARGET_MET, all before calibration; BUDGET_MISSED. */
+/** Errors: TARGET_NOTHING, TARGET_UNREACHABLE, TARGET_MET, all before calibration; BUDGET_MISSED. */
 export async function meetTargets(options: MeetOptions): Promise<Met> {
   const { cut, context, targets, subject } = options
   const scale = TargetScale.open(targets, subject, context)

@@ -6,7 +6,7 @@ import type { PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { type Costs, cacheCosts, costsOf, cutCopy, type Subject } from './costs.js'
 import { measureLatency } from './latency.js'
-import type { Target } from './target.js'
+import type { Target, TargetKind } from './target.js'
 
 /** What timing can tell: a latency is met within this share of what was asked. */
 export const tolerance = 0.03
@@ -24,6 +24,14 @@ export interface TargetResult {
   readonly isMet: boolean
 }
 
+const wordings: Readonly<Record<TargetKind, string>> = {
+  params: 'learned numbers',
+  size: 'bytes of weights',
+  flops: 'products with weights as they are stored',
+  kv: 'the key-value cache that a model takes',
+  latency: 'time',
+}
+
 export class TargetScale {
   private constructor(
     private readonly targets: readonly Target[],
@@ -32,16 +40,17 @@ export class TargetScale {
     private readonly before: Costs,
   ) {}
 
-  /** Error: TARGET_NO_CACHE. */
+  /** Error: TARGET_NOTHING. */
   static open(targets: readonly Target[], subject: Subject, options: RunOptions): TargetScale {
-    const cache = targets.find(({ kind }) => kind === 'kv')
-    const before = costsOf({ ...subject, parts: [] }, cache !== undefined)
-    if (cache && before.kv === 0)
+    const hasCache = targets.some(({ kind }) => kind === 'kv')
+    const before = costsOf({ ...subject, parts: [] }, hasCache)
+    const empty = targets.find(({ kind }) => kind !== 'latency' && before[kind] === 0)
+    if (empty)
       throw new AttncError(
-        'TARGET_NO_CACHE',
+        'TARGET_NOTHING',
         'usage',
-        `The target "${cache.text}" is on the key-value cache, and no model here takes one.`,
-        { suggestions: ['Name the folder or the file that has inputs for a cache.'] },
+        `The target "${empty.text}" counts ${wordings[empty.kind]}, and there is nothing of it here.`,
+        { suggestions: ['Name the folder or file that has it, or another target.'] },
       )
     return new TargetScale(targets, subject, options, before)
   }

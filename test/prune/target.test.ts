@@ -14,6 +14,7 @@ import { prune } from '../../src/prune/prune.js'
 import { parseTarget, parseTargets } from '../../src/prune/target.js'
 import { targetsJson } from '../../src/prune/target-scale.js'
 import { example } from '../commands/run-command.js'
+import { sharedModel } from '../shared-models.js'
 
 describe('a target', () => {
   it.each([
@@ -65,6 +66,9 @@ describe('a target', () => {
 })
 
 const source = loadModel(example)
+
+const quantised = sharedModel('zoo/llama-nbits')
+const dequantised = sharedModel('zoo/bert-qdq')
 
 const decide = (targets: readonly string[], options: Partial<AmpOptions> = {}) =>
   decidePlan({
@@ -139,11 +143,28 @@ describe('targets that can be counted', () => {
     const single = { source, single: true, log: silentLog, targets: parseTargets(['kv=0.5x']) }
     const passes = [amp({ criterion: 'magnitude', recover: 'none' })]
     await expect(decidePlan({ ...single, passes })).rejects.toMatchObject({
-      code: 'TARGET_NO_CACHE',
+      code: 'TARGET_NOTHING',
     })
     await expect(decidePlan({ ...single, passes: [] })).rejects.toMatchObject({
       code: 'TARGET_PASS',
     })
+  })
+})
+
+describe('targets of quantised models', () => {
+  it.runIf(quantised)('are met by the units that really go, which differ in size', async () => {
+    const options = { source: loadModel(quantised ?? ''), single: false, log: silentLog }
+    const passes = [amp({ criterion: 'magnitude', recover: 'none' })]
+    const targets = parseTargets(['params=0.9x', 'size=0.97x'])
+    const found = await decidePlan({ ...options, passes, targets })
+    expect(found.targets.map(({ isMet }) => isMet)).toEqual([true, true])
+  })
+
+  it.runIf(dequantised)('are refused where there is nothing to count', async () => {
+    const options = { source: loadModel(dequantised ?? ''), single: false, log: silentLog }
+    const passes = [amp({ criterion: 'magnitude', recover: 'none' })]
+    const found = decidePlan({ ...options, passes, targets: parseTargets(['flops=0.9x']) })
+    await expect(found).rejects.toMatchObject({ code: 'TARGET_NOTHING' })
   })
 })
 
