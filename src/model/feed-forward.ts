@@ -57,16 +57,20 @@ function readFeedForward(
   if (!isBent(analysis, byNode, hidden)) return undefined
   const join = findJoin(analysis, node, producers)
   if (!join || isConvolutionModule(analysis, hidden, producers, width)) return undefined
+  const parts = expertAxis(analysis, contraction)
+  // Parts of the stream, each with weights of its own, are no experts that share it.
+  const isGrouped = parts !== undefined && hasLeaf(analysis, join.outputs[0] as Value, parts.root)
+  const count = parts?.size.value ?? 1
   return {
     node,
-    width,
+    width: isGrouped ? width * count : width,
     gated: isGated(analysis, byNode, hidden, axis),
     axis,
     hidden,
     outputProjection: contraction,
     producers,
     join,
-    experts: expertCount(analysis, contraction),
+    experts: isGrouped ? 1 : count,
   }
 }
 
@@ -269,13 +273,13 @@ const isBranchStep = (node: Node): boolean =>
 const isNorm = (node: Node): boolean =>
   node.op.includes('Normalization') && !node.op.startsWith('Skip')
 
-/** Size of a batch axis of the weight, or rows of the table it is picked from. */
-function expertCount(analysis: AxisAnalysis, contraction: Contraction): number {
+/** A batch axis of the weight, or the rows of the table it is picked from. */
+function expertAxis(analysis: AxisAnalysis, contraction: Contraction): Axis | undefined {
   const { node, operands } = contraction
-  if (node.op.includes('Conv')) return 1
+  if (node.op.includes('Conv')) return undefined
   const operand = operands.find(({ input }) => isWeightInput(analysis, node, input))
   const weight = operand && node.inputs[operand.input]
   const table = weight && (expertTable(analysis, weight) ?? weight)
   const axes = (table && analysis.axes(table)) ?? []
-  return axes.length === 3 ? (axes[0]?.size.value ?? 1) : 1
+  return axes.length === 3 ? axes[0] : undefined
 }

@@ -212,11 +212,24 @@ function findHidden(analysis: AxisAnalysis, blocks: readonly Block[]): Axis[] {
   for (const block of blocks) {
     const source = block.kind === 'feedForward' ? block.feedForward : block.attention
     const output = source.outputProjection?.node.outputs[0]
-    const axis =
+    const written =
       output && (analysis.axes(output) ?? []).findLast((each) => isStream(analysis, each))
+    const axis =
+      block.kind === 'feedForward' ? streamOf(analysis, block.feedForward, written) : written
     if (axis && !found.includes(axis.root)) found.push(axis.root)
   }
   return found
+}
+
+/** The stream's axis that the columns are a part of, where parts are projected on their own. */
+function streamOf(analysis: AxisAnalysis, block: FeedForward, columns: Axis | undefined) {
+  const [output] = block.join.outputs
+  const whole =
+    output &&
+    (analysis.axes(output) ?? []).find(
+      (each) => columns && each.root !== columns.root && leavesOf(each).includes(columns.root),
+    )
+  return whole ?? columns
 }
 
 const isStream = (_analysis: AxisAnalysis, axis: Axis): boolean =>
