@@ -1,8 +1,8 @@
 /**
  * What the loss says of every unit, by gradients of gates that are 1: a gate multiplies what goes into the
  * block's projection, so the gradient of a unit's gate is the first-order change of the loss when the
- * unit goes. `taylor`: its size over all samples (Michel et al. 2019); `fisher`: its mean square over
- * samples, which a unit that helps here and harms there keeps (Theis et al. 2018).
+ * unit goes. `taylor`: the size of its mean over all samples; `fisher`: its mean square over samples, so
+ * that a unit that helps here and harms there stays (Theis et al. 2018).
  */
 import type { Batch } from '../../src/data/batch.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
