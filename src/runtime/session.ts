@@ -1,6 +1,6 @@
 /**
  * A model that runs: opened by path, on one provider, away from the thread that asks. By attnc's own addon
- * where it is built, else by onnxruntime-node in a thread; docs/decisions/006 says why in this order. Wrong feeds
+ * where it is built, else by onnxruntime-node in a thread; docs/decisions/008 says why in this order. Wrong feeds
  * are refused by name before ONNX Runtime sees them.
  */
 import type { RuntimeTensor } from '../onnx/numbers.js'
