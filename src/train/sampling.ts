@@ -11,8 +11,9 @@ export type Sampler = (index: number) => Batch
  * smaller than the others is left out of an epoch unless it is the only one.
  */
 export function sampler(batches: readonly Batch[], batchSize: number, seed: number): Sampler {
-  const units = samplesOf(batches)
-  const size = units.length > batches.length ? Math.min(batchSize, units.length) : 1
+  const isMixed = canMix(batches)
+  const units = isMixed ? batches.flatMap(splitRows) : batches
+  const size = isMixed ? Math.min(batchSize, units.length) : 1
   const perEpoch = Math.max(Math.floor(units.length / size), 1)
   return (index) => {
     const order = shuffled(units.length, seed + Math.floor(index / perEpoch))

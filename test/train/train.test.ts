@@ -197,6 +197,10 @@ describe('a sampler', () => {
     )
     expect(seen(1, 0)).not.toEqual(seen(1, 1))
   })
+
+  it.each([1, 4, 24])('makes batches as large as asked for, of data in batches of %i', (size) => {
+    expect(sampler(samples(24, 5, size), 6, 1)(0).feeds['x']?.dims).toEqual([6, 6])
+  })
 })
 
 describe('the schedule of the rate', () => {
