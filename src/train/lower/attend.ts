@@ -1,5 +1,6 @@
 /**
- * What every fused attention is at its core: softmax(Q·Kᵀ·scale + biases)·V over heads, with masks.
+ * What every fused attention is at its core: softmax(cap(Q·Kᵀ·scale) + biases)·V over heads, with masks;
+ * ONNX Runtime caps before it adds, for GroupQueryAttention and ai.onnx Attention alike.
  * Query head h reads key-value head floor(h / groups).
  */
 import type { Value } from '../../graph/graph.js'
@@ -16,6 +17,7 @@ export interface Attended {
   readonly biases?: readonly Value[]
   /** Where these booleans are false, a key is not seen. */
   readonly masks?: readonly Value[]
+  /** cap·tanh(score/cap), before biases and masks: a hidden key stays hidden. */
   readonly softcap?: number
 }
 
@@ -24,12 +26,12 @@ export function attend(c: LoweringContext, attended: Attended): Value {
   const { query, key, value, scale, biases = [], masks = [], softcap = 0 } = attended
   const turned = c.op('Transpose', [key], { perm: [0, 1, 3, 2] })
   let scores = c.op('MatMul', [c.op('Mul', [query, c.constant(scale)]), turned])
-  for (const bias of biases) scores = c.op('Add', [scores, bias])
-  for (const mask of masks) scores = c.op('Where', [mask, scores, c.constant(lowest(c))])
   if (softcap > 0) {
     const cap = c.constant(softcap)
     scores = c.op('Mul', [c.op('Tanh', [c.op('Div', [scores, cap])]), cap])
   }
+  for (const bias of biases) scores = c.op('Add', [scores, bias])
+  for (const mask of masks) scores = c.op('Where', [mask, scores, c.constant(lowest(c))])
   return c.op('MatMul', [c.op('Softmax', [scores], { axis: -1 }), value])
 }
 
