@@ -34,7 +34,7 @@ interface RecoverFlags {
   readonly 'recover-updates'?: number
   readonly rate?: string
   readonly rank?: number
-  readonly targets?: readonly WeightRole[]
+  readonly roles?: readonly WeightRole[]
   readonly 'teacher-share'?: string
   readonly 'hidden-share'?: string
   readonly recite?: number
@@ -52,7 +52,7 @@ export const recoverPass: Pass = {
     'recover-updates',
     'rate',
     'rank',
-    'targets',
+    'roles',
     'teacher-share',
     'hidden-share',
     'recite',
@@ -61,12 +61,12 @@ export const recoverPass: Pass = {
   isAskedFor: ({ recover: method }) => isRecovery(method as string | undefined),
   read(flags: PassFlags) {
     const given = flags as RecoverFlags
-    const { recover: method, 'recover-updates': updates, rank, targets, recite, seed } = given
+    const { recover: method, 'recover-updates': updates, rank, roles, recite, seed } = given
     return recover({
       ...(isRecovery(method) && { method }),
       ...(updates !== undefined && { updates }),
       ...(rank !== undefined && { rank }),
-      ...(targets && { targets }),
+      ...(roles && { targets: roles }),
       ...(recite !== undefined && { recite }),
       ...(seed !== undefined && { seed }),
       ...(given.rate !== undefined && { rate: parseNumber('rate', given.rate) }),

@@ -119,12 +119,12 @@ export const passFlag = Flags.option({
 
 /** How training goes, where several commands train. */
 export const trainingFlags = {
-  targets: Flags.option({
+  roles: Flags.option({
     options: weightRoles,
     multiple: true,
     delimiter: ',',
     description:
-      'roles of the weights that are trained; with lora, embeddings, norms and biases are trained themselves [default: attention,feedForward for lora, else all]',
+      'which weights are trained, by what they do; with lora, embeddings, norms and biases are trained themselves [default: attention,feedForward for lora, else all]',
     helpGroup: 'TRAINING',
   })(),
   'hidden-share': Flags.string({

@@ -26,7 +26,7 @@ export interface TrainFlags extends DataChoice {
   readonly 'hidden-share'?: string | undefined
   readonly distance: 'mse' | 'cosine'
   readonly method: 'lora' | 'full'
-  readonly targets?: readonly WeightRole[] | undefined
+  readonly roles?: readonly WeightRole[] | undefined
   readonly rank: number
   readonly alpha?: number | undefined
   readonly updates: number
@@ -119,7 +119,7 @@ function writeAdapter(folder: string, adapter: Adapter, { rank, alpha }: TrainFl
 const firstSize = (batches: Parameters<typeof countSamples>[0]): number =>
   countSamples(batches.slice(0, 1))
 
-const methodOf = ({ method, rank, alpha, targets }: TrainFlags): Method =>
+const methodOf = ({ method, rank, alpha, roles: targets }: TrainFlags): Method =>
   method === 'lora'
     ? { kind: method, rank, alpha: alpha ?? 2 * rank, targets }
     : { kind: method, targets }

@@ -77,7 +77,7 @@ const nothingToTrain = (all: readonly Weight[], wanted: readonly WeightRole[]): 
     'NOTHING_TO_TRAIN',
     'model',
     `The model has no single or half precision weight of the roles that were asked for (${wanted.join(', ')}); it has ${[...new Set(all.map(({ role }) => role))].join(', ') || 'none at all'}.`,
-    { suggestions: ['Choose other --targets, or train it before its weights are quantised.'] },
+    { suggestions: ['Choose other --roles, or train it before its weights are quantised.'] },
   )
 
 /** Tensors of the vector that belong to a weight. A pair multiplies to the weight as it is stored. */

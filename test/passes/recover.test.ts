@@ -74,7 +74,7 @@ describe('prune --recover', () => {
   it.each([
     [['--recover', 'lora', '--rate', 'fast'], 'NUMBER_FORMAT'],
     [['--recover', 'full', '--teacher-share', '2'], 'NUMBER_RANGE'],
-    [['--recover', 'full', '--targets', 'biases'], 'NOTHING_TO_TRAIN'],
+    [['--recover', 'full', '--roles', 'biases'], 'NOTHING_TO_TRAIN'],
     [['--recover', 'ridge', '--rate', '1'], 'PASS_FLAG'],
   ])(
     '%j is refused',
