@@ -51,6 +51,7 @@ export async function trainWeights(
 /** Weights as blocks read and write through them; others by name. */
 function placed(model: Model, trained: readonly FoldedWeight[]): Omit<PlanPart, 'slices'> {
   const view = readModel(model.graph)
+  const reading = findReads(view)
   const left = new Map(trained.map(({ name, tensor }) => [name, tensor]))
   const take = (projection: Projection): Float32Array | undefined => {
     const tensor = left.get(projection.weight.name)
@@ -63,7 +64,7 @@ function placed(model: Model, trained: readonly FoldedWeight[]): Omit<PlanPart, 
     if (!projection) return []
     const { rows, columns } = projection
     const weight = take(projection) ?? Float32Array.from(projection.read())
-    const all = findReads(view, block).flatMap((read) => read.projections)
+    const all = (reading.get(block.key) ?? []).flatMap((read) => read.projections)
     const reads = all.flatMap((each, index) => {
       const own = take(each)
       return own ? [{ index, weight: own }] : []

@@ -2,8 +2,9 @@
  * The products through which a block reads the stream: queries, keys and values, gate and up. Found by
  * walking back from what the output projection reads to the nearest products with a weight.
  */
+import type { Contraction } from '../axes/analysis.js'
 import type { Node, Value } from '../graph/graph.js'
-import { type Block, isTokenwise } from './block.js'
+import { type Block, findBlocks, isTokenwise } from './block.js'
 import type { TransformerModel } from './model.js'
 import { type Projection, readProjection } from './projection.js'
 
@@ -15,16 +16,34 @@ export interface BlockRead {
   readonly projections: readonly Projection[]
 }
 
-/** In an order that depends on the graph alone. Weights that are quantised or shared are left out. */
-export function findReads(view: TransformerModel, block: Block): BlockRead[] {
+/**
+ * Reads of each block, by its key, in an order that depends on the graph alone. Weights that are
+ * quantised or shared are left out.
+ */
+export function findReads(view: TransformerModel): ReadonlyMap<string, readonly BlockRead[]> {
+  const blocks = findBlocks(view)
   const contractions = new Map(view.analysis.contractions.map((each) => [each.node, each]))
+  // What blocks write is the stream: behind it begin other blocks.
+  const written = new Set(
+    blocks.flatMap(({ output, stream }) => (stream ? [output, stream] : [output])),
+  )
+  return new Map(blocks.map((block) => [block.key, readsOf(view, block, contractions, written)]))
+}
+
+function readsOf(
+  view: TransformerModel,
+  block: Block,
+  contractions: ReadonlyMap<Node, Contraction>,
+  written: ReadonlySet<Value>,
+): BlockRead[] {
   const found = new Map<Value, Projection[]>()
   const seen = new Set<Value>()
   const visit = (value: Value): void => {
-    if (seen.has(value) || isWeight(value)) return
+    if (seen.has(value) || written.has(value) || isWeight(value)) return
     seen.add(value)
     const node = value.producer
-    if (!node) return
+    // Sizes say nothing of numbers.
+    if (!node || node.op === 'Shape' || node.op === 'Size') return
     const contraction = contractions.get(node)
     if (contraction && node.inputs.some((input) => input && isWeight(input))) {
       const projection = readProjection(contraction)

@@ -10,10 +10,9 @@ import { AttncError } from '../errors.js'
 import { edit, type GraphEdit } from '../graph/edit.js'
 import type { Graph } from '../graph/graph.js'
 import { addToBias } from '../model/bias.js'
-import { findBlocks } from '../model/block.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type Projection, readProjection, toWeight } from '../model/projection.js'
-import { findReads } from '../model/reads.js'
+import { type BlockRead, findReads } from '../model/reads.js'
 import { findValueFrame, turnSources } from '../model/value-frame.js'
 import { rewriteAttention } from '../sparse/rewrite.js'
 import { setConstants } from './constants.js'
@@ -32,7 +31,7 @@ export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = 
   const keep = keepOf(view, part.slices)
   const removal = new Removal(keep)
   const hasReads = part.projections?.some(({ reads }) => reads)
-  const reads = hasReads ? readsOf(view) : new Map<string, readonly Projection[]>()
+  const reads = hasReads ? findReads(view) : new Map<string, readonly BlockRead[]>()
   edit(graph, 'attnc.prune', (change) => {
     setConstants(change, part.weights ?? [])
     for (const refitted of part.projections ?? []) {
@@ -79,7 +78,8 @@ function turnValues(change: GraphEdit, view: TransformerModel, refitted: Refitte
   turnSources(change, frame, Float64Array.from(numbers))
 }
 
-function setReads(change: GraphEdit, reads: readonly Projection[], refitted: RefittedProjection) {
+function setReads(change: GraphEdit, own: readonly BlockRead[], refitted: RefittedProjection) {
+  const reads = own.flatMap(({ projections }) => projections)
   for (const { index, weight } of refitted.reads ?? []) {
     const projection = reads[index]
     if (projection?.rows !== weight.length / (projection?.columns ?? 1))
@@ -91,16 +91,6 @@ function setReads(change: GraphEdit, reads: readonly Projection[], refitted: Ref
       )
     change.setConstant(projection.weight, toWeight(projection, weight))
   }
-}
-
-/** Weights through which each block reads the stream, by block key. */
-function readsOf(view: TransformerModel): Map<string, readonly Projection[]> {
-  return new Map(
-    findBlocks(view).map((block) => [
-      block.key,
-      findReads(view, block).flatMap(({ projections }) => projections),
-    ]),
-  )
 }
 
 function placeOf(view: TransformerModel, refitted: RefittedProjection, removal: Removal) {

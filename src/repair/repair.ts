@@ -81,12 +81,15 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
   readonly slices: PlanSlice[] = []
   readonly projections: RefittedProjection[] = []
   private readonly corrected = new Map<string, ReadWeight[]>()
+  private readonly found: ReadonlyMap<string, readonly BlockRead[]>
 
   constructor(
-    private readonly input: RepairInput,
+    { view }: RepairInput,
     private readonly allocated: Allocated,
     private readonly options: RepairOptions,
-  ) {}
+  ) {
+    this.found = options.correct ? findReads(view) : new Map()
+  }
 
   async refit(block: PrunableBlock, observation: Observation): Promise<NewProjection | undefined> {
     const { counts, rankings, products, metrics } = this.allocated
@@ -111,7 +114,7 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
   }
 
   reads(block: PrunableBlock): readonly BlockRead[] {
-    return block.projection && this.options.correct ? findReads(this.input.view, block) : []
+    return (block.projection && this.found.get(block.key)) ?? []
   }
 
   async correct(block: PrunableBlock, read: BlockRead, observation: Observation) {
