@@ -1,6 +1,7 @@
 import { AttncError } from '../../src/errors.js'
 import { openProducts, type Products } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
+import { type Findings, sensitivityOf } from '../../src/plan/findings.js'
 import type { Demand, Outline } from '../../src/plan/pass.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
 import type { Ranking } from '../../src/repair/elimination.js'
@@ -39,6 +40,7 @@ export interface Decision {
   /** Parameters that go, and how many the prunable blocks have. */
   readonly removed: number
   readonly prunable: number
+  readonly findings: Findings
 }
 
 /** Errors: RATIO_RANGE, NOTHING_PRUNABLE. */
@@ -99,6 +101,22 @@ export class RankedBlocks implements AsyncDisposable {
       ...decided,
       removed: removedParameters(counts),
       prunable: blockParameters(ranked.blocks),
+      findings: this.findings(),
+    }
+  }
+
+  private findings(): Findings {
+    const { input, options, ranked } = this
+    const isLoss = ranked.metrics.size > 0
+    const hasMoments = input.calibration.size > 0
+    return {
+      measure:
+        options.criterion === 'output' && hasMoments
+          ? `squared error of the block's output per token${isLoss ? ', weighed by the loss' : ''}`
+          : `sum of the scores by "${options.criterion}"`,
+      sensitivity: [...ranked.rankings].map(([{ dimension, units }, ranking]) =>
+        sensitivityOf(dimension.id, units.length, ranking),
+      ),
     }
   }
 

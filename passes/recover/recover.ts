@@ -4,6 +4,7 @@ import { loadFrom } from '../../src/model-folder/load.js'
 import { fromConstant, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import type { Tensor } from '../../src/onnx/tensor.js'
 import { digestOfConstant } from '../../src/plan/constants.js'
+import { thinned } from '../../src/plan/findings.js'
 import type { PassContext } from '../../src/plan/pass.js'
 import type { PlanPart, ReplacedWeight } from '../../src/plan/plan.js'
 import { holdOut, type TrainResult, train } from '../../src/train/train.js'
@@ -63,7 +64,9 @@ export async function recoverModel(
       ...options,
       batchSize,
       rate,
-      report: { made, before, best, updates, trained, curve },
+    },
+    findings: {
+      training: { made, before, best, updates, trained, curve: thinned(curve) },
     },
     ...(isBetter && { weights: replacedBy(context, result) }),
     slices: [],

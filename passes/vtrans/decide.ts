@@ -7,6 +7,7 @@ import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
 import { openProducts } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
+import { type Findings, sensitivityOf } from '../../src/plan/findings.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
 import type { Ranking } from '../../src/repair/elimination.js'
 import { type Choice, findPrunable, type PrunableBlock } from '../../src/repair/prunable.js'
@@ -30,6 +31,7 @@ export interface VtransDecision {
   /** Cost that goes, and that of everything masks are learned for. */
   readonly removed: number
   readonly prunable: number
+  readonly findings: Findings
 }
 
 /** Errors: NOTHING_PRUNABLE, those of learning. */
@@ -64,8 +66,18 @@ export async function decideSelected(
     ...repaired,
     removed: resource.total - costOf(resource, kept),
     prunable: resource.total,
+    findings: findingsOf(learned),
   }
 }
+
+/** Masks give an order; what a unit would cost they don't say. */
+const findingsOf = ({ selected, training }: LearnedMasks): Findings => ({
+  measure: null,
+  sensitivity: selected.map(({ mask, order }) =>
+    sensitivityOf(mask.dimension.id, mask.size, { order, errors: [] }),
+  ),
+  ...(training && { training }),
+})
 
 /** Members that go, by dimension. */
 export const slicesOf = (selected: readonly Selection[]): PlanSlice[] =>

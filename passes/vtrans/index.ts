@@ -30,8 +30,8 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
           ? await localMasks({ ...context, batches }, await context.calibrate(), options)
           : await learnMasks({ ...context, batches: training }, options)
       const decision = await decideSelected({ ...context, batches }, learned, options)
-      const { slices, projections, removed, prunable } = decision
-      if (slices.length === 0)
+      const { removed, prunable, ...decided } = decision
+      if (decided.slices.length === 0)
         throw new AttncError(
           'NOTHING_REMOVED',
           'partial',
@@ -43,7 +43,7 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
       log.info(
         `${gone} of ${most} ${what[options.target]} of attention and feed-forward blocks go.`,
       )
-      const part = { pass: 'vtrans', options, slices, projections }
+      const part = { pass: 'vtrans', options, ...decided }
       if (options.variant !== 'fast' && options.variant !== 'full') return part
       return [
         part,

@@ -9,6 +9,7 @@ import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
+import { short, type Training, type TrainingPoint, thinned } from '../../src/plan/findings.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { type Feeds, openSession, type Session } from '../../src/runtime/session.js'
@@ -42,6 +43,8 @@ export interface LearnedMasks {
   readonly means: Float32Array
   readonly logVariances: Float32Array
   readonly selected: readonly Selection[]
+  /** How learning went; undefined where nothing was learned by gradients. */
+  readonly training?: Training
 }
 
 export interface LearnInput extends RunOptions {
@@ -66,7 +69,8 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
     const learning = new Learning(input, options, { objective, step, session })
     const noisy = await learning.open()
     const selected = selectUnits({ set, resource, ...noisy }, options)
-    return { set, resource, ...(await learning.settle(selected)), selected }
+    const settled = await learning.settle(selected)
+    return { set, resource, ...settled, selected, training: learning.training }
   } finally {
     file.dispose()
   }
@@ -85,6 +89,7 @@ class Learning {
   private entering: Feeds
   private masks: Float32Array
   private done = 0
+  private readonly curve: TrainingPoint[] = []
 
   constructor(
     private readonly input: LearnInput,
@@ -137,6 +142,10 @@ class Learning {
     return this.numbers
   }
 
+  get training(): Training {
+    return { updates: this.done, curve: thinned(this.curve) }
+  }
+
   private settling(): number {
     return Math.round(this.options.updates * this.options.settle)
   }
@@ -181,6 +190,7 @@ class Learning {
     ) as [number, number, number]
     if (!Number.isFinite(loss + norm)) throw notFinite(this.done, loss)
     if (isLast) this.masks = numbersOf(results[step.masks] as RuntimeTensor) as Float32Array
+    this.curve.push({ update: this.done, training: short(loss), sparsity: short(sparsity) })
     log.progress(
       'learning masks',
       this.done,

@@ -12,6 +12,7 @@ import { fromWeight, type Projection } from '../../src/model/projection.js'
 import { findReads } from '../../src/model/reads.js'
 import { fromConstant, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import { applyPart } from '../../src/plan/apply.js'
+import { thinned } from '../../src/plan/findings.js'
 import type { PlanPart, RefittedProjection } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import type { FoldedWeight } from '../../src/train/fold.js'
@@ -34,7 +35,7 @@ export async function trainWeights(
   applyPart(pruned.graph, part)
   const { weightUpdates, weightRate, seed } = options
   const rank = 32
-  const { weights } = await train(pruned, {
+  const { weights, before, best, updates, trained, curve } = await train(pruned, {
     ...input,
     batches,
     method: { kind: 'lora', rank, alpha: 2 * rank, targets: ['attention', 'feedForward'] },
@@ -45,7 +46,11 @@ export async function trainWeights(
     patience: Number.POSITIVE_INFINITY,
     seed,
   })
-  return { ...placed(pruned, weights), slices: [] }
+  return {
+    ...placed(pruned, weights),
+    slices: [],
+    findings: { training: { before, best, updates, trained, curve: thinned(curve) } },
+  }
 }
 
 /** Weights as blocks read and write through them; others by name. */

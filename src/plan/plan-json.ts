@@ -3,6 +3,7 @@
  * `parts`. `projections` names the file of the numbers, or holds them.
  */
 import { AttncError } from '../errors.js'
+import { isFindings } from './findings.js'
 import type { AttentionPatterns, Plan, PlanPart } from './plan.js'
 
 /** Where the numbers are, the digest that they have to have, and small ones themselves. */
@@ -28,14 +29,15 @@ export type PlanJson = {
   | { readonly format: 2; readonly parts: readonly PartJson[] }
 )
 
-export type PartJson = Pick<PlanPart, 'pass' | 'options' | 'slices' | 'attention'>
+export type PartJson = Pick<PlanPart, 'pass' | 'options' | 'slices' | 'attention' | 'findings'>
 
 /** The plan as it is written and printed. */
 export function planJson({ parts, made }: Plan, projections?: StatedNumbers): PlanJson {
-  const [first, ...more] = parts.map(({ pass, options, slices, attention }) => ({
+  const [first, ...more] = parts.map(({ pass, options, slices, attention, findings }) => ({
     ...(pass !== undefined && { pass, options }),
     slices,
     ...(attention && { attention }),
+    ...(findings && { findings }),
   }))
   const numbers = projections && { projections }
   if (!first || more.length > 0)
@@ -90,7 +92,7 @@ const authorOf = (made: Readonly<Record<string, unknown>> | undefined) =>
   typeof made?.['pass'] === 'string' ? { pass: made['pass'], options: made['options'] } : {}
 
 function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError): PlanPart {
-  const { slices, pass, options, attention } = part
+  const { slices, pass, options, attention, findings } = part
   if (!Array.isArray(slices)) throw fail('it has no list "slices"')
   for (const [index, slice] of slices.entries()) {
     if (typeof slice?.dimension !== 'string') throw fail(`slice ${index} names no dimension`)
@@ -99,7 +101,14 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
   }
   if (attention !== undefined && !(Array.isArray(attention) && attention.every(isPatterns)))
     throw fail('each of "attention" has to have "block" and a list of texts "patterns"')
-  return { ...(pass !== undefined && { pass, options }), slices, ...(attention && { attention }) }
+  if (findings !== undefined && !isFindings(findings))
+    throw fail('"findings" are not as attnc writes them; a plan does without them')
+  return {
+    ...(pass !== undefined && { pass, options }),
+    slices,
+    ...(attention && { attention }),
+    ...(findings && { findings }),
+  }
 }
 
 const isPatterns = (entry: Partial<AttentionPatterns> | null): boolean =>

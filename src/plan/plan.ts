@@ -4,6 +4,7 @@
  */
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import type { MaskFacts } from '../sparse/mask-facts.js'
+import type { Findings } from './findings.js'
 
 export interface PlanSlice {
   /** Id of a dimension, as `inspect` prints it. */
@@ -65,6 +66,8 @@ export interface PlanPart {
   /** The pass that decided it, and what was chosen; read by people only. */
   readonly pass?: string | undefined
   readonly options?: unknown
+  /** What the pass saw; for people and reports. */
+  readonly findings?: Findings | undefined
   readonly weights?: readonly ReplacedWeight[] | undefined
   readonly projections?: readonly RefittedProjection[] | undefined
   readonly slices: readonly PlanSlice[]

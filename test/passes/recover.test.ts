@@ -29,7 +29,7 @@ interface Report {
 function reportOf(json: PruneJson): Report {
   const last = json.format === 2 ? json.parts.at(-1) : undefined
   if (!last) throw new Error('the plan has one part')
-  return (last.options as { readonly report: Report }).report
+  return last.findings?.training as Report
 }
 
 describe('prune --recover', () => {
