@@ -18,7 +18,7 @@ const imports = files.flatMap(importsOf)
 
 /** Folders of src from the ground up: a folder knows those before it, and its own level. */
 const levels: readonly (readonly string[])[] = [
-  ['src/errors', 'src/log', 'src/version'],
+  ['src/amounts', 'src/errors', 'src/log', 'src/version'],
   ['src/onnx'],
   ['src/graph'],
   ['src/shape'],
@@ -41,6 +41,7 @@ const levels: readonly (readonly string[])[] = [
   ['passes'],
   ['src/prune'],
   ['src/verify'],
+  ['src/report'],
   ['src/index', 'src/cli'],
   ['commands'],
   ['bin'],

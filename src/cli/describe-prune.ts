@@ -1,6 +1,7 @@
 /** What pruning did, as lines for people: what went, layer by layer, and what that saves and costs. */
+import { describeQuality } from '../amounts.js'
 import type { FolderResult } from '../prune/apply-to-folder.js'
-import type { MeasuredPair } from '../prune/prune.js'
+import type { MeasuredPair } from '../prune/measure-pair.js'
 import type { ReportRow } from '../prune/report.js'
 import type { TargetKind } from '../prune/target.js'
 import { shareOf, type TargetResult } from '../prune/target-scale.js'
@@ -87,7 +88,9 @@ function describeTotals({
       row('weights', before.bytes, after.bytes, describeBytes),
       row('FLOPs a token', before.flopsPerToken, after.flopsPerToken, describeCount),
       ...measured.map(({ before: was, after: { metric, value } }) =>
-        was ? row(metric, was.value, value, quality) : [metric, '', quality(value), ''],
+        was
+          ? row(metric, was.value, value, describeQuality)
+          : [metric, '', describeQuality(value), ''],
       ),
     ],
   )
@@ -112,10 +115,6 @@ const amounts: Readonly<Record<TargetKind, (value: number) => string>> = {
   kv: describeBytes,
   latency: (value) => `${value.toPrecision(3)} ms`,
 }
-
-/** 6.654, 0.998: four digits. */
-export const quality = (value: number): string =>
-  value >= 1000 ? describeCount(value) : value.toPrecision(4)
 
 function describeCheck({ check }: FolderResult): string[] {
   if (!check) return []

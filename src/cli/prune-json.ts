@@ -4,7 +4,7 @@
  */
 import type { PlanJson } from '../plan/plan-json.js'
 import type { FolderResult } from '../prune/apply-to-folder.js'
-import type { MeasuredPair } from '../prune/prune.js'
+import type { MeasuredPair } from '../prune/measure-pair.js'
 import type { ChosenProvider } from '../runtime/provider.js'
 
 export type FolderJson = ReturnType<typeof folderJson>

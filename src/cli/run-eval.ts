@@ -1,13 +1,13 @@
 /** `attnc eval` behind its flags. */
+import { describeQuality } from '../amounts.js'
 import { judge, MetricMissed, verdictsJson } from '../evaluate/condition.js'
 import { defaultMetric, evaluate, type Measured } from '../evaluate/evaluate.js'
 import type { MetricName } from '../evaluate/metric-name.js'
 import { loadModel } from '../model-folder/load.js'
-import type { MeasuredPair } from '../prune/prune.js'
+import type { MeasuredPair } from '../prune/measure-pair.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
-import { quality } from './describe-prune.js'
 import { readConditions, verdictCases } from './evaluation.js'
 import { writeJUnit } from './junit.js'
 import { describeChange, table } from './text.js'
@@ -79,14 +79,18 @@ function describePairs(pairs: readonly MeasuredPair[]): string[] {
   if (pairs.every(({ before }) => before === undefined))
     return table(
       ['metric', 'value', 'samples'],
-      pairs.map(({ after: { metric, value, samples } }) => [metric, quality(value), samples]),
+      pairs.map(({ after: { metric, value, samples } }) => [
+        metric,
+        describeQuality(value),
+        samples,
+      ]),
     )
   return table(
     ['metric', 'reference', 'model', 'change', 'samples'],
     pairs.map(({ before, after: { metric, value, samples } }) => [
       metric,
-      before ? quality(before.value) : '',
-      quality(value),
+      before ? describeQuality(before.value) : '',
+      describeQuality(value),
       before ? describeChange(before.value, value) : '',
       samples,
     ]),

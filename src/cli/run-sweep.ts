@@ -1,4 +1,5 @@
 /** `attnc sweep` behind its flags. */
+import { describeQuality } from '../amounts.js'
 import { defaultMetric } from '../evaluate/evaluate.js'
 import type { MetricName } from '../evaluate/metric-name.js'
 import { readModel } from '../model/model.js'
@@ -10,7 +11,6 @@ import { type Sweep, sweep } from '../prune/sweep.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
-import { quality } from './describe-prune.js'
 import { describeBytes, describeChange, describeCount, table } from './text.js'
 
 /** What passes read is in there too, and is theirs to understand. */
@@ -64,7 +64,7 @@ function describeSweep({ points, knee }: Sweep, folder: string): string[] {
     describeCount(point.parameters),
     describeBytes(point.bytes),
     describeCount(point.flopsPerToken),
-    quality(point.value),
+    describeQuality(point.value),
     first && point !== first ? describeChange(first.value, point.value) : '',
     point.ratio === knee ? '← knee' : '',
   ])

@@ -22,6 +22,8 @@ export interface LoadedModel {
   readonly location: ModelFolder
   /** SHA-256 of the model file and its external data, in hex; reads all of them. */
   digest(signal?: AbortSignal): Promise<string>
+  /** The model file and its external data, as they are on the disk. */
+  files(): readonly FileStamp[]
 }
 
 export interface LoadOptions {
@@ -53,6 +55,7 @@ export function loadFrom(
     folder: location.folder,
     file,
     location,
+    files: () => [stamp, ...files.found()],
     digest: (signal) => digestFiles(location.folder, [stamp, ...files.found()], signal),
   }
 }

@@ -5,7 +5,7 @@
 import type { Calibration } from '../calibrate/calibrate.js'
 import type { Batch } from '../data/batch.js'
 import { type Condition, judge, MetricMissed, type Verdict } from '../evaluate/condition.js'
-import { defaultMetric, evaluate, type Measured } from '../evaluate/evaluate.js'
+import { defaultMetric } from '../evaluate/evaluate.js'
 import type { MetricName } from '../evaluate/metric-name.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
@@ -14,6 +14,7 @@ import type { Plan } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { applyToFolder, type FolderResult } from './apply-to-folder.js'
 import { decidePlan } from './decide.js'
+import { type MeasuredPair, measurePair } from './measure-pair.js'
 import type { Target } from './target.js'
 import type { TargetResult } from './target-scale.js'
 
@@ -49,12 +50,6 @@ export interface PruneResult extends FolderResult {
   readonly targets: readonly TargetResult[]
   readonly measured: readonly MeasuredPair[]
   readonly verdicts: readonly Verdict[]
-}
-
-/** A metric of the dense and of the pruned model; of the pruned one only where it compares the two. */
-export interface MeasuredPair {
-  readonly before: Measured | undefined
-  readonly after: Measured
 }
 
 /** Errors: those of the passes, of plans, checks and writing, METRIC_MISSED. */
@@ -100,14 +95,8 @@ async function measure(
             ...wanted.failIf.map((c) => c.metric),
           ]),
         ]
-  const common = { ...options, batches: wanted.batches, metrics }
-  const alone = metrics.filter((metric) => metric !== 'cosine' && metric !== 'top10')
-  const before = alone.length > 0 ? await evaluate(dense, { ...common, metrics: alone }) : []
-  const after = await evaluate(pruned.model, { ...common, reference: dense })
-  const measured = after.map((each) => ({
-    before: before.find(({ metric }) => metric === each.metric),
-    after: each,
-  }))
+  const { batches } = wanted
+  const measured = await measurePair(dense, pruned.model, { ...options, batches, metrics })
   const verdicts = judge(wanted.failIf, measured)
   if (verdicts.some(({ isMissed }) => isMissed))
     throw new MetricMissed(

@@ -1,0 +1,30 @@
+/** What a metric says of the original and of the model made from it, on the same data. */
+import type { Batch } from '../data/batch.js'
+import { evaluate, type Measured } from '../evaluate/evaluate.js'
+import type { MetricName } from '../evaluate/metric-name.js'
+import type { Model } from '../graph/graph.js'
+import type { RunOptions } from '../runtime/batches.js'
+
+/** A metric of the dense and of the pruned model; of the pruned one only where it compares the two. */
+export interface MeasuredPair {
+  readonly before: Measured | undefined
+  readonly after: Measured
+}
+
+/** Errors: those of `evaluate`. */
+export async function measurePair(
+  dense: Model,
+  pruned: Model,
+  options: RunOptions & {
+    readonly batches: readonly Batch[]
+    readonly metrics: readonly MetricName[]
+  },
+): Promise<MeasuredPair[]> {
+  const alone = options.metrics.filter((metric) => metric !== 'cosine' && metric !== 'top10')
+  const before = alone.length > 0 ? await evaluate(dense, { ...options, metrics: alone }) : []
+  const after = await evaluate(pruned, { ...options, reference: dense })
+  return after.map((each) => ({
+    before: before.find(({ metric }) => metric === each.metric),
+    after: each,
+  }))
+}
