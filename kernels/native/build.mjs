@@ -67,7 +67,7 @@ try {
   const link = (name, files) => {
     const target = outputPath(name)
     mkdirSync(dirname(target), { recursive: true })
-    const flags = isSanitized ? optimised : ['-static-libstdc++', '-static-libgcc', '-s']
+    const flags = isSanitized ? optimised : ['-s']
     // Under a new name first, so that a process that has the old one open keeps it.
     const all = ['-shared', '-Wl,--exclude-libs,ALL', ...flags, ...files, '-o', `${target}.new`]
     execFileSync(compiler, [...all, '-ldl'], { stdio: 'inherit' })
@@ -95,7 +95,7 @@ try {
   link('libattnc_kernels.so', files)
   link(
     'attnc_session.node',
-    ['runtime', 'session', 'addon'].map((name) =>
+    ['runtime', 'session', 'addon', 'older-libraries'].map((name) =>
       compile(`../src/runtime/native/addon/${name}.cpp`, `session-${name}`, [
         '-DNAPI_VERSION=8',
         `-I${nodeApi.include_dir}`,

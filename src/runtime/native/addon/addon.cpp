@@ -1,12 +1,12 @@
 // The door to JavaScript: open, run and close return promises and do their work on libuv's pool, so
 // that the thread of the event loop never waits. Tensors come and go without a copy: an input is
 // read where JavaScript keeps it, an output is memory of ONNX Runtime until it is collected.
-#include <dlfcn.h>
 #include <node_api.h>
 
 #include <chrono>
 #include <functional>
 
+#include "loader.h"
 #include "session.h"
 
 namespace attnc {

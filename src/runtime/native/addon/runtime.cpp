@@ -1,7 +1,7 @@
 // Opens ONNX Runtime and turns its statuses into exceptions.
 #include "runtime.h"
 
-#include <dlfcn.h>
+#include "loader.h"
 
 namespace attnc {
 
