@@ -4,7 +4,7 @@ import { statfs } from 'node:fs/promises'
 import { availableParallelism, cpus, freemem, tmpdir, totalmem } from 'node:os'
 import { AttncError } from '../errors.js'
 import { linkCudaLibraries } from '../runtime/cuda-libraries.js'
-import { findAddon, findCudaKernelLibrary, findKernelLibrary } from '../runtime/native/library.js'
+import { findCudaKernelLibrary, findKernelLibrary, loadAddon } from '../runtime/native/library.js'
 import {
   type Availability,
   type ProviderName,
@@ -77,14 +77,14 @@ export async function diagnose(): Promise<Diagnosis> {
 function findKernels(): Diagnosis['kernels'] {
   const library = findKernelLibrary()
   const cuda = findCudaKernelLibrary() ?? null
-  const addon = findAddon()
-  if (library && addon) return { library, instructionSet: addon.instructionSet(library), cuda }
+  const addon = loadAddon()
+  if (library && !('missing' in addon))
+    return { library, instructionSet: addon.instructionSet(library), cuda }
   return {
     library: library ?? null,
     instructionSet: null,
     cuda,
-    reason:
-      "not built: operators of attnc's own run by the standard ones that their models carry; npm run build:native builds them, with g++ alone",
+    reason: `${'missing' in addon ? addon.missing : 'not built'}: operators of attnc's own run by the standard ones that their models carry; npm run build:native builds them, with g++ alone`,
   }
 }
 
@@ -106,7 +106,7 @@ export function describeDiagnosis(found: Diagnosis): string[] {
     `${describeBytes(machine.freeTemporaryBytes)} free in ${machine.temporaryFolder}, where models are put to run`,
     '',
     ...Object.entries(providers).flatMap(([name, each]) => describeProvider(name, each)),
-    ...(kernels.library
+    ...(kernels.instructionSet
       ? [`✔ kernels: ${kernels.library} (${kernels.instructionSet})`]
       : [`– kernels: ${kernels.reason}`]),
     ...(kernels.cuda ? [`✔ kernels for cuda: ${kernels.cuda}`] : []),

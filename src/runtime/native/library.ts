@@ -91,16 +91,22 @@ export interface NativeAddon {
   exponential(library: string, numbers: Float32Array): void
 }
 
-/** The addon, or undefined where it was not built or can't be loaded. */
-export function findAddon(): NativeAddon | undefined {
+/** The addon, or why there is none: it was not built, or the system could not load it. */
+export function loadAddon(): NativeAddon | { readonly missing: string } {
   const path = findFile('attnc_session.node')
-  if (!path) return undefined
+  if (!path) return { missing: 'not built' }
   keepRuntimeSilent()
   try {
     return require(path) as NativeAddon
-  } catch {
-    return undefined
+  } catch (error) {
+    return { missing: `${path} can't be loaded: ${(error as Error).message}` }
   }
+}
+
+/** The addon, where there is one. */
+export function findAddon(): NativeAddon | undefined {
+  const addon = loadAddon()
+  return 'missing' in addon ? undefined : addon
 }
 
 /** ONNX Runtime's own library, as onnxruntime-node ships it. */
