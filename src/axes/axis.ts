@@ -89,6 +89,10 @@ export function leavesOf(axis: Axis): Axis[] {
   return children.flatMap(leavesOf)
 }
 
+/** Whether an axis is made of any of these leaves. */
+export const sharesLeaf = (axis: Axis, leaves: ReadonlySet<Axis>): boolean =>
+  leavesOf(axis).some((leaf) => leaves.has(leaf))
+
 export function childrenOf(structure: Structure): readonly Axis[] {
   if (structure.kind === 'product') return structure.factors
   return structure.kind === 'sum' ? structure.parts : [structure.of]

@@ -258,14 +258,15 @@ export class MatrixLines {
     const [rows = 0, columns = 0] = dims
     const [count, length] = isColumns ? [columns, rows] : [rows, columns]
     const taken = Math.min(length, 48)
-    const lines = [0, 1, 2, 3].map((i) => {
-      const first = Math.floor((i * count) / 4)
-      return isColumns
-        ? this.numbers(first, columns, taken)
-        : this.numbers(first * columns, 1, taken)
-    })
+    const lines = [0, 1, 2, 3].map((i) => this.line(Math.floor((i * count) / 4), isColumns, taken))
     this.known.set(isColumns, lines)
     return lines
+  }
+
+  /** The first `count` numbers of a row or a column. */
+  line(index: number, isColumn: boolean, count: number): number[] {
+    const [, columns = 1] = this.tensor.dims
+    return isColumn ? this.numbers(index, columns, count) : this.numbers(index * columns, 1, count)
   }
 
   private numbers(from: number, step: number, count: number): number[] {

@@ -18,6 +18,7 @@ import {
   sampleOf,
   sourceNumbers,
 } from './learned-numbers.js'
+import { withoutParts } from './tied-parts.js'
 
 export function countParameters(analysis: AxisAnalysis): number {
   return [...learnedSizes(analysis).values()].reduce((total, size) => total + size, 0)
@@ -25,7 +26,7 @@ export function countParameters(analysis: AxisAnalysis): number {
 
 /** Constants that hold learned numbers, each with how many; of tied ones the first. */
 export const learnedSizes = (analysis: AxisAnalysis): Map<Value, number> =>
-  withoutTies(findLearned(analysis))
+  withoutParts(withoutTies(findLearned(analysis)))
 
 /** Constants that hold learned numbers, each with how many. */
 export function findLearned(analysis: AxisAnalysis): [Value, number][] {

@@ -4,11 +4,12 @@
  * Nothing here looks at names, exporters or families.
  */
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
-import { type Axis, leavesOf } from '../axes/axis.js'
+import { type Axis, leavesOf, sharesLeaf } from '../axes/axis.js'
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { Node, Value } from '../graph/graph.js'
-import { isFloating } from '../onnx/data-type.js'
-import { dependsOn, downstream, isMeasure, isTransparent, upstream } from './trace.js'
+import { isCross } from './cross-attention.js'
+import { isProjection } from './projection.js'
+import { dependsOn, downstream, isMeasure, isSoftmax, isTransparent, upstream } from './trace.js'
 
 export interface AttentionBlock {
   /** The softmax, or the fused operator. */
@@ -64,14 +65,6 @@ function valuesOfSizes(analysis: AxisAnalysis): Set<Value> {
   return found
 }
 
-const isSoftmax = ({ op }: Node): boolean => op === 'Softmax' || op === 'QLinearSoftmax'
-
-const isProjection = (analysis: AxisAnalysis, contraction: Contraction): boolean =>
-  contraction.node.inputs.some(
-    (input, index) =>
-      input && analysis.isConstant(input) && contraction.operands.some((o) => o.input === index),
-  ) || contraction.operands.length === 1
-
 function readSoftmax(
   analysis: AxisAnalysis,
   byNode: ReadonlyMap<Node, Contraction>,
@@ -94,6 +87,8 @@ function readSoftmax(
   const data = dataLeaves(analysis, byNode, queries)
   const weighing = product.operands.find((each) => each !== values)
   const weights = (weighing && product.node.inputs[weighing.input]) ?? scoreValue
+  const channels = readChannels(analysis, scores, logits, keys)
+  for (const leaf of channels ? leavesOf(channels.valueHeadSizeAxis) : []) data.add(leaf)
   const shape = readShape(analysis, weights, keyInput, valueInput, context, keys, data)
   return {
     node,
@@ -101,6 +96,7 @@ function readSoftmax(
     ...shape,
     headSize: scores.operands[0]?.what.size.value ?? 0,
     headSizeAxis: scores.operands[0]?.what,
+    ...channels,
     keys: keyInput,
     scores: scoreValue,
     probabilities,
@@ -117,9 +113,6 @@ function softmaxLeaves(analysis: AxisAnalysis, node: Node): Set<Axis> {
   const keys = axes.at(axis < 0 ? axis : axis - axes.length)
   return new Set(keys ? leavesOf(keys) : [])
 }
-
-const sharesLeaf = (axis: Axis, leaves: ReadonlySet<Axis>): boolean =>
-  leavesOf(axis).some((leaf) => leaves.has(leaf))
 
 /** The product that sums values over the keys, weighted by the softmax. */
 function findContext(
@@ -231,6 +224,36 @@ function splitOperands(
 const isFrom = (value: Value | undefined, source: Value): boolean =>
   value === source || (value !== undefined && dependsOn(value, source))
 
+interface Channels {
+  readonly headSizeAxis: Axis
+  readonly valueHeadSizeAxis: Axis
+}
+
+/**
+ * The size of a head is what queries and keys are summed over. Where that is the tokens, a head attends
+ * among its channels: those of the keys are the softmax's, those of the queries come out again.
+ */
+function readChannels(
+  analysis: AxisAnalysis,
+  scores: Contraction,
+  logits: Value,
+  keys: ReadonlySet<Axis>,
+): (Pick<AttentionBlock, 'headSize' | 'valueHeadSize'> & Channels) | undefined {
+  const summed = scores.operands[0]?.what
+  const isLearned = (axis: Axis): boolean =>
+    leavesOf(axis).some((leaf) => leaf.marks.has('projected'))
+  const last = (analysis.axes(logits) ?? []).slice(-2)
+  const channels = last.find((axis) => leavesOf(axis).every((leaf) => keys.has(leaf)))
+  const rows = last.find((axis) => axis !== channels)
+  if (!channels || !rows || !summed || isLearned(summed) || !isLearned(channels)) return undefined
+  return {
+    headSize: channels.size.value ?? 0,
+    headSizeAxis: channels,
+    valueHeadSize: rows.size.value ?? 0,
+    valueHeadSizeAxis: rows,
+  }
+}
+
 type Shape = Pick<
   AttentionBlock,
   | 'heads'
@@ -326,66 +349,6 @@ function isOriginal(analysis: AxisAnalysis, value: Value, leaf: Axis): boolean {
 
 const sizeOfAll = (axes: readonly Axis[]): number =>
   axes.reduce((product, axis) => product * (axis.size.value ?? 1), 1)
-
-/**
- * Cross-attention reads keys that are not made of what the queries are made of. The queries' stream is
- * followed back past the blocks that wrote to it, but not into what those blocks read. Features that two
- * towers embed each on its own make them no one stream, and neither do positions.
- */
-function isCross(
-  analysis: AxisAnalysis,
-  byNode: ReadonlyMap<Node, Contraction>,
-  positions: ReadonlySet<Value>,
-  queries: Value,
-  keyInput: Value,
-): boolean {
-  if (analysis.isConstant(queries)) return true
-  const isOwn = (node: Node): boolean => {
-    if (isFusedAttention(node) || isSoftmax(node) || isMeasure(node)) return false
-    const contraction = byNode.get(node)
-    return !contraction || isProjection(analysis, contraction)
-  }
-  const own = valuesBehind(analysis, queries, isOwn)
-  const sources = valuesBehind(analysis, keyInput, (node) => !isMeasure(node))
-  const isStream = (value: Value): boolean =>
-    (analysis.axes(value) ?? []).some((axis) =>
-      leavesOf(axis).some((leaf) => leaf.marks.has('projected')),
-    )
-  // Queries that are learned are positions themselves.
-  const isPosition = positions.has(queries)
-  const shared = [...own].filter(
-    (value) => sources.has(value) && (isPosition || !positions.has(value)),
-  )
-  if (shared.some(isStream)) return false
-  if (shared.length === 0) return true
-  // Numbers that are fed as they are: queries and keys are made of them at once, or not at all.
-  const isDirect = (node: Node): boolean => isOwn(node) && !isNormalised(node)
-  const near = valuesBehind(analysis, queries, isDirect)
-  const others = valuesBehind(analysis, keyInput, isDirect)
-  return !shared.some((value) => near.has(value) && others.has(value))
-}
-
-const isNormalised = (node: Node): boolean => node.op.includes('Normalization')
-
-/** What flows into a value, itself included: results of nodes, and inputs that hold numbers. */
-function valuesBehind(
-  analysis: AxisAnalysis,
-  value: Value,
-  through: (node: Node) => boolean,
-): Set<Value> {
-  const found = new Set([value])
-  const add = (each: Value | undefined): void => {
-    if (each && !analysis.isConstant(each)) found.add(each)
-  }
-  for (const node of upstream(value, through)) {
-    node.outputs.forEach(add)
-    if (!through(node)) continue
-    for (const input of node.inputs)
-      if (input && !input.producer && isFloating(analysis.shapes.dataType(input) ?? 'int64'))
-        add(input)
-  }
-  return found
-}
 
 /** The product with a constant that contracts heads and value head size. */
 function findOutputProjection(

@@ -47,9 +47,12 @@ function readFeedForward(
   const hidden = activation && node.inputs[activation.input]
   if (!hidden || !hasWeight(analysis, contraction)) return undefined
   // Beside the heads of an attention that shares the product, or alone.
-  const leaves = leavesOf(activation.what).filter((leaf) => !taken.has(leaf))
+  const groups = analysis.recorded.get(node)?.groups
+  const inGroups = new Set(groups ? leavesOf(groups) : [])
+  const leaves = leavesOf(activation.what).filter((leaf) => !taken.has(leaf) && !inGroups.has(leaf))
   const [axis] = leaves
-  if (!axis || new Set(leaves).size !== 1 || !isPart(activation.what, axis)) return undefined
+  if (!axis || new Set(leaves).size !== 1) return undefined
+  if (!groups && !isPart(activation.what, axis)) return undefined
   const width = axis.size.value
   if (width === undefined || width < 2) return undefined
   const producers = findProducers(analysis, byNode, hidden, axis)
@@ -57,9 +60,11 @@ function readFeedForward(
   if (!isBent(analysis, byNode, hidden)) return undefined
   const join = findJoin(analysis, node, producers)
   if (!join || isConvolutionModule(analysis, hidden, producers, width)) return undefined
-  const parts = expertAxis(analysis, contraction)
+  const parts = groups ?? expertAxis(analysis, contraction)
   // Parts of the stream, each with weights of its own, are no experts that share it.
-  const isGrouped = parts !== undefined && hasLeaf(analysis, join.outputs[0] as Value, parts.root)
+  const isGrouped =
+    groups !== undefined ||
+    (parts !== undefined && hasLeaf(analysis, join.outputs[0] as Value, parts.root))
   const count = parts?.size.value ?? 1
   return {
     node,

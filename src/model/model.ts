@@ -9,7 +9,9 @@ import { isOnlyNormed } from '../axes/masked-norm.js'
 import type { Graph, Node, Value } from '../graph/graph.js'
 import { type AttentionBlock, findAttention } from './attention.js'
 import { type FeedForward, findFeedForward } from './feed-forward.js'
+import { withHeadsTogether } from './heads-together.js'
 import { type LayerBlock as Block, findTowers, numberTowers } from './layers.js'
+import { findHidden, isStream } from './streams.js'
 import { ancestorsOf, isMeasure, upstream } from './trace.js'
 
 export type Role =
@@ -61,7 +63,7 @@ export interface TransformerModel {
 
 export function readModel(graph: Graph): TransformerModel {
   const analysis = analyseAxes(graph)
-  const attention = findAttention(analysis)
+  const attention = withHeadsTogether(analysis, findAttention(analysis))
   const taken = new Set(attention.flatMap(attentionLeaves))
   const groups = groupExperts(onStreams(analysis, findFeedForward(analysis, taken), attention))
   const order = new Map([...graph.nodes()].map((node, index) => [node, index]))
@@ -79,8 +81,8 @@ export function readModel(graph: Graph): TransformerModel {
   const towers = findTowers(graph, listed)
   const blocks = towers.flat()
   const layerOf = numberTowers(towers)
-  const names = nameDimensions(blocks, layerOf, groups)
   const hidden = findHidden(analysis, blocks)
+  const names = nameDimensions(blocks, layerOf, groups, new Set(hidden.flatMap(leavesOf)))
   const vocabulary = findVocabulary(analysis)
   const dimensions = describeDimensions(analysis, names, hidden, vocabulary)
   const byAxis = new Map(dimensions.map((each) => [each.axis, each]))
@@ -95,9 +97,7 @@ export function readModel(graph: Graph): TransformerModel {
             {
               ...block.attention,
               layer: layerOf.get(block) ?? 0,
-              dimension: byAxis.get(
-                (block.attention.keyValueHeadAxes[0] ?? block.attention.groupAxes[0]) as Axis,
-              ),
+              dimension: headsOf(block.attention, byAxis),
             },
           ],
     ),
@@ -119,6 +119,15 @@ export function readModel(graph: Graph): TransformerModel {
   }
 }
 
+/** The dimension that heads go by: where they are several, the first that may lose members. */
+function headsOf(
+  { keyValueHeadAxes, groupAxes }: AttentionBlock,
+  byAxis: ReadonlyMap<Axis, ModelDimension>,
+): ModelDimension | undefined {
+  const all = [...keyValueHeadAxes, ...groupAxes].flatMap((axis) => byAxis.get(axis) ?? [])
+  return all.find(({ sliceable, role }) => sliceable && role === 'keyValueHeads') ?? all[0]
+}
+
 /** Convolutional feed-forwards are those on a stream that attention writes to; others are a backbone's. */
 function onStreams(
   analysis: AxisAnalysis,
@@ -127,7 +136,7 @@ function onStreams(
 ): readonly FeedForward[] {
   const columns = ({ outputProjection }: AttentionBlock | FeedForward): Axis[] => {
     const [output] = outputProjection?.node.outputs ?? []
-    return ((output && analysis.axes(output)) ?? []).filter((axis) => isStream(analysis, axis))
+    return ((output && analysis.axes(output)) ?? []).filter((axis) => isStream(axis))
   }
   const streams = new Set(attention.flatMap(columns).flatMap(leavesOf))
   if (streams.size === 0) return feedForward
@@ -176,10 +185,11 @@ function nameDimensions(
   blocks: readonly Block[],
   layerOf: ReadonlyMap<Block, number>,
   groups: readonly FeedForward[][],
+  streams: ReadonlySet<Axis>,
 ): Map<Axis, DimensionName> {
   const names = new Map<Axis, DimensionName>()
   const add = (axis: Axis | undefined, role: Role, layer: number, part = ''): void => {
-    if (!axis || axis.size.isOne || names.has(axis.root)) return
+    if (!axis || axis.size.isOne || names.has(axis.root) || streams.has(axis.root)) return
     names.set(axis.root, { id: `layer.${layer}.${part}${role}`, role, layer })
   }
   for (const block of blocks) {
@@ -205,37 +215,6 @@ function nameDimensions(
   }
   return names
 }
-
-/** Columns of what blocks add to the residual stream. */
-function findHidden(analysis: AxisAnalysis, blocks: readonly Block[]): Axis[] {
-  const found: Axis[] = []
-  for (const block of blocks) {
-    const source = block.kind === 'feedForward' ? block.feedForward : block.attention
-    const output = source.outputProjection?.node.outputs[0]
-    const written =
-      output && (analysis.axes(output) ?? []).findLast((each) => isStream(analysis, each))
-    const axis =
-      block.kind === 'feedForward' ? streamOf(analysis, block.feedForward, written) : written
-    if (axis && !found.includes(axis.root)) found.push(axis.root)
-  }
-  return found
-}
-
-/** The stream's axis that the columns are a part of, where parts are projected on their own. */
-function streamOf(analysis: AxisAnalysis, block: FeedForward, columns: Axis | undefined) {
-  const [output] = block.join.outputs
-  const whole =
-    output &&
-    (analysis.axes(output) ?? []).find(
-      (each) => columns && each.root !== columns.root && leavesOf(each).includes(columns.root),
-    )
-  return whole ?? columns
-}
-
-const isStream = (_analysis: AxisAnalysis, axis: Axis): boolean =>
-  axis.size.value !== undefined &&
-  axis.size.value > 1 &&
-  leavesOf(axis).some((leaf) => leaf.marks.has('projected'))
 
 /** Rows of the largest table that is looked up by an integer input. */
 function findVocabulary(analysis: AxisAnalysis): Axis | undefined {

@@ -1,5 +1,5 @@
 /** The weight of an output projection as numbers, [inputs, outputs], and back in its own layout. */
-import type { Contraction } from '../axes/analysis.js'
+import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import type { Axis } from '../axes/axis.js'
 import type { Node, Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
@@ -17,6 +17,13 @@ export interface Projection {
   /** [rows, columns], row-major. */
   read(): Float64Array
 }
+
+/** Whether a product is one with a constant. */
+export const isProjection = (analysis: AxisAnalysis, contraction: Contraction): boolean =>
+  contraction.node.inputs.some(
+    (input, index) =>
+      input && analysis.isConstant(input) && contraction.operands.some((o) => o.input === index),
+  ) || contraction.operands.length === 1
 
 /** The projection's constant, where it is a plain floating matrix read by this product alone. */
 export function readProjection(contraction: Contraction): Projection | undefined {

@@ -24,6 +24,9 @@ const isScatteredData = (node: Node, index: number): boolean =>
 /** Whether an operator tells a size and nothing of the members. */
 export const isMeasure = (node: Node): boolean => node.op === 'Shape' || node.op === 'Size'
 
+/** Whether an operator makes shares of members that sum to one. */
+export const isSoftmax = ({ op }: Node): boolean => op === 'Softmax' || op === 'QLinearSoftmax'
+
 /** Whether members pass this operator without seeing each other. */
 export const isTransparent = (node: Node): boolean => isElementwise(node) || isMover(node)
 

@@ -1,8 +1,10 @@
 /**
  * Convolutions and pooling. Channels in are contracted, channels out are columns, space is local:
- * its members see their neighbours. With one channel per group (depthwise) channels pass through.
+ * its members see their neighbours. Groups of channels are a factor of both; with one channel per group
+ * (depthwise) channels pass through.
  */
 import { intAttribute } from '../../graph/graph.js'
+import { Size } from '../../shape/symbolic.js'
 import type { Axis } from '../axis.js'
 import type { AxisRule, RuleContext } from '../rule.js'
 import { rewriteShapeOperand } from './layout.js'
@@ -35,10 +37,7 @@ function relateConvolution(context: RuleContext, slots: Slots): void {
     ])
     context.unify(w[0], outChannels)
   } else if (channels.size.value === group) relateDepthwise(context, channels, w[0], outChannels)
-  else {
-    for (const axis of [channels, w[0], w[1], outChannels])
-      context.block(axis, `runs in ${group} groups of several channels`)
-  }
+  else relateGroups(context, slots, group, [channels, w[0], w[1], outChannels])
   relateSpace(context, x.slice(2), y.slice(2))
 }
 
@@ -48,6 +47,32 @@ function relateDepthwise(context: RuleContext, channels: Axis, filters: Axis, ou
   const multiplier = out.size.divideExact(channels.size)
   if (!multiplier) return context.block(channels, 'has no whole number of filters each')
   context.unifyProducts([out], [channels, context.newAxis(multiplier)])
+}
+
+/**
+ * Channels in are [group, in], channels out [group, out], and each group sums over its own: members
+ * `in` and `out` go from all groups alike, and a group goes with what it reads and writes.
+ */
+function relateGroups(
+  context: RuleContext,
+  slots: Slots,
+  group: number,
+  [channels, filters, inputs, out]: readonly [Axis, Axis, Axis, Axis],
+): void {
+  const perGroup = out.size.divideExact(Size.of(group))
+  if (!perGroup || !channels.size.equals(inputs.size.mul(Size.of(group)))) {
+    for (const axis of [channels, filters, inputs, out])
+      context.block(axis, `has no whole number of channels in ${group} groups`)
+    return
+  }
+  const groups = context.newAxis(Size.of(group))
+  const columns = context.newAxis(perGroup)
+  context.mark(columns, 'projected')
+  context.unifyProducts([channels], [groups, inputs])
+  context.unifyProducts([filters], [groups, columns])
+  context.unifyProducts([out], [groups, columns])
+  context.contract([{ input: slots.data, axis: 1 }])
+  context.record({ groups })
 }
 
 function relateSpace(context: RuleContext, from: readonly Axis[], to: readonly Axis[]): void {
@@ -62,9 +87,10 @@ const convolution = (slots: Slots): AxisRule => ({
   rewrite(context) {
     const channels = context.input(slots.data)?.[1]
     const group = intAttribute(context.node, 'group', 1)
-    const left = channels && context.sizeOf(channels).value
-    if (group > 1 && left !== undefined && channels?.size.value === group)
-      context.setInt('group', left)
+    const isDepthwise = group > 1 && channels?.size.value === group
+    const groups = isDepthwise ? channels : context.recorded()?.groups
+    const left = groups && context.sizeOf(groups).value
+    if (left !== undefined) context.setInt('group', left)
   },
 })
 

@@ -1,0 +1,84 @@
+/**
+ * Residual streams and their widths: what the output projections of blocks are added to, and streams that
+ * whole layers stand beside.
+ */
+import type { AxisAnalysis } from '../axes/analysis.js'
+import { type Axis, leavesOf } from '../axes/axis.js'
+import type { Value } from '../graph/graph.js'
+import { type FeedForward, joinOf } from './feed-forward.js'
+import type { LayerBlock } from './layers.js'
+import { dependsOn } from './trace.js'
+
+/** Columns of what blocks add to the residual stream. */
+export function findHidden(analysis: AxisAnalysis, blocks: readonly LayerBlock[]): Axis[] {
+  const found: Axis[] = []
+  for (const block of blocks) {
+    const source = block.kind === 'feedForward' ? block.feedForward : block.attention
+    const output = source.outputProjection?.node.outputs[0]
+    const written = output && columnsOf(analysis, output)
+    const axis =
+      block.kind === 'feedForward' ? streamOf(analysis, block.feedForward, written) : written
+    if (axis && !found.includes(axis.root)) found.push(axis.root)
+  }
+  return withOuterStreams(analysis, blocks, found)
+}
+
+/**
+ * Streams that whole layers stand beside, narrower ones inside: where what a product makes of a block's
+ * stream is added to what that stream was made from. Each takes the place of the first one inside it,
+ * which follows; others that are as wide as that one are the same again, a layer further.
+ */
+function withOuterStreams(
+  analysis: AxisAnalysis,
+  blocks: readonly LayerBlock[],
+  inner: readonly Axis[],
+): Axis[] {
+  const written = blocks.flatMap((block) => {
+    const source = block.kind === 'feedForward' ? block.feedForward : block.attention
+    return source.outputProjection?.node.outputs[0] ?? []
+  })
+  const inside = new Map<Axis, Axis[]>()
+  for (const { node, operands } of analysis.contractions) {
+    const [output] = node.outputs
+    const data = operands.flatMap(({ input }) => node.inputs[input] ?? [])
+    const [source, other] = data.filter((value) => !analysis.isConstant(value))
+    const outer = output && columnsOf(analysis, output)?.root
+    if (!output || !outer || !source || other || written.includes(output)) continue
+    const join = joinOf(analysis, output, source)
+    const beside = join?.inputs.find((each) => each && !dependsOn(each, output))
+    if (!beside || !analysis.axes(beside)?.some(({ root }) => root === outer)) continue
+    const block = written.findLast((each) => dependsOn(source, each) && !dependsOn(beside, each))
+    const own = block && columnsOf(analysis, block)?.root
+    if (own && own !== outer && inner.includes(own))
+      inside.set(outer, [...(inside.get(outer) ?? []), own])
+  }
+  const found = [...inner]
+  for (const [outer, [first, ...rest]] of inside) {
+    const again = rest.filter(
+      (axis) => axis !== first && axis.size.equals(first?.size ?? outer.size),
+    )
+    for (const axis of again) found.splice(found.indexOf(axis), 1)
+    if (found.includes(outer)) found.splice(found.indexOf(outer), 1)
+    found.splice(first ? found.indexOf(first) : 0, 0, outer)
+  }
+  return found
+}
+
+const columnsOf = (analysis: AxisAnalysis, value: Value): Axis | undefined =>
+  (analysis.axes(value) ?? []).findLast((each) => isStream(each))
+
+/** The stream's axis that the columns are a part of, where parts are projected on their own. */
+function streamOf(analysis: AxisAnalysis, block: FeedForward, columns: Axis | undefined) {
+  const [output] = block.join.outputs
+  const whole =
+    output &&
+    (analysis.axes(output) ?? []).find(
+      (each) => columns && each.root !== columns.root && leavesOf(each).includes(columns.root),
+    )
+  return whole ?? columns
+}
+
+export const isStream = (axis: Axis): boolean =>
+  axis.size.value !== undefined &&
+  axis.size.value > 1 &&
+  leavesOf(axis).some((leaf) => leaf.marks.has('projected'))
