@@ -21,6 +21,8 @@ export class AttncError extends Error {
   readonly suggestions: readonly string[]
   /** What was found all the same, as plain JSON: `--json` prints it beside the error. */
   readonly report: Readonly<Record<string, unknown>>
+  /** The same for people, as lines: printed before the error. */
+  readonly details: readonly string[]
   /** oclif reads the exit code here. */
   readonly oclif: { readonly exit: number }
 
@@ -31,6 +33,7 @@ export class AttncError extends Error {
     options: {
       readonly suggestions?: readonly string[]
       readonly report?: Readonly<Record<string, unknown>>
+      readonly details?: readonly string[]
       readonly cause?: unknown
     } = {},
   ) {
@@ -38,6 +41,7 @@ export class AttncError extends Error {
     this.name = 'AttncError'
     this.suggestions = options.suggestions ?? []
     this.report = options.report ?? {}
+    this.details = options.details ?? []
     this.oclif = { exit: exitCodes[kind] }
   }
 }

@@ -19,19 +19,25 @@ export { type SparsifyOptions, sparsify } from '../passes/sparsify/index.js'
 export { vtrans } from '../passes/vtrans/index.js'
 export { type VtransOptions, vtransDefaults } from '../passes/vtrans/options.js'
 export { type BenchOptions, type BenchResult, bench } from './bench/bench.js'
+export { type CostName, costNames } from './bench/cost.js'
 export { type Calibration, type CalibrationOptions, calibrate } from './calibrate/calibrate.js'
 export { type CompareOptions, type Comparison, compare } from './compare/compare.js'
 export type { Batch } from './data/batch.js'
 export { type DataOptions, openData } from './data/open-data.js'
 export { AttncError, type ExitKind, exitCodes } from './errors.js'
-export { type Condition, judge, parseCondition, type Verdict } from './evaluate/condition.js'
+export { type Compared, comparedMetric } from './evaluate/compared.js'
+export { type Condition, parseCondition } from './evaluate/condition.js'
 export {
+  checkMetrics,
   defaultMetric,
+  type Evaluated,
   type EvaluateOptions,
   evaluate,
   type Measured,
 } from './evaluate/evaluate.js'
 export { type MetricName, metricNames } from './evaluate/metric-name.js'
+export type { UndecidedRule } from './evaluate/undecided.js'
+export { judge, type Verdict } from './evaluate/verdict.js'
 export { type Generated, type GenerateOptions, generate } from './generate/generate.js'
 export type { Graph, Model } from './graph/graph.js'
 export { type Inspection, inspect } from './inspect/inspect.js'
@@ -65,7 +71,7 @@ export type { MeasuredPair } from './prune/measure-pair.js'
 export { type PruneOptions, type PruneResult, prune } from './prune/prune.js'
 export type { ReportRow, Totals } from './prune/report.js'
 export { type Sweep, type SweepOptions, type SweepPoint, sweep } from './prune/sweep.js'
-export { parseTarget, type Target, type TargetKind } from './prune/target.js'
+export { parseTarget, type Target } from './prune/target.js'
 export type { TargetResult } from './prune/target-scale.js'
 export type { RunOptions } from './runtime/batches.js'
 export {

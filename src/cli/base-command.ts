@@ -97,6 +97,7 @@ export abstract class BaseCommand extends Command {
   override async catch(error: Error): Promise<void> {
     this.terminal?.stop()
     const known = this.signal.aborted ? (this.signal.reason as Error) : error
+    if (known instanceof AttncError) for (const line of known.details) this.log(line)
     process.exitCode = exitCodeOf(known)
     this.summarise(known)
     if (this.jsonEnabled()) this.logJson(this.toErrorJson(known))

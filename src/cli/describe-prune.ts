@@ -1,16 +1,19 @@
 /** What pruning did, as lines for people: what went, layer by layer, and what that saves and costs. */
 import { describeQuality } from '../amounts.js'
+import { describeCost } from '../bench/cost.js'
+import type { Verdict } from '../evaluate/verdict.js'
 import type { FolderResult } from '../prune/apply-to-folder.js'
 import type { MeasuredPair } from '../prune/measure-pair.js'
 import type { ReportRow } from '../prune/report.js'
-import type { TargetKind } from '../prune/target.js'
 import { shareOf, type TargetResult } from '../prune/target-scale.js'
+import { describeVerdicts } from './evaluation.js'
 import { describeBytes, describeChange, describeCount, table } from './text.js'
 
 export function describeResult(
   result: FolderResult & {
     readonly measured?: readonly MeasuredPair[]
     readonly targets?: readonly TargetResult[]
+    readonly verdicts?: readonly Verdict[]
   },
 ): string[] {
   return [
@@ -19,6 +22,7 @@ export function describeResult(
     ...describeTotals(result),
     '',
     ...describeTargets(result.targets ?? []),
+    ...describeVerdicts(result.verdicts ?? []),
     ...describeCheck(result),
     ...describeWritten(result),
   ]
@@ -100,20 +104,12 @@ function describeTargets(results: readonly TargetResult[]): string[] {
   if (results.length === 0) return []
   const rows = results.map((result) => {
     const { target, before, asked, reached, ratio } = result
-    const text = amounts[target.kind]
+    const text = describeCost[target.kind]
     const share = `${shareOf(result).toFixed(3)}x`
     const interval = ratio ? ` (${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)})` : ''
     return [target.text, text(before), text(asked), text(reached), `${share}${interval}`]
   })
   return [...table(['target', 'before', 'asked', 'reached', ''], rows), '']
-}
-
-const amounts: Readonly<Record<TargetKind, (value: number) => string>> = {
-  params: describeCount,
-  size: describeBytes,
-  flops: describeCount,
-  kv: describeBytes,
-  latency: (value) => `${value.toPrecision(3)} ms`,
 }
 
 function describeCheck({ check }: FolderResult): string[] {

@@ -1,35 +1,33 @@
-/** What is to be measured and when that fails the run, from the flags. */
-import type { Batch } from '../data/batch.js'
-import { AttncError } from '../errors.js'
-import { type Condition, parseCondition, type Verdict } from '../evaluate/condition.js'
-import type { MetricName } from '../evaluate/metric-name.js'
+/** Conditions from the flags, and verdicts as people and CI see them. */
+import { type Condition, parseCondition } from '../evaluate/condition.js'
+import { describeMeasured, type Verdict } from '../evaluate/verdict.js'
 import type { NumericCheck } from '../prune/check.js'
 import type { JUnitCase } from './junit.js'
+import { table } from './text.js'
 
-export interface Evaluation {
-  readonly batches: readonly Batch[]
-  readonly metrics: readonly MetricName[]
-  readonly failIf: readonly Condition[]
-}
-
-/** Error: EVAL_DATA_MISSING where conditions are given and no data. */
-export function readConditions(texts: readonly string[] = [], hasData: boolean): Condition[] {
-  const conditions = texts.map(parseCondition)
-  if (conditions.length > 0 && !hasData)
-    throw new AttncError(
-      'EVAL_DATA_MISSING',
-      'usage',
-      '--fail-if needs something to measure on, and no data was given for that.',
-      { suggestions: ['Add --eval FILE.'] },
-    )
-  return conditions
-}
+/** Error: CONDITION_FORMAT. */
+export const readConditions = (texts: readonly string[] = []): Condition[] =>
+  texts.map(parseCondition)
 
 export const verdictCases = (verdicts: readonly Verdict[]): JUnitCase[] =>
-  verdicts.map(({ condition, isMissed, message }) => ({
+  verdicts.map(({ condition, result, isMissed, message }) => ({
     name: condition.text,
-    failure: isMissed ? message : undefined,
+    result: isMissed ? 'failed' : result === 'undecided' ? 'skipped' : 'passed',
+    message,
   }))
 
 export const checkCases = (check: NumericCheck | undefined): JUnitCase[] =>
-  check ? [{ name: `sliced equals masked within ${check.bound}`, failure: undefined }] : []
+  check
+    ? [{ name: `sliced equals masked within ${check.bound}`, result: 'passed', message: undefined }]
+    : []
+
+/** A row for each condition; empty where there are none. */
+export function describeVerdicts(verdicts: readonly Verdict[]): string[] {
+  if (verdicts.length === 0) return []
+  const rows = verdicts.map((verdict) => {
+    const { condition, result, isMissed, interval } = verdict
+    const then = result === 'undecided' ? `undecided, ${isMissed ? 'fails' : 'passes'}` : result
+    return [condition.text, describeMeasured(verdict), then, interval ? '' : 'too few samples']
+  })
+  return [...table(['fails if', 'measured (95 % interval)', 'verdict', ''], rows), '']
+}

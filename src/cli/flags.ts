@@ -1,6 +1,7 @@
 /** Flags that several commands share; each group is what one concern of a command needs. */
 import { Args, Flags } from '@oclif/core'
 import { metricNames } from '../evaluate/metric-name.js'
+import { undecidedRules } from '../evaluate/undecided.js'
 import { weightRoles } from '../train/weight-role.js'
 
 export const modelArgument = Args.string({
@@ -97,9 +98,16 @@ export const gateFlags = {
     multiple: true,
     multipleNonGreedy: true,
     helpValue: 'CONDITION',
-    description: "exit 5 where it holds: 'perplexity>+5%', 'accuracy<0.97', 'cosine<0.95'",
+    description:
+      "exit 5 where it holds: 'perplexity>+5%', 'accuracy<0.97', 'size>0.8x', 'latency>-20%@seq=128'",
     helpGroup: 'QUALITY',
   }),
+  undecided: Flags.option({
+    options: undecidedRules,
+    description:
+      'what a condition does whose limit lies within the noise [default: a change passes, a number counts as measured]',
+    helpGroup: 'QUALITY',
+  })(),
   junit: Flags.string({
     helpValue: 'FILE',
     description: 'write check and conditions as JUnit XML, for CI',
@@ -174,7 +182,7 @@ export const targetFlag = Flags.string({
   helpValue: 'TARGET',
   exclusive: ['ratio'],
   description:
-    "instead of --ratio, exit 6 where it can't be met: params=0.8x, size=50MB, flops=0.7x, kv=0.5x, 'latency=0.7x@batch=1,seq=512' (measured here); several are all met",
+    "instead of --ratio, exit 6 where it can't be met: params=0.8x, size=50MB, flops=0.7x, kv=0.5x, or measured here: 'latency=0.7x@batch=1,seq=512', throughput=1.4x, memory=0.8x; several are all met",
   helpGroup: 'PASS',
 })
 

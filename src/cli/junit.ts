@@ -5,22 +5,28 @@ import { AttncError } from '../errors.js'
 
 export interface JUnitCase {
   readonly name: string
-  /** What went wrong; undefined where the case passed. */
-  readonly failure: string | undefined
+  /** Skipped: CI shows it apart, as neither passed nor failed. */
+  readonly result: 'passed' | 'failed' | 'skipped'
+  /** What was seen, or what went wrong. */
+  readonly message: string | undefined
 }
 
 export function junitXml(suite: string, cases: readonly JUnitCase[]): string {
-  const failures = cases.filter(({ failure }) => failure !== undefined).length
-  const counts = `tests="${cases.length}" failures="${failures}"`
-  const lines = cases.map(({ name, failure }) => {
+  const count = (wanted: JUnitCase['result']): number =>
+    cases.filter(({ result }) => result === wanted).length
+  const counts = `tests="${cases.length}" failures="${count('failed')}" skipped="${count('skipped')}"`
+  const lines = cases.map(({ name, result, message }) => {
     const head = `    <testcase classname="${escaped(suite)}" name="${escaped(name)}"`
-    return failure === undefined
-      ? `${head}/>`
-      : `${head}>\n      <failure message="${escaped(failure)}"/>\n    </testcase>`
+    if (message === undefined) return `${head}/>`
+    const text = escaped(message)
+    const tag = result === 'failed' ? 'failure' : 'skipped'
+    const body =
+      result === 'passed' ? `<system-out>${text}</system-out>` : `<${tag} message="${text}"/>`
+    return `${head}>\n      ${body}\n    </testcase>`
   })
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
-    `<testsuites name="attnc" ${counts}>`,
+    `<testsuites name="attnc" tests="${cases.length}" failures="${count('failed')}">`,
     `  <testsuite name="${escaped(suite)}" ${counts}>`,
     ...lines,
     '  </testsuite>',

@@ -1,14 +1,19 @@
 /** `attnc eval` behind its flags. */
 import { describeQuality } from '../amounts.js'
-import { judge, MetricMissed, verdictsJson } from '../evaluate/condition.js'
-import { defaultMetric, evaluate, type Measured } from '../evaluate/evaluate.js'
-import type { MetricName } from '../evaluate/metric-name.js'
+import { chooseMetrics } from '../evaluate/choose-metrics.js'
+import { comparedMetric } from '../evaluate/compared.js'
+import { evaluate, type Measured } from '../evaluate/evaluate.js'
+import { isComparing, type MetricName } from '../evaluate/metric-name.js'
+import type { UndecidedRule } from '../evaluate/undecided.js'
+import { judge, MetricMissed, verdictsJson } from '../evaluate/verdict.js'
 import { loadModel } from '../model-folder/load.js'
+import { isSingle } from '../prune/apply-to-folder.js'
+import { compareCosts } from '../prune/compare-costs.js'
 import type { MeasuredPair } from '../prune/measure-pair.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
-import { readConditions, verdictCases } from './evaluation.js'
+import { describeVerdicts, readConditions, verdictCases } from './evaluation.js'
 import { writeJUnit } from './junit.js'
 import { describeChange, table } from './text.js'
 
@@ -17,12 +22,10 @@ export interface EvalFlags extends DataChoice {
   readonly reference?: string | undefined
   readonly metric?: readonly MetricName[] | undefined
   readonly 'fail-if'?: readonly string[] | undefined
+  readonly undecided?: UndecidedRule | undefined
   readonly junit?: string | undefined
   readonly provider: 'auto' | ProviderName
 }
-
-/** Cosine and overlap are of both models already. */
-const comparing: ReadonlySet<MetricName> = new Set<MetricName>(['cosine', 'top10'])
 
 export type EvalJson = ReturnType<typeof evalJson>
 
@@ -31,33 +34,37 @@ export async function runEval(
   flags: EvalFlags,
   context: CommandContext,
 ): Promise<{ readonly json: EvalJson; readonly lines: readonly string[] }> {
-  const conditions = readConditions(flags['fail-if'], true)
+  const conditions = readConditions(flags['fail-if'])
   const source = loadModel(path)
-  const reference = flags.reference === undefined ? undefined : loadModel(flags.reference).model
+  const original = flags.reference === undefined ? undefined : loadModel(flags.reference)
+  const reference = original?.model
   const batches = chooseData(source, flags.data, flags, context.log)
-  const metrics = flags.metric ?? [
-    ...new Set([
-      defaultMetric(source.model, batches, reference !== undefined),
-      ...conditions.map(({ metric }) => metric),
-    ]),
-  ]
-  const provider = await chooseProvider(flags.provider)
-  const options = { ...context, provider: provider.name, batches }
+  const hasReference = original !== undefined
+  const choice = { batches, asked: flags.metric ?? [], conditions, hasReference }
+  const metrics = chooseMetrics(source.model, choice)
+  const { name: provider } = await chooseProvider(flags.provider)
+  const options = { ...context, provider, batches }
   const found = await evaluate(source.model, { ...options, metrics, reference })
-  const alone = metrics.filter((metric) => !comparing.has(metric))
+  const alone = metrics.filter((metric) => !isComparing(metric))
   const others = reference ? await evaluate(reference, { ...options, metrics: alone }) : []
   const pairs = found.map((after) => ({
     before: others.find(({ metric }) => metric === after.metric),
     after,
   }))
-  const verdicts = judge(conditions, pairs)
+  const costs = await compareCosts(
+    conditions,
+    original && { source: original, single: isSingle(flags.reference ?? ''), parts: [] },
+    { source, single: isSingle(path), parts: [] },
+    options,
+  )
+  const compared = [...pairs.map(({ before, after }) => comparedMetric(before, after)), ...costs]
+  const verdicts = judge(conditions, compared, flags.undecided)
   if (flags.junit) writeJUnit(flags.junit, 'attnc eval', verdictCases(verdicts))
+  const lines = describePairs(pairs)
+  if (verdicts.length > 0) lines.push('', ...describeVerdicts(verdicts).slice(0, -1))
   if (verdicts.some(({ isMissed }) => isMissed))
-    throw new MetricMissed(verdicts, 'Run without --fail-if to see all metrics.')
-  return {
-    json: evalJson(found, others, verdictsJson(verdicts)),
-    lines: describePairs(pairs),
-  }
+    throw new MetricMissed(verdicts, 'Run without --fail-if to see all metrics.', lines)
+  return { json: evalJson(found, others, verdictsJson(verdicts)), lines }
 }
 
 /** One metric lies at the top; several in a list. */
@@ -69,11 +76,13 @@ function evalJson(
   const [only] = found
   return {
     format: 1 as const,
-    ...(found.length === 1 && only ? only : { metrics: found }),
-    ...(others.length > 0 && { reference: others }),
+    ...(found.length === 1 && only ? plain(only) : { metrics: found.map(plain) }),
+    ...(others.length > 0 && { reference: others.map(plain) }),
     ...(conditions.length > 0 && { conditions }),
   }
 }
+
+const plain = ({ metric, value, samples }: Measured): Measured => ({ metric, value, samples })
 
 function describePairs(pairs: readonly MeasuredPair[]): string[] {
   if (pairs.every(({ before }) => before === undefined))

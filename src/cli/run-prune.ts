@@ -2,8 +2,9 @@
 import { loadCalibrationFor } from '../calibrate/calibration-file.js'
 import { finishState, isComplete } from '../calibrate/state.js'
 import { AttncError, exitCodes } from '../errors.js'
-import { MetricMissed, verdictsJson } from '../evaluate/condition.js'
 import type { MetricName } from '../evaluate/metric-name.js'
+import type { UndecidedRule } from '../evaluate/undecided.js'
+import { MetricMissed, verdictsJson } from '../evaluate/verdict.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
@@ -37,6 +38,7 @@ export interface PruneFlags extends DataChoice {
   readonly 'eval-samples'?: number | undefined
   readonly metric?: readonly MetricName[] | undefined
   readonly 'fail-if'?: readonly string[] | undefined
+  readonly undecided?: UndecidedRule | undefined
   readonly junit?: string | undefined
   readonly provider: 'auto' | ProviderName
   readonly seed: number
@@ -72,7 +74,7 @@ export async function runPrune(
         'attnc prune',
         error instanceof MetricMissed
           ? verdictCases(error.verdicts)
-          : [{ name: 'prune', failure: `${error.message} (${error.code})` }],
+          : [{ name: 'prune', result: 'failed', message: `${error.message} (${error.code})` }],
       )
     throw error
   }
@@ -89,7 +91,7 @@ async function readOptions(
       suggestions: ['Name one with -o, or add --dry-run to see what would go.'],
     })
   const targets = parseTargets(flags.target ?? [])
-  const failIf = readConditions(flags['fail-if'], flags.eval !== undefined)
+  const failIf = readConditions(flags['fail-if'])
   const source = loadModel(path)
   if (output !== undefined) checkOutput(output, { force, from: source.folder })
   const { choice } = source.location
@@ -105,8 +107,9 @@ async function readOptions(
     flags.calibration === undefined
       ? undefined
       : await readStatistics(flags.calibration, source, context)
-  const evaluate = flags.eval
-    ? { ...readEvaluation(source, flags.eval, flags, context), failIf }
+  const isJudged = flags.eval !== undefined || failIf.length > 0
+  const evaluate = isJudged
+    ? { ...readEvaluation(source, flags, context), failIf, undecided: flags.undecided }
     : undefined
   const provider = await chooseProvider(flags.provider)
   const options: PruneOptions = {
@@ -137,14 +140,10 @@ async function readStatistics(path: string, source: LoadedModel, context: Comman
   return finishState(state)
 }
 
-function readEvaluation(
-  source: LoadedModel,
-  path: string,
-  flags: PruneFlags,
-  { log }: CommandContext,
-) {
+function readEvaluation(source: LoadedModel, flags: PruneFlags, { log }: CommandContext) {
   const choice = { ...flags, samples: flags['eval-samples'], tokens: undefined }
-  return { batches: chooseData(source, path, choice, log), metrics: flags.metric ?? [] }
+  const batches = flags.eval ? chooseData(source, flags.eval, choice, log) : []
+  return { batches, metrics: flags.metric ?? [] }
 }
 
 function pruneJson(result: PruneResult, provider: ChosenProvider, isPrinted: boolean) {

@@ -1,103 +1,70 @@
-/** Conditions on metrics, as CI states them: `perplexity>+5%`, `accuracy<0.97`, `cosine<0.95`. */
+/**
+ * Conditions as CI states them: `perplexity>+5%`, `accuracy<0.97`, `latency>-20%@seq=128`, `size>50MB`. A
+ * leading sign makes a limit a change against the original.
+ */
+import {
+  type CostName,
+  costNames,
+  isMeasured,
+  parseAmount,
+  parseShape,
+  type RunShape,
+} from '../bench/cost.js'
 import { AttncError } from '../errors.js'
-import type { Measured } from './evaluate.js'
+import type { Quantity } from './compared.js'
 import { type MetricName, metricNames } from './metric-name.js'
+
+export type ConditionName = MetricName | CostName
 
 export interface Condition {
   readonly text: string
-  readonly metric: MetricName
+  readonly metric: ConditionName
   readonly sign: '<' | '>'
+  /** What is limited: the number, its difference from the original's, or its share of that. */
+  readonly quantity: Quantity
   readonly limit: number
-  /** The limit is a change: a difference, or a share where `isPercent`. */
-  readonly isRelative: boolean
-  readonly isPercent: boolean
+  /** On which something is timed. */
+  readonly shape: RunShape
 }
+
+export const isCost = (name: ConditionName): name is CostName =>
+  costNames.some((each) => each === name)
 
 /** Error: CONDITION_FORMAT. */
 export function parseCondition(text: string): Condition {
-  const match = /^\s*([a-z0-9@-]+?)\s*([<>])\s*([+-]?)(\d+(?:\.\d+)?)\s*(%?)\s*$/.exec(text)
-  const metric = metricNames.find((name) => name === match?.[1])
-  if (!match || !metric)
-    throw new AttncError(
-      'CONDITION_FORMAT',
-      'usage',
-      `"${text}" is no condition: a metric, < or >, a number. Metrics: ${metricNames.join(', ')}.`,
-      { suggestions: ["For instance 'perplexity>+5%' or 'accuracy<0.97'."] },
-    )
-  const [, , sign, direction, number, percent] = match
-  return {
-    text,
-    metric,
-    sign: sign as '<' | '>',
-    limit: (direction === '-' ? -1 : 1) * Number(number),
-    isRelative: direction !== '' || percent === '%',
-    isPercent: percent === '%',
-  }
+  const [, name, sign, typed, shapes] =
+    /^\s*([a-z0-9@-]+?)\s*([<>])\s*([^@]+?)\s*(?:@(.*))?$/.exec(text) ?? []
+  const metric = [...metricNames, ...costNames].find((each) => each === name)
+  if (!metric || !sign || !typed) throw unreadable(text, 'it is a metric, < or >, a number')
+  const amount = isCost(metric) ? parseAmount(metric, typed) : parseNumber(typed)
+  if (typeof amount === 'string') throw unreadable(text, amount)
+  const shape = shapes === undefined ? {} : parseShape(shapes)
+  if (typeof shape === 'string') throw unreadable(text, shape)
+  if (shapes !== undefined && !(isCost(metric) && isMeasured(metric)))
+    throw unreadable(text, 'only latency, throughput and memory have a shape')
+  const isSigned = /^[+-]/.test(typed)
+  const { number, unit } = amount
+  if (unit === 'x' && (isSigned || number <= 0))
+    throw unreadable(text, 'a multiple is above 0 and has no sign')
+  if (unit === '%' && !isSigned && sign === '<')
+    throw unreadable(text, 'a fall is written -3%, and a share as a number, 0.97')
+  const common = { text, metric, sign: sign as '<' | '>', shape }
+  if (unit === 'x') return { ...common, quantity: 'share', limit: number }
+  if (unit === '%') return { ...common, quantity: 'share', limit: 1 + number / 100 }
+  return { ...common, quantity: isSigned ? 'difference' : 'value', limit: number }
 }
 
-/** Whether the condition holds: the run then fails. `before` serves relative limits. */
-export function holds(
-  condition: Condition,
-  before: Measured | undefined,
-  after: Measured,
-): boolean {
-  const { limit, isRelative, isPercent, sign } = condition
-  const base = before?.value ?? Number.NaN
-  const bound = !isRelative ? limit : isPercent ? base * (1 + limit / 100) : base + limit
-  // A metric that is no number has failed whatever was asked.
-  if (Number.isNaN(after.value) || Number.isNaN(bound)) return true
-  return sign === '>' ? after.value > bound : after.value < bound
+function parseNumber(text: string): { number: number; unit: 'x' | '%' | 'absolute' } | string {
+  const match = /^([+-]?(?:\d+\.?\d*|\.\d+))\s*(%|x|×|)$/.exec(text)
+  if (!match) return `"${text}" is no number`
+  const unit = match[2] === '%' ? '%' : match[2] ? 'x' : 'absolute'
+  return { number: Number(match[1]), unit }
 }
 
-/** A condition beside what was measured. */
-export interface Verdict {
-  readonly condition: Condition
-  /** Whether the condition holds, which is what must not be. */
-  readonly isMissed: boolean
-  /** What was found, in words. */
-  readonly message: string
-}
-
-/** Verdicts as plain JSON. */
-export const verdictsJson = (verdicts: readonly Verdict[]) =>
-  verdicts.map(({ condition, isMissed, message }) => ({
-    condition: condition.text,
-    missed: isMissed,
-    message,
-  }))
-
-/** Error in the hands of CI: which conditions hold, all of them. */
-export class MetricMissed extends AttncError {
-  constructor(
-    readonly verdicts: readonly Verdict[],
-    suggestion: string,
-  ) {
-    const missed = verdicts.filter(({ isMissed }) => isMissed)
-    super('METRIC_MISSED', 'metric', `${missed.map(({ message }) => message).join('; ')}.`, {
-      suggestions: [suggestion],
-      report: { conditions: verdictsJson(verdicts) },
-    })
-  }
-}
-
-/** Every condition judged. Error: METRIC_UNKNOWN where its metric was not measured. */
-export function judge(
-  conditions: readonly Condition[],
-  measured: readonly { readonly before: Measured | undefined; readonly after: Measured }[],
-): Verdict[] {
-  return conditions.map((condition) => {
-    const found = measured.find(({ after }) => after.metric === condition.metric)
-    if (!found)
-      throw new AttncError(
-        'METRIC_UNKNOWN',
-        'usage',
-        `The condition "${condition.text}" is on ${condition.metric}, which was not measured.`,
-        { suggestions: [`Add --metric ${condition.metric}, or leave --metric away.`] },
-      )
-    const isMissed = holds(condition, found.before, found.after)
-    const was = found.before ? ` (${found.before.value.toPrecision(5)} before)` : ''
-    const is = `${condition.metric} is ${found.after.value.toPrecision(5)}${was}`
-    const verdict = isMissed ? 'holds and must not' : 'does not hold'
-    return { condition, isMissed, message: `${is}: "${condition.text}" ${verdict}` }
-  })
-}
+const unreadable = (text: string, what: string): AttncError =>
+  new AttncError(
+    'CONDITION_FORMAT',
+    'usage',
+    `"${text}" is no condition: ${what}. Metrics: ${[...metricNames, ...costNames].join(', ')}.`,
+    { suggestions: ["For instance 'perplexity>+5%', 'accuracy<0.97' or 'latency>0.8x'."] },
+  )

@@ -1,5 +1,5 @@
 /**
- * Two models of embeddings compared: mean cosine between what they say of the same row, and how many of
+ * Two models of embeddings compared: cosine between what they say of the same row, and how many of
  * a row's nearest others they agree on. An output [batch, sequence, D] is averaged over real tokens
  * inside the session; [batch, D] is taken as it is.
  */
@@ -24,16 +24,7 @@ export async function embed(
   batches: readonly Batch[],
   options: RunOptions,
 ): Promise<Embeddings> {
-  const output = model.graph.outputs.find((each) => {
-    const { dataType, dims } = each.type ?? {}
-    return dataType?.startsWith('float') && (dims?.length === 3 || dims?.length === 2)
-  })
-  if (!output)
-    throw new AttncError(
-      'NO_EMBEDDING',
-      'usage',
-      'Embeddings are compared on an output [batch, D] or [batch, sequence, D]; the model has none.',
-    )
+  const output = findEmbedding(model)
   const copy = extractSubgraph(model.graph, new Map(), [output])
   const own = copy.graph.values.get(output.name) as Value
   const name =
@@ -58,6 +49,20 @@ export async function embed(
   return { rows, size, numbers }
 }
 
+/** The output that says something of a row as a whole. Error: NO_EMBEDDING. */
+export function findEmbedding(model: Model): Value {
+  const output = model.graph.outputs.find((each) => {
+    const { dataType, dims } = each.type ?? {}
+    return dataType?.startsWith('float') && (dims?.length === 3 || dims?.length === 2)
+  })
+  if (output) return output
+  throw new AttncError(
+    'NO_EMBEDDING',
+    'usage',
+    'Embeddings are compared on an output [batch, D] or [batch, sequence, D]; the model has none.',
+  )
+}
+
 function meanOverTokens(change: GraphEdit, output: Value): string {
   const mask = change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
   const column = addUnsqueeze(change, mask, [-1])
@@ -79,21 +84,22 @@ function normalise(row: Float32Array): void {
 }
 
 export interface Likeness {
-  /** Mean over rows of the cosine between the two models. */
-  readonly cosine: number
-  /** Mean share of the `k` nearest other rows that both models have. */
-  readonly overlap: number
+  /** Of each row, the cosine between the two models. */
+  readonly cosine: readonly number[]
+  /** Of each row, the share of its `k` nearest others that both models have. */
+  readonly overlap: readonly number[]
 }
 
 export function compareEmbeddings(one: Embeddings, other: Embeddings, k: number): Likeness {
-  let cosine = 0
-  let shared = 0
-  for (let row = 0; row < one.rows; row++) {
-    cosine += dot(one, row, other, row)
-    const near = nearest(one, row, k)
-    for (const each of nearest(other, row, k)) if (near.has(each)) shared++
+  const rows = Array.from({ length: one.rows }, (_, row) => row)
+  return {
+    cosine: rows.map((row) => dot(one, row, other, row)),
+    overlap: rows.map((row) => {
+      const near = nearest(one, row, k)
+      const shared = [...nearest(other, row, k)].filter((each) => near.has(each)).length
+      return shared / Math.min(k, one.rows - 1)
+    }),
   }
-  return { cosine: cosine / one.rows, overlap: shared / (one.rows * Math.min(k, one.rows - 1)) }
 }
 
 function dot(a: Embeddings, rowA: number, b: Embeddings, rowB: number): number {

@@ -5,16 +5,22 @@ import type { Model } from '../graph/graph.js'
 import { readModel } from '../model/model.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
-import { compareEmbeddings, embed } from './embedding.js'
-import type { MetricName } from './metric-name.js'
-import { accuracy, hitRate, ndcg, ranksOf, rocAuc } from './metrics.js'
-import { perplexity } from './perplexity.js'
+import { compareEmbeddings, embed, findEmbedding } from './embedding.js'
+import { isComparing, type MetricName } from './metric-name.js'
+import { gains, hits, hitsWithin, ranksOf } from './metrics.js'
+import { findLogits, perplexity } from './perplexity.js'
+import { areaOf, meanOf, type Sampled } from './sampled.js'
 
 export interface Measured {
   readonly metric: MetricName
   readonly value: number
   /** Predicted tokens, or rows. */
   readonly samples: number
+}
+
+/** What was measured, with what it was measured on: intervals need that. */
+export interface Evaluated extends Measured {
+  readonly sampled: Sampled
 }
 
 export interface EvaluateOptions extends RunOptions {
@@ -49,34 +55,71 @@ function isVocabulary(model: Model, last: unknown): boolean {
   return typeof last === 'number' && vocabulary !== undefined && last >= vocabulary
 }
 
-/** Errors: NO_LABELS, NO_REFERENCE and those of each metric. */
-export async function evaluate(model: Model, options: EvaluateOptions): Promise<Measured[]> {
-  const found: Measured[] = []
+/** Metrics of scores against labels. */
+const labelled: ReadonlySet<MetricName> = new Set<MetricName>([
+  'accuracy',
+  'roc-auc',
+  'ndcg@10',
+  'hit-rate@10',
+])
+
+export interface MetricNeeds {
+  readonly batches: readonly Batch[]
+  readonly metrics: readonly MetricName[]
+  readonly hasReference: boolean
+}
+
+/**
+ * Refuses what can't be measured on these data, before anything runs. Errors: NO_LABELS, NO_LOGITS,
+ * NO_TOKENS, NO_EMBEDDING, NO_REFERENCE.
+ */
+export function checkMetrics(model: Model, { batches, metrics, hasReference }: MetricNeeds): void {
+  for (const metric of metrics)
+    if (labelled.has(metric)) {
+      if (!batches[0]?.extras?.['labels']) throw noLabels(metric)
+    } else if (metric === 'perplexity') {
+      findLogits(model)
+      if ((batches[0]?.ids.length ?? 0) === 0) throw noTokens()
+    } else {
+      if (!hasReference) throw noReference()
+      findEmbedding(model)
+    }
+}
+
+const noLabels = (metric: MetricName, found = 'there is no such array'): AttncError =>
+  new AttncError(
+    'NO_LABELS',
+    'usage',
+    `${metric} needs an array "labels" with one number a row: ${found}.`,
+    { suggestions: ['Add "labels" to the .npz, or choose another metric with --metric.'] },
+  )
+
+const noTokens = (): AttncError =>
+  new AttncError('NO_TOKENS', 'usage', 'Perplexity needs tokens, and the data are none.', {
+    suggestions: ['Give a text, or arrays of ids, or choose another metric with --metric.'],
+  })
+
+const noReference = (): AttncError =>
+  new AttncError('NO_REFERENCE', 'usage', 'cosine and top10 compare with a second model.', {
+    suggestions: ['Give it with --reference.'],
+  })
+
+/** Errors: those of `checkMetrics`. */
+export async function evaluate(model: Model, options: EvaluateOptions): Promise<Evaluated[]> {
+  const found: Evaluated[] = []
   const { batches, metrics, reference } = options
+  checkMetrics(model, { batches, metrics, hasReference: reference !== undefined })
   if (metrics.includes('perplexity')) {
-    const { value, tokens } = await perplexity(model, options)
-    found.push({ metric: 'perplexity', value, samples: tokens })
+    const { value, tokens, sampled } = await perplexity(model, options)
+    found.push({ metric: 'perplexity', value, samples: tokens, sampled })
   }
-  if (metrics.some((metric) => metric === 'cosine' || metric === 'top10')) {
-    if (!reference)
-      throw new AttncError(
-        'NO_REFERENCE',
-        'usage',
-        'cosine and top10 compare with a second model.',
-        {
-          suggestions: ['Give it with --reference.'],
-        },
-      )
+  if (reference && metrics.some(isComparing)) {
     const own = await embed(model, batches, options)
     const { cosine, overlap } = compareEmbeddings(await embed(reference, batches, options), own, 10)
-    if (metrics.includes('cosine'))
-      found.push({ metric: 'cosine', value: cosine, samples: own.rows })
-    if (metrics.includes('top10'))
-      found.push({ metric: 'top10', value: overlap, samples: own.rows })
+    if (metrics.includes('cosine')) found.push(evaluated('cosine', meanOf(cosine)))
+    if (metrics.includes('top10')) found.push(evaluated('top10', meanOf(overlap)))
   }
-  const byScore = metrics.filter((metric) =>
-    ['accuracy', 'roc-auc', 'ndcg@10', 'hit-rate@10'].includes(metric),
-  )
+  const byScore = metrics.filter((metric) => labelled.has(metric))
   if (byScore.length > 0) found.push(...(await measureScores(model, options, byScore)))
   return found
 }
@@ -85,7 +128,7 @@ async function measureScores(
   model: Model,
   options: EvaluateOptions,
   metrics: readonly MetricName[],
-): Promise<Measured[]> {
+): Promise<Evaluated[]> {
   const name = model.graph.outputs[0]?.name ?? ''
   const scores: number[] = []
   const labels: number[] = []
@@ -98,25 +141,25 @@ async function measureScores(
     if (stated) labels.push(...Array.from(stated.data as ArrayLike<number>, Number))
   })
   const columns = scores.length / Math.max(rows, 1)
-  return metrics.map((metric) => {
-    if (labels.length !== rows)
-      throw new AttncError(
-        'NO_LABELS',
-        'usage',
-        `${metric} needs an array "labels" with one number a row: ${rows} rows, ${labels.length} labels.`,
-        { suggestions: ['Add "labels" to the .npz, or choose another metric with --metric.'] },
-      )
-    if (metric === 'accuracy')
-      return { metric, value: accuracy(scores, columns, labels), samples: rows }
-    if (metric === 'ndcg@10' || metric === 'hit-rate@10') {
-      const ranks = ranksOf(scores, columns, labels)
-      return {
-        metric,
-        value: metric === 'ndcg@10' ? ndcg(ranks, 10) : hitRate(ranks, 10),
-        samples: rows,
-      }
-    }
-    const last = Array.from({ length: rows }, (_, row) => scores[(row + 1) * columns - 1] as number)
-    return { metric, value: rocAuc(last, labels), samples: rows }
+  if (labels.length !== rows)
+    throw noLabels(metrics[0] as MetricName, `${rows} rows, ${labels.length} labels`)
+  const ranks = ranksOf(scores, columns, labels)
+  const last = Array.from({ length: rows }, (_, row) => scores[(row + 1) * columns - 1] as number)
+  const samplings: Partial<Record<MetricName, () => Sampled>> = {
+    accuracy: () => meanOf(hits(scores, columns, labels), true),
+    'hit-rate@10': () => meanOf(hitsWithin(ranks, 10), true),
+    'ndcg@10': () => meanOf(gains(ranks, 10)),
+    'roc-auc': () => areaOf(last, labels),
+  }
+  return metrics.flatMap((metric) => {
+    const sampled = samplings[metric]?.()
+    return sampled ? [evaluated(metric, sampled)] : []
   })
 }
+
+const evaluated = (metric: MetricName, sampled: Sampled): Evaluated => ({
+  metric,
+  value: sampled.weighted(new Float64Array(sampled.count).fill(1)),
+  samples: sampled.count,
+  sampled,
+})

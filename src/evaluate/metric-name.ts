@@ -11,5 +11,9 @@ export const metricNames = [
 ] as const
 export type MetricName = (typeof metricNames)[number]
 
+/** Metrics that compare with a second model. */
+export const isComparing = (metric: MetricName): boolean =>
+  metric === 'cosine' || metric === 'top10'
+
 /** Metrics of which less is better. */
 export const lowerIsBetter: ReadonlySet<MetricName> = new Set<MetricName>(['perplexity'])

@@ -1,39 +1,44 @@
-/** Metrics of scores against labels; one function a metric, plain arrays in. */
+/** Metrics of scores against labels, row by row; one function a metric, plain arrays in. */
 
-/** Share of rows whose largest score is at the label. `scores` [rows, classes]. */
-export function accuracy(
+/** 1 for each row whose largest score is at the label, else 0. `scores` [rows, classes]. */
+export const hits = (
   scores: ArrayLike<number>,
   classes: number,
   labels: readonly number[],
-): number {
-  let right = 0
-  for (const [row, label] of labels.entries()) {
+): number[] =>
+  labels.map((label, row) => {
     let best = 0
     for (let c = 1; c < classes; c++)
       if ((scores[row * classes + c] as number) > (scores[row * classes + best] as number)) best = c
-    if (best === label) right++
-  }
-  return right / labels.length
-}
+    return best === label ? 1 : 0
+  })
 
-/** Area under the ROC curve by rank sums (Mann–Whitney); ties count half. NaN with one class only. */
-export function rocAuc(scores: readonly number[], labels: readonly number[]): number {
-  const order = scores.map((score, index) => ({ score, label: labels[index] as number }))
+/**
+ * Area under the ROC curve by rank sums (Mann–Whitney); ties count half. NaN with one class only. With
+ * weights, each row counts so many times.
+ */
+export function rocAuc(
+  scores: readonly number[],
+  labels: readonly number[],
+  weights?: ArrayLike<number>,
+): number {
+  const order = scores.map((score, row) => ({ score, row }))
   order.sort((a, b) => a.score - b.score)
   let positives = 0
-  let rankSum = 0
+  let negatives = 0
+  let pairs = 0
   for (let from = 0; from < order.length; ) {
-    let to = from
-    while (to < order.length && order[to]?.score === order[from]?.score) to++
-    const rank = (from + 1 + to) / 2
-    for (; from < to; from++)
-      if ((order[from]?.label ?? 0) > 0) {
-        positives++
-        rankSum += rank
-      }
+    const tied = { positives: 0, negatives: 0 }
+    const { score } = order[from] as { score: number }
+    do {
+      const row = order[from++]?.row as number
+      tied[(labels[row] ?? 0) > 0 ? 'positives' : 'negatives'] += weights?.[row] ?? 1
+    } while (order[from]?.score === score)
+    pairs += tied.positives * (negatives + tied.negatives / 2)
+    positives += tied.positives
+    negatives += tied.negatives
   }
-  const negatives = order.length - positives
-  return (rankSum - (positives * (positives + 1)) / 2) / (positives * negatives)
+  return pairs / (positives * negatives)
 }
 
 /** 1-based rank of each row's label among its `scores` [rows, candidates]; ties count half. */
@@ -54,9 +59,10 @@ export function ranksOf(
   })
 }
 
-export const hitRate = (ranks: readonly number[], k: number): number =>
-  ranks.filter((rank) => rank <= k).length / ranks.length
+/** 1 for each row that is within the first k. */
+export const hitsWithin = (ranks: readonly number[], k: number): number[] =>
+  ranks.map((rank) => (rank <= k ? 1 : 0))
 
-/** Mean of 1/log₂(rank + 1) of what is within the first k. */
-export const ndcg = (ranks: readonly number[], k: number): number =>
-  ranks.reduce((sum, rank) => sum + (rank <= k ? 1 / Math.log2(rank + 1) : 0), 0) / ranks.length
+/** 1/log₂(rank + 1) of each row within the first k; NDCG is the mean. */
+export const gains = (ranks: readonly number[], k: number): number[] =>
+  ranks.map((rank) => (rank <= k ? 1 / Math.log2(rank + 1) : 0))

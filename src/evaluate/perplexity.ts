@@ -12,6 +12,7 @@ import type { Model, Value } from '../graph/graph.js'
 import { addReduce, addUnsqueeze } from '../graph/versioned-nodes.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
+import { perplexityOf, type Sampled } from './sampled.js'
 
 const TARGETS = 'attnc.targets'
 
@@ -24,7 +25,11 @@ export interface Perplexity {
   /** Tokens that were predicted. */
   readonly tokens: number
   readonly windows: number
+  readonly sampled: Sampled
 }
+
+/** Tokens next to each other are easy or hard together; this many apart they hardly are. */
+const stretch = 64
 
 export async function perplexity(model: Model, options: PerplexityOptions): Promise<Perplexity> {
   const logits = findLogits(model)
@@ -38,6 +43,7 @@ export async function perplexity(model: Model, options: PerplexityOptions): Prom
   let sum = 0
   let tokens = 0
   let windows = 0
+  const samples: { loss: number; tokens: number }[] = []
   await runBatches(
     copy,
     options.batches,
@@ -48,14 +54,23 @@ export async function perplexity(model: Model, options: PerplexityOptions): Prom
       const length = Math.max(...ids.map((row) => row.length))
       for (const [row, own] of ids.entries())
         for (let i = 0; i + 1 < own.length; i++) {
-          sum += losses[row * length + i] as number
+          const loss = losses[row * length + i] as number
+          if (i % stretch === 0) samples.push({ loss: 0, tokens: 0 })
+          const sample = samples.at(-1) as (typeof samples)[number]
+          sample.loss += loss
+          sample.tokens++
+          sum += loss
           tokens++
         }
       windows += ids.length
     },
     feedTargets,
   )
-  return { value: Math.exp(sum / tokens), tokens, windows }
+  const sampled = perplexityOf(
+    samples.map(({ loss }) => loss),
+    samples.map((sample) => sample.tokens),
+  )
+  return { value: Math.exp(sum / tokens), tokens, windows, sampled }
 }
 
 /** The output [batch, sequence, vocabulary]: the widest of three axes. */

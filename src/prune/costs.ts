@@ -2,19 +2,16 @@
  * What targets count, exactly, of a model with parts of a plan carried out. The surprise: the cache is
  * counted in the model of the folder that has one, which need not be the one that is looked at.
  */
+import type { CountedCost } from '../bench/cost.js'
 import { cacheBytes, cacheBytesOf } from '../inspect/inspect.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
 import type { PlanPart } from '../plan/plan.js'
 import { totalsOf } from './report.js'
-import type { TargetKind } from './target.js'
-
-/** Without latency, which is measured. */
-export type CountedKind = Exclude<TargetKind, 'latency'>
 
 /** 0 for a cache that isn't there. */
-export type Costs = Readonly<Record<CountedKind, number>>
+export type CountedCosts = Readonly<Record<CountedCost, number>>
 
 export interface Subject {
   readonly source: LoadedModel
@@ -31,7 +28,7 @@ export function cutCopy({ source, parts }: Subject, file: string = source.file):
   return copy
 }
 
-export function costsOf(subject: Subject, hasCache: boolean): Costs {
+export function costsOf(subject: Subject, hasCache: boolean): CountedCosts {
   const { model } = cutCopy(subject)
   const view = readModel(model.graph)
   const { parameters, bytes, flopsPerToken } = totalsOf(model, view)

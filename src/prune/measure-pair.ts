@@ -1,14 +1,14 @@
 /** What a metric says of the original and of the model made from it, on the same data. */
 import type { Batch } from '../data/batch.js'
-import { evaluate, type Measured } from '../evaluate/evaluate.js'
-import type { MetricName } from '../evaluate/metric-name.js'
+import { type Evaluated, evaluate } from '../evaluate/evaluate.js'
+import { isComparing, type MetricName } from '../evaluate/metric-name.js'
 import type { Model } from '../graph/graph.js'
 import type { RunOptions } from '../runtime/batches.js'
 
 /** A metric of the dense and of the pruned model; of the pruned one only where it compares the two. */
 export interface MeasuredPair {
-  readonly before: Measured | undefined
-  readonly after: Measured
+  readonly before: Evaluated | undefined
+  readonly after: Evaluated
 }
 
 /** Errors: those of `evaluate`. */
@@ -20,7 +20,7 @@ export async function measurePair(
     readonly metrics: readonly MetricName[]
   },
 ): Promise<MeasuredPair[]> {
-  const alone = options.metrics.filter((metric) => metric !== 'cosine' && metric !== 'top10')
+  const alone = options.metrics.filter((metric) => !isComparing(metric))
   const before = alone.length > 0 ? await evaluate(dense, { ...options, metrics: alone }) : []
   const after = await evaluate(pruned, { ...options, reference: dense })
   return after.map((each) => ({

@@ -1,9 +1,10 @@
 /**
  * Cuts a model so that all targets are met, and by no more than that takes. How much has to go is
  * searched for on outlines, which cost little; only what was found is decided in full. What can be
- * counted is counted on the cut graph. Latency is measured on it, in turns with the original: the time of
- * a product depends on its sizes and not on its numbers. Calibration and ranking happen once.
+ * counted is counted on the cut graph. Time and memory are measured on it, in turns with the original:
+ * they depend on sizes and not on numbers. Calibration and ranking happen once.
  */
+import { isGain } from '../bench/cost.js'
 import { AttncError } from '../errors.js'
 import type { Cut, Cutter, Demand, Outline, PassContext } from '../plan/pass.js'
 import type { PlanPart } from '../plan/plan.js'
@@ -42,7 +43,7 @@ const outlinesAtMost = 6
 const decisionsAtMost = 3
 /** Where a target is counted, this near below it is near enough. */
 const slack = 0.001
-/** A little below a latency, so that half of all measurements don't miss it. */
+/** A little below what is measured, so that half of all measurements don't miss it. */
 const aim = 1 - tolerance / 3
 
 /** Errors: TARGET_NOTHING, TARGET_UNREACHABLE, TARGET_MET, all before calibration; BUDGET_MISSED. */
@@ -57,7 +58,7 @@ export async function meetTargets(options: MeetOptions): Promise<Met> {
   const { least } = scale
   const search = new TargetSearch(scale, cutter, least, most)
   const ratio = search.findCounted()
-  if (scale.isTimed) return await search.findTimed(ratio, nearest.filter(isTimed))
+  if (scale.hasMeasured) return await search.findMeasured(ratio, nearest.filter(isRun))
   return await search.decide(ratio)
 }
 
@@ -84,18 +85,18 @@ class TargetSearch {
     return high.ratio
   }
 
-  /** From a ratio that meets all others to one that meets latency too, neither faster than needed. */
-  async findTimed(counted: number, nearest: readonly TargetResult[]): Promise<Met> {
+  /** From a ratio that meets all others to one that meets what is measured too, neither faster than needed. */
+  async findMeasured(counted: number, nearest: readonly TargetResult[]): Promise<Met> {
     const all: Point = { ratio: this.most.ratio, excess: excessOf(nearest) }
     let low: Point = {
       ratio: 0,
-      excess: Math.max(...nearest.map(({ before, asked }) => before / asked)),
+      excess: Math.max(...nearest.map(excessBefore)),
     }
     let high = all
     let ratio = counted > 0 || this.least ? counted : between(low, high, aim)
     let outlines = 0
     for (let decisions = 0; ; ) {
-      const point = await this.time(ratio)
+      const point = await this.measure(ratio)
       outlines++
       if (point.excess <= 1) high = point
       else low = point
@@ -107,7 +108,7 @@ class TargetSearch {
         const met = await this.decide(chosen, decisions + 1 < decisionsAtMost)
         if (met.results.every(({ isMet }) => isMet)) return met
         decisions++
-        low = { ratio: chosen, excess: excessOf(met.results.filter(isTimed)) }
+        low = { ratio: chosen, excess: excessOf(met.results.filter(isRun)) }
         if (high.ratio <= low.ratio) high = all
       }
       ratio = between(low, high, aim)
@@ -128,10 +129,10 @@ class TargetSearch {
     return { ratio, excess: excessOf(this.scale.count({ slices })) }
   }
 
-  private async time(ratio: number): Promise<Point> {
+  private async measure(ratio: number): Promise<Point> {
     const slices = this.cutter.outline(this.demand(ratio))
     const results = await this.scale.measure({ slices })
-    return { ratio, excess: excessOf(results.filter(isTimed)) }
+    return { ratio, excess: excessOf(results.filter(isRun)) }
   }
 
   private demand(ratio: number): Demand {
@@ -139,7 +140,10 @@ class TargetSearch {
   }
 }
 
-const isTimed = ({ ratio }: TargetResult): boolean => ratio !== undefined
+const isRun = ({ ratio }: TargetResult): boolean => ratio !== undefined
+
+const excessBefore = ({ target: { kind }, before, asked }: TargetResult): number =>
+  isGain(kind) ? asked / before : before / asked
 
 const excessOf = (results: readonly TargetResult[]): number =>
   Math.max(0, ...results.map(({ excess }) => excess))
@@ -152,7 +156,9 @@ function between(low: Point, high: Point, excess: number): number {
 }
 
 function refuseMet(nearest: readonly TargetResult[]): void {
-  const isMet = nearest.every(({ before, asked }) => before <= asked)
+  const isMet = nearest.every(({ target: { kind }, before, asked }) =>
+    isGain(kind) ? before >= asked : before <= asked,
+  )
   if (isMet)
     throw new AttncError(
       'TARGET_MET',

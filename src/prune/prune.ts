@@ -4,15 +4,20 @@
  */
 import type { Calibration } from '../calibrate/calibrate.js'
 import type { Batch } from '../data/batch.js'
-import { type Condition, judge, MetricMissed, type Verdict } from '../evaluate/condition.js'
-import { defaultMetric } from '../evaluate/evaluate.js'
+import { chooseMetrics } from '../evaluate/choose-metrics.js'
+import { comparedMetric } from '../evaluate/compared.js'
+import type { Condition } from '../evaluate/condition.js'
 import type { MetricName } from '../evaluate/metric-name.js'
+import type { UndecidedRule } from '../evaluate/undecided.js'
+import { judge, MetricMissed, type Verdict } from '../evaluate/verdict.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
 import type { ChosenPass, Skipped } from '../plan/pass.js'
 import type { Plan } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { applyToFolder, type FolderResult } from './apply-to-folder.js'
+import { compareCosts } from './compare-costs.js'
+import type { Subject } from './costs.js'
 import { decidePlan } from './decide.js'
 import { type MeasuredPair, measurePair } from './measure-pair.js'
 import type { Target } from './target.js'
@@ -36,9 +41,12 @@ export interface PruneOptions extends RunOptions {
   readonly single: boolean
   readonly evaluate?:
     | {
+        /** May be empty where only costs are asked for. */
         readonly batches: readonly Batch[]
         readonly metrics: readonly MetricName[]
         readonly failIf: readonly Condition[]
+        /** What a condition within the noise does; see `judge`. */
+        readonly undecided?: UndecidedRule | undefined
       }
     | undefined
 }
@@ -57,6 +65,7 @@ export async function prune(options: PruneOptions): Promise<PruneResult> {
   const { source, log } = options
   if (options.output !== undefined)
     checkOutput(options.output, { force: options.force, from: source.location.folder })
+  const metrics = wantedMetrics(options)
   const { plan, skipped, targets } = options.plan
     ? { plan: options.plan, skipped: [], targets: [] }
     : await decidePlan({ ...options, passes: options.passes ?? [] })
@@ -64,7 +73,7 @@ export async function prune(options: PruneOptions): Promise<PruneResult> {
   log.info('Checking the pruned model against the masked one.')
   // Measured before anything is written: a run that fails its conditions leaves nothing.
   const trial = await applyToFolder({ ...options, source: pruned, plan, output: undefined })
-  const found = { plan, skipped, targets, ...(await measure(options, pruned)) }
+  const found = { plan, skipped, targets, ...(await measure(options, metrics, pruned, plan)) }
   if (options.output === undefined) return { ...trial, ...found }
   log.info(`Writing "${options.output}".`)
   const fresh = loadFrom(source.location, source.file)
@@ -78,26 +87,34 @@ export async function prune(options: PruneOptions): Promise<PruneResult> {
   return { ...result, ...found }
 }
 
+/** Errors: those of `chooseMetrics`. */
+function wantedMetrics({ source, evaluate: wanted }: PruneOptions): MetricName[] {
+  if (!wanted) return []
+  const { batches, metrics: asked, failIf: conditions } = wanted
+  return chooseMetrics(source.model, { batches, asked, conditions, hasReference: true })
+}
+
+type Judged = Pick<PruneResult, 'measured' | 'verdicts'>
+
 async function measure(
   options: PruneOptions,
+  metrics: readonly MetricName[],
   pruned: LoadedModel,
-): Promise<Pick<PruneResult, 'measured' | 'verdicts'>> {
-  const wanted = options.evaluate
+  { parts }: Plan,
+): Promise<Judged> {
+  const { source, single, evaluate: wanted } = options
   if (!wanted) return { measured: [], verdicts: [] }
-  options.log.info('Measuring quality before and after.')
-  const dense = loadFrom(options.source.location, options.source.file).model
-  const metrics =
-    wanted.metrics.length > 0
-      ? wanted.metrics
-      : [
-          ...new Set([
-            defaultMetric(dense, wanted.batches, true),
-            ...wanted.failIf.map((c) => c.metric),
-          ]),
-        ]
-  const { batches } = wanted
-  const measured = await measurePair(dense, pruned.model, { ...options, batches, metrics })
-  const verdicts = judge(wanted.failIf, measured)
+  options.log.info('Measuring before and after.')
+  const { batches, failIf } = wanted
+  const dense = loadFrom(source.location, source.file).model
+  const measured =
+    metrics.length === 0
+      ? []
+      : await measurePair(dense, pruned.model, { ...options, batches, metrics })
+  const [was, is] = [[], parts].map((each): Subject => ({ source, single, parts: each }))
+  const costs = await compareCosts(failIf, was, is as Subject, options)
+  const compared = measured.map(({ before, after }) => comparedMetric(before, after))
+  const verdicts = judge(failIf, [...compared, ...costs], wanted.undecided)
   if (verdicts.some(({ isMissed }) => isMissed))
     throw new MetricMissed(
       verdicts,

@@ -81,9 +81,10 @@ async function pointOf(options: SweepOptions, ratio: number): Promise<SweepPoint
   const { batches, metric } = options.evaluate
   const reference = loadFrom(source.location, source.file).model
   const [measured] = await evaluate(model, { ...options, batches, metrics: [metric], reference })
+  const { value, samples } = measured as Measured
   if (plan) writePlan(join(output, name), plan.plan)
   const totals = totalsOf(model, readModel(model.graph))
-  return { ratio, ...totals, ...(measured as Measured), plan: plan ? name : null }
+  return { ratio, ...totals, metric, value, samples, plan: plan ? name : null }
 }
 
 function withPoint(sweep: Sweep, point: SweepPoint): Sweep {

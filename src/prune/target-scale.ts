@@ -1,35 +1,44 @@
 /** Targets held against what a cut model takes: before, asked, reached. */
+import {
+  type CostName,
+  type CountedCost,
+  isGain,
+  isMeasured,
+  type MeasuredCost,
+} from '../bench/cost.js'
 import type { Ratio } from '../bench/statistics.js'
 import { AttncError } from '../errors.js'
 import type { Demand } from '../plan/pass.js'
 import type { PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
-import { type Costs, cacheCosts, costsOf, cutCopy, type Subject } from './costs.js'
-import { measureLatency } from './latency.js'
-import type { Target, TargetKind } from './target.js'
+import { type CountedCosts, cacheCosts, costsOf, cutCopy, type Subject } from './costs.js'
+import { measureCost } from './measured-cost.js'
+import type { Target } from './target.js'
 
-/** What timing can tell: a latency is met within this share of what was asked. */
+/** What measuring can tell: it is met within this share of what was asked. */
 export const tolerance = 0.03
 
 export interface TargetResult {
   readonly target: Target
-  /** Of the original; parameters, bytes, operations, bytes a token or milliseconds, as the others are. */
+  /** Of the original; parameters, bytes, operations, bytes a token, milliseconds or tokens a second, as the others are. */
   readonly before: number
   readonly asked: number
   readonly reached: number
-  /** Of latencies: cut ÷ original, of turns that ran one after the other. */
+  /** Of what is measured: cut ÷ original, of turns that ran one after the other. */
   readonly ratio: Ratio | undefined
-  /** reached ÷ asked. */
+  /** reached ÷ asked, or asked ÷ reached of what there is to be more of. */
   readonly excess: number
   readonly isMet: boolean
 }
 
-const wordings: Readonly<Record<TargetKind, string>> = {
+const wordings: Readonly<Record<CostName, string>> = {
   params: 'learned numbers',
   size: 'bytes of weights',
   flops: 'products with weights as they are stored',
   kv: 'the key-value cache that a model takes',
   latency: 'time',
+  throughput: 'tokens a second',
+  memory: 'memory',
 }
 
 export class TargetScale {
@@ -37,14 +46,14 @@ export class TargetScale {
     private readonly targets: readonly Target[],
     private readonly subject: Subject,
     private readonly options: RunOptions,
-    private readonly before: Costs,
+    private readonly before: CountedCosts,
   ) {}
 
   /** Error: TARGET_NOTHING. */
   static open(targets: readonly Target[], subject: Subject, options: RunOptions): TargetScale {
     const hasCache = targets.some(({ kind }) => kind === 'kv')
     const before = costsOf({ ...subject, parts: [] }, hasCache)
-    const empty = targets.find(({ kind }) => kind !== 'latency' && before[kind] === 0)
+    const empty = targets.find(({ kind }) => !isMeasured(kind) && before[kind] === 0)
     if (empty)
       throw new AttncError(
         'TARGET_NOTHING',
@@ -55,8 +64,8 @@ export class TargetScale {
     return new TargetScale(targets, subject, options, before)
   }
 
-  get isTimed(): boolean {
-    return this.targets.some(({ kind }) => kind === 'latency')
+  get hasMeasured(): boolean {
+    return this.targets.some(({ kind }) => isMeasured(kind))
   }
 
   /** What cached heads have to lose together. */
@@ -68,11 +77,11 @@ export class TargetScale {
 
   /** Targets that can be counted. */
   count(part: PlanPart): TargetResult[] {
-    const counted = this.targets.filter(({ kind }) => kind !== 'latency')
+    const counted = this.targets.filter(({ kind }) => !isMeasured(kind))
     if (counted.length === 0) return []
     const after = costsOf(this.with(part), this.before.kv > 0)
     return counted.map((target) => {
-      const { kind } = target as { kind: keyof Costs }
+      const { kind } = target as { kind: CountedCost }
       const [before, asked, reached] = [this.before[kind], this.limitOf(target), after[kind]]
       const excess = reached / asked
       return { target, before, asked, reached, ratio: undefined, excess, isMet: excess <= 1 }
@@ -83,20 +92,22 @@ export class TargetScale {
   async measure(part: PlanPart): Promise<TargetResult[]> {
     const found = this.count(part)
     for (const target of this.targets)
-      if (target.kind === 'latency') found.push(await this.time(target, part))
+      if (isMeasured(target.kind)) found.push(await this.run(target, target.kind, part))
     return found.sort((a, b) => this.targets.indexOf(a.target) - this.targets.indexOf(b.target))
   }
 
-  private async time(target: Target, part: PlanPart): Promise<TargetResult> {
+  private async run(target: Target, kind: MeasuredCost, part: PlanPart): Promise<TargetResult> {
     const { subject, options } = this
-    const cut = cutCopy(this.with(part))
-    const found = await measureLatency(subject.source, cut, target.shape, options)
+    const models = [subject.source, cutCopy(this.with(part))] as const
+    const found = await measureCost(kind, models, target.shape, options)
     const { before, after: reached, ratio } = found
     const asked = target.isShare ? target.limit * before : target.limit
-    const excess = target.isShare ? ratio.ratio / target.limit : reached / asked
-    const isMet = excess <= 1 + tolerance && ratio.ratio < 1
-    const [share, low, high] = [ratio.ratio, ratio.low, ratio.high].map((n) => n.toFixed(3))
-    options.log.info(`Measured ${share} (${low}–${high}) of the original's latency.`)
+    const share = target.isShare ? ratio.ratio / target.limit : reached / asked
+    const excess = isGain(kind) ? 1 / share : share
+    const isBetter = isGain(kind) ? ratio.ratio > 1 : ratio.ratio < 1
+    const [middle, low, high] = [ratio.ratio, ratio.low, ratio.high].map((n) => n.toFixed(3))
+    options.log.info(`Measured ${middle} (${low}–${high}) of the original's ${kind}.`)
+    const isMet = excess <= 1 + tolerance && isBetter
     return { target, before, asked, reached, ratio, excess, isMet }
   }
 
@@ -105,7 +116,7 @@ export class TargetScale {
   }
 
   private limitOf({ kind, limit, isShare }: Target): number {
-    return isShare && kind !== 'latency' ? limit * this.before[kind] : limit
+    return isShare && !isMeasured(kind) ? limit * this.before[kind] : limit
   }
 }
 
@@ -116,7 +127,8 @@ export const shareOf = ({ reached, before, ratio }: TargetResult): number =>
 /** The result as a target that it would meet. */
 export function nearestTarget(result: TargetResult): string {
   const [, shape] = result.target.text.split('@')
-  const share = Math.ceil(shareOf(result) * 1000) / 1000
+  const isUp = !isGain(result.target.kind)
+  const share = Math[isUp ? 'ceil' : 'floor'](shareOf(result) * 1000) / 1000
   return `${result.target.kind}=${share}x${shape === undefined ? '' : `@${shape}`}`
 }
 

@@ -1,96 +1,81 @@
 /** Targets as they are typed: `params=0.8x`, `size=50MB`, `latency=0.7x@batch=1,seq=512`. */
+import {
+  type CostName,
+  costExamples,
+  costNames,
+  isGain,
+  isMeasured,
+  parseAmount,
+  parseShape,
+  type RunShape,
+} from '../bench/cost.js'
 import { AttncError } from '../errors.js'
-
-export const targetKinds = ['params', 'size', 'flops', 'kv', 'latency'] as const
-export type TargetKind = (typeof targetKinds)[number]
-
-/** Shape on which latency is measured; what is absent is chosen as `bench` does. */
-export interface LatencyShape {
-  readonly batchSize?: number | undefined
-  readonly sequenceLength?: number | undefined
-}
 
 export interface Target {
   /** As it was typed. */
   readonly text: string
-  readonly kind: TargetKind
-  /** At most so much: parameters, bytes, operations, bytes a token, milliseconds; or a share. */
+  readonly kind: CostName
+  /**
+   * At most so much: parameters, bytes, operations, bytes a token, milliseconds; at least so many tokens
+   * a second; or a share.
+   */
   readonly limit: number
   /** The limit is a share of what the original has. */
   readonly isShare: boolean
-  readonly shape: LatencyShape
+  readonly shape: RunShape
 }
 
-const counts: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, b: 1e9, t: 1e12 }
-const bytes: Readonly<Record<string, number>> = {
-  ...{ b: 1, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 },
-  ...{ kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40 },
+/** Errors: those of each, TARGET_TWICE. */
+export function parseTargets(texts: readonly string[]): Target[] {
+  const targets = texts.map(parseTarget)
+  for (const [index, { text, kind, shape }] of targets.entries()) {
+    const first = targets
+      .slice(0, index)
+      .find((each) => each.kind === kind && JSON.stringify(each.shape) === JSON.stringify(shape))
+    if (first)
+      throw new AttncError(
+        'TARGET_TWICE',
+        'usage',
+        `"${first.text}" and "${text}" ask for two amounts of the same.`,
+        { suggestions: ['Keep the one that is meant; of both, only the tighter could rule.'] },
+      )
+  }
+  return targets
 }
-const times: Readonly<Record<string, number>> = { ms: 1, s: 1000 }
-
-const units: Readonly<Record<TargetKind, Readonly<Record<string, number>>>> = {
-  params: counts,
-  size: bytes,
-  flops: counts,
-  kv: bytes,
-  latency: times,
-}
-
-const examples: Readonly<Record<TargetKind, string>> = {
-  params: 'params=0.8x or params=100M',
-  size: 'size=0.8x or size=50MB',
-  flops: 'flops=0.7x or flops=2.5G (for one token)',
-  kv: 'kv=0.5x or kv=10kB (of the cache, for one token)',
-  latency: 'latency=0.7x@batch=1,seq=512 or latency=12ms',
-}
-
-export const parseTargets = (texts: readonly string[]): Target[] => texts.map(parseTarget)
 
 /** Errors: TARGET_KIND, TARGET_FORMAT, TARGET_RANGE. */
 export function parseTarget(text: string): Target {
   const [name = '', ...rest] = text.split('=')
-  const kind = targetKinds.find((each) => each === name.trim())
+  const kind = costNames.find((each) => each === name.trim())
   if (!kind)
     throw new AttncError('TARGET_KIND', 'usage', `"${text}" is no target that attnc knows.`, {
-      suggestions: Object.values(examples),
+      suggestions: Object.values(costExamples),
     })
   const fail = (what: string): AttncError =>
     new AttncError('TARGET_FORMAT', 'usage', `The target "${text}" can't be read: ${what}.`, {
-      suggestions: [`For instance ${examples[kind]}.`],
+      suggestions: [`For instance ${costExamples[kind]}.`],
     })
-  const [amount = '', ...shapes] = rest.join('=').split('@')
-  const match = /^\s*(\d*\.?\d+(?:e\d+)?)\s*([a-z%×]*)\s*$/i.exec(amount)
-  if (!match) throw fail(`"${amount}" is no number with a unit`)
+  const [typed = '', ...shapes] = rest.join('=').split('@')
+  const amount = parseAmount(kind, typed)
+  if (typeof amount === 'string') throw fail(amount)
+  if (/^\s*[+-]/.test(typed)) throw fail('it is the amount that is to be left, without a sign')
   if (shapes.length > 1) throw fail('it has more than one "@"')
-  if (shapes.length > 0 && kind !== 'latency') throw fail('only latency is measured on a shape')
-  const [, digits, unit = ''] = match
-  const isShare = ['x', '×', '%'].includes(unit.toLowerCase())
-  const factor = isShare ? (unit === '%' ? 0.01 : 1) : units[kind][unit.toLowerCase()]
-  if (factor === undefined) {
-    const known = Object.keys(units[kind]).filter((each) => each !== '')
-    throw fail(`its unit is "${unit}"; x, % and ${known.join(', ')} are understood`)
-  }
-  const limit = Number(digits) * factor
-  if (!(limit > 0) || (isShare && limit >= 1))
-    throw new AttncError(
-      'TARGET_RANGE',
-      'usage',
-      `The target "${text}" asks for ${isShare ? `${limit} times what the model has; a share lies between 0 and 1` : 'nothing to be left'}.`,
-      { suggestions: [`For instance ${examples[kind]}.`] },
-    )
-  return { text, kind, limit, isShare, shape: parseShape(shapes[0], fail) }
+  if (shapes.length > 0 && !isMeasured(kind))
+    throw fail('only what is measured is measured on a shape')
+  const shape = shapes[0] === undefined ? {} : parseShape(shapes[0])
+  if (typeof shape === 'string') throw fail(shape)
+  const { number, unit } = amount
+  const isShare = unit !== 'absolute'
+  const limit = unit === '%' ? number / 100 : number
+  const isPossible = isShare ? (isGain(kind) ? limit > 1 : limit > 0 && limit < 1) : limit > 0
+  if (!isPossible) throw outOfRange({ text, kind, limit, isShare, shape })
+  return { text, kind, limit, isShare, shape }
 }
 
-function parseShape(text: string | undefined, fail: (what: string) => AttncError): LatencyShape {
-  const shape: { batchSize?: number; sequenceLength?: number } = {}
-  for (const entry of text?.split(',') ?? []) {
-    const [key, value] = entry.split('=').map((each) => each.trim())
-    const number = Number(value)
-    if (!Number.isInteger(number) || number < 1)
-      throw fail(`"${entry}" gives no whole number from 1 on`)
-    if (key === 'batch') shape.batchSize = number
-    else if (key === 'seq') shape.sequenceLength = number
-    else throw fail(`"${key}" is no part of a shape; batch and seq are`)
-  }
-  return shape
+function outOfRange({ text, kind, limit, isShare }: Target): AttncError {
+  const range = isGain(kind) ? 'more is above 1' : 'a share lies between 0 and 1'
+  const what = isShare ? `${limit} times what the model has; ${range}` : 'nothing'
+  return new AttncError('TARGET_RANGE', 'usage', `The target "${text}" asks for ${what}.`, {
+    suggestions: [`For instance ${costExamples[kind]}.`],
+  })
 }

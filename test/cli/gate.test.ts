@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import Eval from '../../commands/eval.js'
+import Prune from '../../commands/prune.js'
 import { summaryText } from '../../src/cli/summary.js'
 import { AttncError } from '../../src/errors.js'
 import { example, root, runCommand } from '../commands/run-command.js'
@@ -53,6 +54,42 @@ describe('the gate', () => {
     ])
     expect(page).toMatch(/\*\*perplexity is \d/)
   }, 300_000)
+})
+
+describe('conditions that can’t be judged', () => {
+  const text = join(example, 'eval.txt')
+  const magnitude = ['--criterion', 'magnitude', '--recover', 'none', '--dry-run']
+
+  it.each([
+    [['--fail-if', 'perplexity>+5%'], 'EVAL_DATA_MISSING'],
+    [['--fail-if', 'perplexity>fast', '--eval', text], 'CONDITION_FORMAT'],
+    [['--fail-if', 'accuracy<0.9', '--eval', text], 'NO_LABELS'],
+    [['--fail-if', 'cosine<-1%', '--eval', text], 'CONDITION_ALONE'],
+    [['--fail-if', 'cosine<0.9', '--metric', 'perplexity', '--eval', text], 'METRIC_UNKNOWN'],
+    [['--fail-if', 'size>0.8', '--eval', text], 'CONDITION_FORMAT'],
+  ])('are refused by prune before calibration: %j', async (argv, code) => {
+    // Calibration would ask for data.
+    const { stdout, exitCode } = await runCommand(Prune, [example, '--dry-run', ...argv, '--json'])
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code } })
+    expect(exitCode).toBe(2)
+  })
+
+  it('are refused by eval where a change has no original', async () => {
+    const argv = [example, '--data', text, '--fail-if', 'perplexity>+5%', '--json']
+    const { stdout, exitCode } = await runCommand(Eval, argv)
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'CONDITION_ALONE' } })
+    expect(exitCode).toBe(2)
+  })
+
+  it('need no data where they are on costs', async () => {
+    const conditions = ['--fail-if', 'params>-1%', '--fail-if', 'kv>0.99x']
+    const { stdout, exitCode } = await runCommand(Prune, [
+      ...[example, ...magnitude, '--scope', 'feedForward', ...conditions, '--json'],
+    ])
+    const { conditions: found } = JSON.parse(stdout) as { conditions: { verdict: string }[] }
+    expect(found.map(({ verdict }) => verdict)).toEqual(['pass', 'fail'])
+    expect(exitCode).toBe(5)
+  })
 })
 
 describe('a summary', () => {

@@ -30,6 +30,10 @@ describe('a target', () => {
     ['kv=10kB', 'kv', 1e4, false],
     ['latency=12ms', 'latency', 12, false],
     ['latency=1.5s', 'latency', 1500, false],
+    ['throughput=1.4x', 'throughput', 1.4, true],
+    ['throughput=140%', 'throughput', 1.4, true],
+    ['throughput=5k/s', 'throughput', 5000, false],
+    ['memory=200MB', 'memory', 2e8, false],
   ])('is read: %s', (text, kind, limit, isShare) => {
     const target = parseTarget(text)
     expect(target).toMatchObject({ text, kind, isShare })
@@ -60,8 +64,25 @@ describe('a target', () => {
     ['params=1x', 'TARGET_RANGE'],
     ['params=120%', 'TARGET_RANGE'],
     ['params=0', 'TARGET_RANGE'],
+    ['throughput=0.8x', 'TARGET_RANGE'],
+    ['params=-20%', 'TARGET_FORMAT'],
+    ['throughput=12ms', 'TARGET_FORMAT'],
   ])('is refused: "%s"', (text, code) => {
     expect(() => parseTarget(text)).toThrow(expect.objectContaining({ code, kind: 'usage' }))
+  })
+})
+
+describe('targets together', () => {
+  it.each([
+    [['params=0.8x', 'params=0.5x']],
+    [['params=0.8x', 'params=100M']],
+    [['latency=0.7x@seq=64', 'size=1MB', 'latency=0.8x@seq=64']],
+  ])('are refused where two are of the same: %j', (texts) => {
+    expect(() => parseTargets(texts)).toThrow(expect.objectContaining({ code: 'TARGET_TWICE' }))
+  })
+
+  it('may be of one kind on two shapes', () => {
+    expect(parseTargets(['latency=0.7x@seq=64', 'latency=0.8x@seq=512'])).toHaveLength(2)
   })
 })
 

@@ -1,0 +1,55 @@
+/** A metric or a cost of a model, beside that of the original where there is one, and how sure it is. */
+import type { RunShape } from '../bench/cost.js'
+import type { ConditionName } from './condition.js'
+import { atLeastThree, type Interval, jackknife } from './confidence.js'
+import type { Evaluated } from './evaluate.js'
+
+/** The number itself, its difference from the original's, or its share of that. */
+export type Quantity = 'value' | 'difference' | 'share'
+
+export interface Compared {
+  readonly metric: ConditionName
+  readonly shape?: RunShape | undefined
+  readonly before: number | undefined
+  readonly after: number
+  /** 95 % of it; undefined where that can't be told. */
+  interval(quantity: Quantity): Interval | undefined
+}
+
+/** NaN where the original is missing and asked for. */
+export function quantityOf(quantity: Quantity, before: number | undefined, after: number): number {
+  if (quantity === 'value') return after
+  if (before === undefined) return Number.NaN
+  return quantity === 'difference' ? after - before : after / before
+}
+
+/** Samples are paired: both models saw the same ones, and what they share takes no part in a change. */
+export const comparedMetric = (before: Evaluated | undefined, after: Evaluated): Compared => ({
+  metric: after.metric,
+  before: before?.value,
+  after: after.value,
+  interval(quantity) {
+    const { count, isCounted } = after.sampled
+    if (quantity !== 'value' && before?.sampled.count !== count) return undefined
+    const found = jackknife(count, (weights) =>
+      quantityOf(quantity, before?.sampled.weighted(weights), after.sampled.weighted(weights)),
+    )
+    if (!found || !isCounted) return found
+    return atLeastThree(found, 1 / count / (quantity === 'share' ? (before?.value ?? 1) : 1))
+  },
+})
+
+/** What is counted has no noise. */
+export const comparedCount = (
+  metric: ConditionName,
+  before: number | undefined,
+  after: number,
+): Compared => ({
+  metric,
+  before,
+  after,
+  interval(quantity) {
+    const exact = quantityOf(quantity, before, after)
+    return { low: exact, high: exact }
+  },
+})

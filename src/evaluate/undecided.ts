@@ -1,0 +1,4 @@
+/** What becomes of a condition whose limit lies within the noise; apart from verdict.ts, so that flags load nothing. */
+
+export const undecidedRules = ['pass', 'fail', 'measured'] as const
+export type UndecidedRule = (typeof undecidedRules)[number]
