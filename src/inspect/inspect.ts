@@ -3,10 +3,10 @@
  * prints (version 1). Sizes are in elements and bytes, FLOPs for one token of a forward pass.
  */
 import type { Axis } from '../axes/axis.js'
-import type { Model, Value } from '../graph/graph.js'
+import { intAttribute, type Model, type Node, type Value } from '../graph/graph.js'
 import { type ModelDimension, readModel, type TransformerModel } from '../model/model.js'
 import { bitsPerElement } from '../onnx/data-type.js'
-import { elementCount } from '../onnx/tensor.js'
+import { contentKey } from '../onnx/tensor.js'
 import { findImageWindows } from './image-window.js'
 import { probeVisibility } from './mask-probe.js'
 import { countParameters } from './parameters.js'
@@ -145,22 +145,30 @@ function describeExperts(view: TransformerModel): Inspection['experts'] {
 }
 
 export function countBytes(model: Model): number {
+  const seen = new Set<unknown>()
   let total = 0
-  for (const value of model.graph.values.values()) total += value.constant?.byteLength ?? 0
+  for (const { constant } of model.graph.values.values()) {
+    if (!constant) continue
+    const key = contentKey(constant) ?? constant
+    if (!seen.has(key)) total += constant.byteLength
+    seen.add(key)
+  }
   return total
 }
 
-/** 2 × columns × rows of every product with a constant. */
-export function countFlops(view: TransformerModel): number {
+/** 2 × columns × rows of every product with a constant, also one that is transposed or dequantised first. */
+export function countFlops({ analysis }: TransformerModel): number {
+  const sizeOf = (node: Node, value: Value, index: number): number => {
+    if (node.op === 'MatMulNBits')
+      return index === 1 ? intAttribute(node, 'N', 0) * intAttribute(node, 'K', 0) : 0
+    const dims = analysis.isConstant(value) ? (analysis.shapes.dims(value) ?? []) : []
+    if (dims.length < 2) return 0
+    return dims.reduce((product, size) => product * (size.value ?? 0), 1)
+  }
   let total = 0
-  for (const { node } of view.analysis.contractions)
-    for (const value of node.inputs) {
-      const tensor = value?.constant
-      if (tensor && tensor.dims.length >= 2 && value && view.analysis.isConstant(value))
-        total +=
-          (2 * elementCount(tensor.dims) * 8) /
-          Math.max(8, bitsPerElement(tensor.dataType) >= 8 ? 8 : 4)
-    }
+  for (const { node } of analysis.contractions)
+    for (const [index, value] of node.inputs.entries())
+      if (value) total += 2 * sizeOf(node, value, index)
   return total
 }
 
