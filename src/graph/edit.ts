@@ -89,6 +89,27 @@ export class GraphEdit {
     return node
   }
 
+  /** Another node makes the outputs of `node`, at its place: values, names and readers stay as they are. */
+  replaceNode(node: Node, spec: Pick<NodeSpec, 'op' | 'domain' | 'inputs' | 'attributes'>): Node {
+    const { graph } = this
+    const made = new Node(graph.model.nextNodeId(), graph, spec.op, spec.domain ?? '', node.name)
+    made.origin = this.label
+    for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
+      made.attributes.set(key, attribute)
+    made.inputs.push(...spec.inputs)
+    made.outputs.push(...node.outputs)
+    this.placeBefore(made, node)
+    graph.nodesById.delete(node.id)
+    const swap = (from: Node, to: Node): void => {
+      unlink(from)
+      link(to)
+      for (const value of to.outputs) if (value) value.producer = to
+    }
+    swap(node, made)
+    this.journal.push(() => swap(made, node))
+    return made
+  }
+
   /** A new initializer. */
   constant(tensor: Tensor, name = `${this.label}/constant`): Value {
     const value = this.newValue(name)

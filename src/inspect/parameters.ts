@@ -61,9 +61,12 @@ function withoutTies(found: readonly [Value, number][]): Map<Value, number> {
   for (const [value, size] of found) {
     const tensor = value.constant as Tensor
     const { dims } = tensor
-    if (dims.length !== 2) {
-      // Layers that share all their weights, and tables that are looked up once for each of them.
-      const key = `${tensor.dataType} ${dims} ${sampleOf(tensor, 8)?.numbers}`
+    const isPacked = tensor.dataType === 'uint8'
+    if (dims.length !== 2 || isPacked) {
+      // Layers that share all their weights, and tables that are looked up once for each of them; packed
+      // ones have a shape for products and another for lookups.
+      const shape = isPacked ? tensor.byteLength : dims
+      const key = `${tensor.dataType} ${shape} ${sampleOf(tensor, 8)?.numbers}`
       const before = byNumbers.get(key) ?? []
       if (before.some((other) => areEqual(other, tensor))) continue
       byNumbers.set(key, [...before, tensor])

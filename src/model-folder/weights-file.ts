@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { ByteSource } from '../onnx/messages.js'
-import type { Tensor } from '../onnx/tensor.js'
+import { contentKey, type Tensor } from '../onnx/tensor.js'
 import type { StreamWriter } from './stream-writer.js'
 
 /** ONNX Runtime maps external data; a mapping starts at a page. */
@@ -15,7 +15,7 @@ const smallAlignment = 64
 
 export class WeightsFile {
   private readonly byTensor = new Map<Tensor, number>()
-  private readonly bySource = new Map<string, number>()
+  private readonly bySource = new Map<string | object, number>()
   private readonly byContent = new Map<string, number>()
   private readonly sizes = new Set<number>()
 
@@ -32,8 +32,7 @@ export class WeightsFile {
 
   async add(tensor: Tensor): Promise<void> {
     if (this.byTensor.has(tensor)) return
-    const sourceKey =
-      tensor.file && `${tensor.byteLength}\0${tensor.file.offset}\0${tensor.file.path}`
+    const sourceKey = contentKey(tensor)
     const known = sourceKey === undefined ? undefined : this.bySource.get(sourceKey)
     const offset = known ?? this.findContent(tensor) ?? (await this.write(tensor))
     this.byTensor.set(tensor, offset)

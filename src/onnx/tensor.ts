@@ -19,6 +19,8 @@ export interface Tensor {
   readonly strings?: readonly Uint8Array[]
   /** Where the bytes lie, when they lie unchanged in a file: lets a writer copy without reading into memory. */
   readonly file?: { readonly path: string; readonly offset: number }
+  /** Tensors of one content hold the same bytes in other shapes: a file has them once. */
+  readonly content?: object
   /** The TensorProto it was read from, so that an untouched tensor is written as it was. */
   readonly message?: unknown
 }
@@ -54,6 +56,10 @@ export function lazyTensor(
     bytes: make,
   }
 }
+
+/** Tensors of one key hold the same bytes, which a file has once; undefined where that isn't known. */
+export const contentKey = ({ content, file, byteLength }: Tensor): string | object | undefined =>
+  content ?? (file && `${byteLength}\0${file.offset}\0${file.path}`)
 
 const bytesOf = (array: ArrayBufferView): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
