@@ -57,6 +57,11 @@ export default class Prune extends BaseCommand {
         '<%= config.bin %> prune model/ --pass sparsify --pattern window:1024+sinks:64 -o longer/',
     },
     {
+      description: 'weights in 4 bits, rounded on a text, after a fifth of the blocks went',
+      command:
+        '<%= config.bin %> prune model/ --pass amp --pass quantize --data text.txt -o smaller/',
+    },
+    {
       description: 'no data at hand',
       command:
         '<%= config.bin %> prune model/ --criterion magnitude --recover none -o smaller/ --json',

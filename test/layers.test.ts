@@ -31,6 +31,7 @@ const levels: readonly (readonly string[])[] = [
     'src/calibrate',
     'src/evaluate',
     'src/plan',
+    'src/quantize',
     'src/sparse',
     'src/train',
     'src/bench',

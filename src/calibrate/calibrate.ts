@@ -33,6 +33,8 @@ export interface MeasureOptions extends CalibrationOptions {
   readonly shard?: Shard | undefined
   /** Goes on where this stopped. */
   readonly state?: CalibrationState | undefined
+  /** What is watched; what the output projections read where nothing is said. */
+  readonly watches?: readonly Watch[]
   /** Called after each batch; the state stays as it is until the promise is kept. */
   readonly onBatch?: (state: CalibrationState) => Promise<void>
 }
@@ -84,7 +86,7 @@ export const keyOf = (options: MeasureOptions): CalibrationKey => ({
 /** The sums of the batches of a shard; parts may be put together by `mergeStates`. */
 export async function measure(model: Model, options: MeasureOptions): Promise<CalibrationState> {
   const { batches, shard, provider = 'cpu' } = options
-  const watches = projectionInputs(readModel(model.graph), options.moments)
+  const watches = options.watches ?? projectionInputs(readModel(model.graph), options.moments)
   const state = options.state ?? {
     key: keyOf(options),
     done: new Set(),

@@ -117,7 +117,7 @@ export const gateFlags = {
 
 /** Names of the passes; here, so that `--help` loads none of them. */
 export const passFlag = Flags.option({
-  options: ['amp', 'sparsify', 'vtrans', 'recover'] as const,
+  options: ['amp', 'sparsify', 'vtrans', 'recover', 'quantize'] as const,
   multiple: true,
   multipleNonGreedy: true,
   default: ['amp'],
@@ -186,8 +186,44 @@ export const targetFlag = Flags.string({
   helpGroup: 'PASS',
 })
 
+const quantizeFlags = {
+  precision: Flags.option({
+    options: ['int4', 'int8'] as const,
+    description: 'what --pass quantize keeps the weights of products in [default: int4]',
+    helpGroup: 'QUANTISATION',
+  })(),
+  tables: Flags.option({
+    options: ['float', 'int8', 'int4'] as const,
+    description:
+      'what embeddings are kept in, also where the head is the same matrix [default: int8]',
+    helpGroup: 'QUANTISATION',
+  })(),
+  rounding: Flags.option({
+    options: ['nearest', 'calibrated'] as const,
+    description:
+      'each number by itself, or so that what a weight computes of --data stays [default: calibrated where there are data]',
+    helpGroup: 'QUANTISATION',
+  })(),
+  'block-size': Flags.option({
+    options: ['16', '32', '64', '128', '256'] as const,
+    description: 'inputs that share a scale [default: 32]',
+    helpGroup: 'QUANTISATION',
+  })(),
+  symmetric: Flags.boolean({
+    description: 'scales without zero points: fewer bytes, larger errors',
+    helpGroup: 'QUANTISATION',
+  }),
+  'accuracy-level': Flags.option({
+    options: ['0', '1', '2', '3', '4'] as const,
+    description:
+      'what MatMulNBits may round its inputs to: 0 to nothing, 4 to 8-bit integers, which is fastest on CPUs [default: 4]',
+    helpGroup: 'QUANTISATION',
+  })(),
+}
+
 export const passFlags = {
   ...recoverFlags,
+  ...quantizeFlags,
   ratio: Flags.string({
     helpValue: 'SHARE',
     description: "share of the blocks' parameters to remove: 0.3 or 30% [default: 0.2]",

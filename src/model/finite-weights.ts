@@ -3,6 +3,7 @@
  * is then chance; masks with -Infinity are no matrices of a product and stay out of this.
  */
 import { AttncError } from '../errors.js'
+import type { Node, Value } from '../graph/graph.js'
 import { fromConstant, numbersOf } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
 import type { TransformerModel } from './model.js'
@@ -16,19 +17,24 @@ export function assertFiniteWeights({ analysis }: TransformerModel): void {
       const tensor = value?.constant
       if (!tensor || seen.has(tensor)) continue
       seen.add(tensor)
-      const at = findNotFinite(tensor)
-      if (at === undefined) continue
-      throw new AttncError(
-        'WEIGHT_NOT_FINITE',
-        'numeric',
-        `Weight "${value.name}" [${tensor.dims}] of node "${node.label}" is ${at.number} at element ${at.index}; what may go can't be decided on such numbers.`,
-        {
-          suggestions: [
-            'Export or download the model again; half-precision exports can overflow, and float32 ones not.',
-          ],
-        },
-      )
+      assertFinite(value, tensor, node)
     }
+}
+
+/** Error: WEIGHT_NOT_FINITE, with the place. */
+export function assertFinite(value: Value, tensor: Tensor, reader: Node): void {
+  const at = findNotFinite(tensor)
+  if (at === undefined) return
+  throw new AttncError(
+    'WEIGHT_NOT_FINITE',
+    'numeric',
+    `Weight "${value.name}" [${tensor.dims}] of node "${reader.label}" is ${at.number} at element ${at.index}; nothing can be decided on such numbers.`,
+    {
+      suggestions: [
+        'Export or download the model again; half-precision exports can overflow, and float32 ones not.',
+      ],
+    },
+  )
 }
 
 /** bfloat16 and float8 come as bits and pass as finite; sessions refuse them before this matters. */

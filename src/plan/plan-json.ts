@@ -3,8 +3,9 @@
  * `parts`. `projections` names the file of the numbers, or holds them.
  */
 import { AttncError } from '../errors.js'
+import { isGrid } from '../quantize/grid.js'
 import { isFindings } from './findings.js'
-import type { AttentionPatterns, Plan, PlanPart } from './plan.js'
+import type { AttentionPatterns, Plan, PlanPart, QuantizedWeight } from './plan.js'
 
 /** Where the numbers are, the digest that they have to have, and small ones themselves. */
 export interface StatedNumbers {
@@ -29,16 +30,21 @@ export type PlanJson = {
   | { readonly format: 2; readonly parts: readonly PartJson[] }
 )
 
-export type PartJson = Pick<PlanPart, 'pass' | 'options' | 'slices' | 'attention' | 'findings'>
+export type PartJson = Pick<PlanPart, 'pass' | 'options' | 'slices' | 'attention' | 'findings'> & {
+  readonly quantized?: readonly Omit<QuantizedWeight, 'codes'>[]
+}
 
 /** The plan as it is written and printed. */
 export function planJson({ parts, made }: Plan, projections?: StatedNumbers): PlanJson {
-  const [first, ...more] = parts.map(({ pass, options, slices, attention, findings }) => ({
-    ...(pass !== undefined && { pass, options }),
-    slices,
-    ...(attention && { attention }),
-    ...(findings && { findings }),
-  }))
+  const [first, ...more] = parts.map(
+    ({ pass, options, slices, attention, quantized, findings }) => ({
+      ...(pass !== undefined && { pass, options }),
+      slices,
+      ...(attention && { attention }),
+      ...(quantized && { quantized: quantized.map(({ codes: _codes, ...stated }) => stated) }),
+      ...(findings && { findings }),
+    }),
+  )
   const numbers = projections && { projections }
   if (!first || more.length > 0)
     return { format: 2, ...(made && { made }), ...numbers, parts: first ? [first, ...more] : [] }
@@ -54,7 +60,9 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
 
 /** What a model says of its plan in its metadata: what was done, not by whom. */
 export const planSummary = ({ parts }: Plan): PlanJson =>
-  planJson({ parts: parts.map(({ slices, attention }) => ({ slices, attention })) })
+  planJson({
+    parts: parts.map(({ slices, attention, quantized }) => ({ slices, attention, quantized })),
+  })
 
 /** Checks a parsed plan; its numbers are not in it yet. Error: PLAN_FORMAT. */
 export function parsePlan(
@@ -92,7 +100,7 @@ const authorOf = (made: Readonly<Record<string, unknown>> | undefined) =>
   typeof made?.['pass'] === 'string' ? { pass: made['pass'], options: made['options'] } : {}
 
 function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError): PlanPart {
-  const { slices, pass, options, attention, findings } = part
+  const { slices, pass, options, attention, quantized, findings } = part
   if (!Array.isArray(slices)) throw fail('it has no list "slices"')
   for (const [index, slice] of slices.entries()) {
     if (typeof slice?.dimension !== 'string') throw fail(`slice ${index} names no dimension`)
@@ -101,15 +109,24 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
   }
   if (attention !== undefined && !(Array.isArray(attention) && attention.every(isPatterns)))
     throw fail('each of "attention" has to have "block" and a list of texts "patterns"')
+  if (quantized !== undefined && !(Array.isArray(quantized) && quantized.every(isQuantized)))
+    throw fail('each of "quantized" has to have "name", "grid" and "accuracy"')
   if (findings !== undefined && !isFindings(findings))
     throw fail('"findings" are not as attnc writes them; a plan does without them')
   return {
     ...(pass !== undefined && { pass, options }),
     slices,
     ...(attention && { attention }),
+    ...(quantized && { quantized }),
     ...(findings && { findings }),
   }
 }
+
+const isQuantized = (entry: Partial<QuantizedWeight> | null): boolean =>
+  typeof entry?.name === 'string' &&
+  ['string', 'undefined'].includes(typeof entry.digest) &&
+  isGrid(entry.grid) &&
+  Number.isInteger(entry.accuracy)
 
 const isPatterns = (entry: Partial<AttentionPatterns> | null): boolean =>
   typeof entry?.block === 'string' &&

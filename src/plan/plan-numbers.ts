@@ -1,11 +1,11 @@
 /**
  * Numbers of a plan as arrays by name, for a .npz: `attention.3` is a re-fitted projection, with
  * `attention.3.basis`, `.shift` and `.reads.N` where it has them; `weights/NAME` a replaced constant, `weights/DIGEST/NAME` where
- * its numbers before tell which one.
+ * its numbers before tell which one; `quantized/3.codes`, `.scales` and `.zeros` the codes of the third quantised weight.
  * Parts after the first have their position in front: `1/attention.3`.
  */
 import type { RuntimeTensor } from '../onnx/numbers.js'
-import type { PlanPart, RefittedProjection, ReplacedWeight } from './plan.js'
+import type { PlanPart, QuantizedWeight, RefittedProjection, ReplacedWeight } from './plan.js'
 
 export type Arrays = Readonly<Record<string, RuntimeTensor>>
 
@@ -30,8 +30,10 @@ export function withNumbers(parts: readonly PlanPart[], arrays: Arrays): PlanPar
     )
     const projections = readProjections(own)
     const weights = readWeights(own)
+    const quantized = part.quantized?.map((entry, place) => withCodes(entry, place, own))
     return {
       ...part,
+      ...(quantized && { quantized }),
       ...(projections.length > 0 && { projections }),
       ...(weights.length > 0 && { weights }),
     }
@@ -41,7 +43,26 @@ export function withNumbers(parts: readonly PlanPart[], arrays: Arrays): PlanPar
 const WEIGHTS = 'weights/'
 const isWeight = (name: string): boolean => name.startsWith(WEIGHTS)
 
-function numbersOfPart({ projections = [], weights = [] }: PlanPart): Arrays {
+const QUANTIZED = 'quantized/'
+
+function withCodes(entry: QuantizedWeight, place: number, arrays: Arrays): QuantizedWeight {
+  const array = (part: string) => arrays[`${QUANTIZED}${place}.${part}`]
+  const [codes, scales, zeros] = [array('codes'), array('scales'), array('zeros')]
+  if (!codes || !scales || !zeros) return entry
+  const [outputs = 0, inputs = 0] = codes.dims
+  return {
+    ...entry,
+    codes: {
+      outputs,
+      inputs,
+      codes: codes.data as Uint8Array,
+      scales: scales.data as Float32Array,
+      zeros: zeros.data as Uint8Array,
+    },
+  }
+}
+
+function numbersOfPart({ projections = [], weights = [], quantized = [] }: PlanPart): Arrays {
   const arrays: Record<string, RuntimeTensor> = {}
   for (const { block, rows, columns, weight, basis, shift, reads } of projections) {
     arrays[block] = { dataType: 'float32', dims: [rows, columns], data: weight }
@@ -57,6 +78,15 @@ function numbersOfPart({ projections = [], weights = [] }: PlanPart): Arrays {
   }
   for (const { name, digest, tensor } of weights)
     arrays[`${WEIGHTS}${digest ? `${digest}/` : ''}${name}`] = tensor
+  for (const [place, { codes: found }] of quantized.entries()) {
+    if (!found) continue
+    const { outputs, inputs, codes, scales, zeros } = found
+    const blocks = [outputs, scales.length / outputs]
+    const key = `${QUANTIZED}${place}`
+    arrays[`${key}.codes`] = { dataType: 'uint8', dims: [outputs, inputs], data: codes }
+    arrays[`${key}.scales`] = { dataType: 'float32', dims: blocks, data: scales }
+    arrays[`${key}.zeros`] = { dataType: 'uint8', dims: blocks, data: zeros }
+  }
   return arrays
 }
 
@@ -70,7 +100,10 @@ const readWeights = (arrays: Arrays): ReplacedWeight[] =>
 
 function readProjections(arrays: Arrays): RefittedProjection[] {
   return Object.entries(arrays)
-    .filter(([name]) => !isWeight(name) && !/\.(basis|shift|reads\.\d+)$/.test(name))
+    .filter(
+      ([name]) =>
+        !isWeight(name) && !name.startsWith(QUANTIZED) && !/\.(basis|shift|reads\.\d+)$/.test(name),
+    )
     .map(([block, { dims, data }]) => {
       const basis = arrays[`${block}.basis`]
       const shift = arrays[`${block}.shift`]

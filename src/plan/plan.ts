@@ -3,6 +3,7 @@
  * pass on the model as the parts before left it. The same model, plan and version give the same bytes.
  */
 import type { RuntimeTensor } from '../onnx/numbers.js'
+import type { Codes, Grid } from '../quantize/grid.js'
 import type { MaskFacts } from '../sparse/mask-facts.js'
 import type { Findings } from './findings.js'
 
@@ -51,6 +52,18 @@ export interface ReplacedWeight {
   readonly tensor: RuntimeTensor
 }
 
+/** A weight that is kept in fewer bits. */
+export interface QuantizedWeight {
+  /** Name of the constant, and the digest of its numbers until then, as in `ReplacedWeight`. */
+  readonly name: string
+  readonly digest?: string | undefined
+  readonly grid: Grid
+  /** What the kernel may round to while it runs: 0 to nothing, 4 to 8-bit integers. */
+  readonly accuracy: number
+  /** Found on data; without them every number goes to the nearest. */
+  readonly codes?: Codes | undefined
+}
+
 /** Who may attend to whom in one block. */
 export interface AttentionPatterns {
   /** `attention.3`: blocks in the order of execution. */
@@ -61,7 +74,7 @@ export interface AttentionPatterns {
   readonly masks?: MaskFacts | undefined
 }
 
-/** Carried out in the order of its fields: weights, projections, what goes, then patterns. */
+/** Carried out in the order of its fields: weights, projections, what goes, patterns, then fewer bits. */
 export interface PlanPart {
   /** The pass that decided it, and what was chosen; read by people only. */
   readonly pass?: string | undefined
@@ -72,6 +85,7 @@ export interface PlanPart {
   readonly projections?: readonly RefittedProjection[] | undefined
   readonly slices: readonly PlanSlice[]
   readonly attention?: readonly AttentionPatterns[] | undefined
+  readonly quantized?: readonly QuantizedWeight[] | undefined
 }
 
 export interface Plan {

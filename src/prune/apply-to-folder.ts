@@ -8,6 +8,7 @@ import type { Batch } from '../data/batch.js'
 import { portsOf } from '../data/open-data.js'
 import { randomBatches } from '../data/random.js'
 import { AttncError } from '../errors.js'
+import type { Model } from '../graph/graph.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
@@ -118,7 +119,8 @@ async function provePart(
   const view = readModel(masked.graph)
   const given = options.batches?.slice(0, 1).filter((batch) => fitsInto(source.model, batch)) ?? []
   applyPart(masked.graph, part, { as: 'mask', view })
-  const check = (batches: readonly Batch[]) => checkSlice(source.model, masked, batches, options)
+  const proved = exactModel(options, index, part)
+  const check = (batches: readonly Batch[]) => checkSlice(proved, masked, batches, options)
   if (given.length > 0) return check(given)
   if (!part.attention) return check(checkInputs(masked, view, 16))
   // Patterns show at some length only, which the model's positions may not reach.
@@ -127,6 +129,19 @@ async function provePart(
     options.signal?.throwIfAborted()
     return check(checkInputs(masked, view, 16))
   })
+}
+
+/**
+ * Kernels that round their inputs while they run differ from everything by some hundredths: what is proved
+ * is the same model without that, so that a wrong code or scale shows.
+ */
+function exactModel({ source, plan }: FolderOptions, index: number, part: PlanPart): Model {
+  if (!part.quantized?.some(({ accuracy }) => accuracy > 0)) return source.model
+  const { model } = loadFrom(source.location, source.file)
+  for (const before of plan.parts.slice(0, index)) applyPart(model.graph, before)
+  const quantized = part.quantized.map((each) => ({ ...each, accuracy: 0 }))
+  applyPart(model.graph, { ...part, quantized })
+  return model
 }
 
 /** Tokens at which patterns are proved without data: several blocks of keys, and one that is not full. */

@@ -33,8 +33,10 @@ export interface NewProjection {
 export interface Repair<Kind extends Block> {
   /** The new weights of its projection; undefined leaves it as it is. */
   refit(block: Kind, observation: Observation): Promise<NewProjection | undefined>
-  /** Through which weights it reads the stream, once something before it was changed. */
+  /** Through which weights it reads the stream. */
   reads(block: Kind): readonly BlockRead[]
+  /** Whether reads are asked for also where nothing before them was changed. */
+  readonly isThorough?: boolean
   /** The new weights of one read, in the order of its projections. */
   correct(block: Kind, read: BlockRead, observation: Observation): Promise<readonly Tensor[]>
 }
@@ -43,6 +45,10 @@ export interface SequentialOptions extends RunOptions {
   readonly batches: readonly Batch[]
   /** Whether projections without a bias get one. */
   readonly addBias: boolean
+  /** The copy that is changed, where it isn't the model as it is. */
+  readonly working?: Model
+  /** What is said to be going on. */
+  readonly step?: string
 }
 
 type Streams = Map<Value, RuntimeTensor[]>
@@ -54,15 +60,18 @@ export async function repairInOrder<Kind extends Block>(
   repair: Repair<Kind>,
   options: SequentialOptions,
 ): Promise<void> {
-  const working = extractSubgraph(model.graph, new Map(), [...model.graph.outputs])
-  const walk = new Walk(model, working, options, repair)
+  const walk = new Walk(model, options.working ?? copyOf(model), options, repair)
   const groups = groupByStream(blocks)
   for (const [index, group] of groups.entries()) {
     const later = groups.slice(index + 1).flat()
     await walk.through(group, later)
-    options.log.progress('re-fitting', index + 1, groups.length)
+    options.log.progress(options.step ?? 're-fitting', index + 1, groups.length)
   }
 }
+
+/** A model of its own that shares the constants. */
+export const copyOf = (model: Model): Model =>
+  extractSubgraph(model.graph, new Map(), [...model.graph.outputs])
 
 /** Blocks that write to the stream together: parallel attention and feed-forward. */
 function groupByStream<Kind extends Block>(blocks: readonly Kind[]): Kind[][] {
@@ -90,7 +99,7 @@ class Walk<Kind extends Block> {
     const stream = group[0]?.stream
     const after = stream && (await this.run(this.model, this.dense, [stream]))
     for (const block of group) {
-      if (this.pruned.size > 0) await this.correct(block)
+      if (this.pruned.size > 0 || this.repair.isThorough) await this.correct(block)
       await this.refit(block, after?.[0])
     }
     if (!stream || later.length === 0) return
@@ -107,7 +116,7 @@ class Walk<Kind extends Block> {
       const target = { value, columns: size }
       const place = { input: value, width: size, target, isTokenwise, hasMeans: false }
       const found = await this.observe(place, dense)
-      if (!found.missing?.some((each) => each !== 0)) continue
+      if (!this.repair.isThorough && !found.missing?.some((each) => each !== 0)) continue
       const weights = await this.repair.correct(block, read, found)
       edit(this.working.graph, 'attnc.correct', (change) => {
         for (const [index, { weight }] of read.projections.entries())

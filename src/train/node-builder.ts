@@ -113,7 +113,7 @@ export class NodeBuilder {
   }
 }
 
-const asAttributes = (stated: Attributes): Record<string, Attribute> =>
+export const asAttributes = (stated: Attributes): Record<string, Attribute> =>
   Object.fromEntries(Object.entries(stated).map(([name, value]) => [name, toAttribute(value)]))
 
 export function toAttribute(value: Attributes[string]): Attribute {

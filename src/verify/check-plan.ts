@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { compareOutputs } from '../compare/compare.js'
 import { type ConstantDifferences, compareConstants } from '../compare/constants.js'
 import { AttncError } from '../errors.js'
+import type { Node } from '../graph/graph.js'
 import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
@@ -107,15 +108,21 @@ function checkKept(same: number, changed: ConstantDifferences['changed']): strin
   return `${same} constants have the bytes of the plan carried out again, ${changed.length} were re-fitted`
 }
 
+const attncOps = ({ domain }: Node): boolean => domain === 'attnc'
+const quantizedOps = ({ op }: Node): boolean =>
+  op === 'MatMulNBits' || op === 'GatherBlockQuantized'
+
 /** Every dimension has what it had, less what went. True where nothing went at all: a masked model. */
 function checkSizes(plan: Plan, after: Subject['view'], before: Subject['view']): boolean {
   const gone = removals(plan)
   const sizeIn = (view: Subject['view'], id: string): number | undefined =>
     view.dimensions.find((each) => each.id === id)?.size
   const isCut = plan.parts.some(({ slices }) => slices.length > 0)
+  const isQuantized = plan.parts.some(({ quantized }) => quantized?.length)
+  const traces = isQuantized ? quantizedOps : attncOps
   const isMasked = isCut
     ? [...gone].every(([id]) => sizeIn(after, id) === sizeIn(before, id))
-    : ![...after.graph.nodes()].some(({ domain }) => domain === 'attnc')
+    : ![...after.graph.nodes()].some(traces)
   if (isMasked) return true
   for (const [id, { count }] of gone) {
     const [had, has] = [sizeIn(before, id), sizeIn(after, id)]

@@ -1,0 +1,125 @@
+/** Quantisation of what the passes before left, as a pass: weights in 4 or 8 bits, on data or without. */
+import { AttncError } from '../../src/errors.js'
+import { assertFinite } from '../../src/model/finite-weights.js'
+import type { TransformerModel } from '../../src/model/model.js'
+import { digestOfConstant } from '../../src/plan/constants.js'
+import type { ChosenPass, Pass, PassContext, PassFlags } from '../../src/plan/pass.js'
+import type { PlanPart, QuantizedWeight } from '../../src/plan/plan.js'
+import { parseProtect } from '../../src/plan/protect.js'
+import { calibratedCodes } from './calibrated.js'
+import { type ChosenWeights, chooseWeights } from './choose-weights.js'
+import { type QuantizeOptions, quantizeDefaults } from './options.js'
+
+/** Errors: NO_DATA; of its decision NOTHING_QUANTIZED and those of running. */
+export function quantize(given: Partial<QuantizeOptions> = {}): ChosenPass {
+  const options = { ...quantizeDefaults, ...given }
+  return {
+    name: 'quantize',
+    phase: 'quantize',
+    check({ batches }) {
+      if (options.rounding === 'calibrated' && !batches) throw noData()
+    },
+    decide: (context) => quantizeModel(context, options),
+  }
+}
+
+async function quantizeModel(context: PassContext, options: QuantizeOptions): Promise<PlanPart> {
+  const { view, batches, log } = context
+  const { chosen, left } = chooseWeights(view, options)
+  if (chosen.length === 0) throw nothingError(view, left)
+  // Those of products were looked at before.
+  for (const { weight } of chosen)
+    for (const lookup of weight.lookups) assertFinite(weight.value, weight.tensor, lookup)
+  const isCalibrated = batches !== undefined && options.rounding !== 'nearest'
+  const bits = [...new Set(chosen.map(({ grid }) => grid.bits))].sort().join(' and ')
+  log.info(
+    `${chosen.length} weights in ${bits} bits, ${isCalibrated ? 'rounded on what they read' : 'each number to the nearest'}; ${left.length} stay as they are.`,
+  )
+  const codes = isCalibrated
+    ? await calibratedCodes(context, batches, chosen, options)
+    : new Map<unknown, undefined>()
+  const quantized = chosen.map(({ weight, grid }): QuantizedWeight => {
+    const found = codes.get(weight.value)
+    return {
+      name: weight.value.name,
+      digest: digestOfConstant(weight.tensor),
+      grid,
+      accuracy: options.accuracy,
+      ...(found && { codes: found }),
+    }
+  })
+  const rounding = isCalibrated ? 'calibrated' : 'nearest'
+  return { pass: 'quantize', options: { ...options, rounding, left }, slices: [], quantized }
+}
+
+const noData = (): AttncError =>
+  new AttncError('NO_DATA', 'usage', 'Rounding is to be calibrated, and no data were given.', {
+    suggestions: ['Give some with --data, or round each number by itself with --rounding nearest.'],
+  })
+
+const integerOps = new Set([
+  'MatMulNBits',
+  'GatherBlockQuantized',
+  'MatMulInteger',
+  'QLinearMatMul',
+  'DequantizeLinear',
+  'QGemm',
+  'DynamicQuantizeMatMul',
+  'MatMulIntegerToFloat',
+])
+
+function nothingError({ graph }: TransformerModel, left: ChosenWeights['left']): AttncError {
+  const own = [...graph.nodes()].find(({ op }) => integerOps.has(op))
+  const reasons = [...new Set(left.map(({ name, reason }) => `"${name}": ${reason}.`))].slice(0, 3)
+  return new AttncError(
+    'NOTHING_QUANTIZED',
+    'partial',
+    own
+      ? `No weight is left to quantise: the model keeps them in integers already ("${own.label}").`
+      : 'No weight of this model can be quantised.',
+    {
+      suggestions: [
+        ...reasons,
+        own
+          ? 'Start from the model as it was before.'
+          : 'Run "attnc inspect --explain" to see what was read.',
+      ],
+    },
+  )
+}
+
+/** Values of its flags, where they were given. */
+interface QuantizeFlags
+  extends Partial<Pick<QuantizeOptions, 'precision' | 'tables' | 'rounding'>> {
+  readonly 'block-size'?: string
+  readonly symmetric?: boolean
+  readonly 'accuracy-level'?: string
+  readonly protect?: readonly string[]
+}
+
+export const quantizePass: Pass = {
+  name: 'quantize',
+  summary: 'keeps weights in 4 or 8 bits, rounded so that what they compute stays',
+  flags: [
+    'precision',
+    'tables',
+    'rounding',
+    'block-size',
+    'symmetric',
+    'accuracy-level',
+    'protect',
+  ],
+  read(flags: PassFlags, view) {
+    const given = flags as QuantizeFlags
+    const { precision, tables, rounding, 'block-size': block, 'accuracy-level': accuracy } = given
+    return quantize({
+      protect: parseProtect(given.protect ?? [], view),
+      ...(precision && { precision }),
+      ...(tables && { tables }),
+      ...(rounding && { rounding }),
+      ...(block !== undefined && { block: Number(block) }),
+      ...(given.symmetric && { symmetric: true }),
+      ...(accuracy !== undefined && { accuracy: Number(accuracy) as QuantizeOptions['accuracy'] }),
+    })
+  },
+}

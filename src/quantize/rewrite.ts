@@ -1,0 +1,122 @@
+/**
+ * Carries out the quantised weights of a part of a plan: products become MatMulNBits, or read 8-bit integers
+ * between quantised activations; lookups become GatherBlockQuantized. As a mask, the weight stays where it
+ * is and has the numbers that its codes stand for: the reference that the other is held against.
+ */
+import { AttncError } from '../errors.js'
+import type { GraphEdit } from '../graph/edit.js'
+import { digestOfConstant } from '../plan/constants.js'
+import type { QuantizedWeight } from '../plan/plan.js'
+import { inferShapes } from '../shape/infer.js'
+import { eraseUnread } from '../sparse/erase-unread.js'
+import { asAttributes } from '../train/node-builder.js'
+import { type Codes, dequantise, type Grid, roundToGrid } from './grid.js'
+import { type Packed, packForLookup, packForProduct } from './pack.js'
+import { asWeight, findQuantizable, type QuantizableWeight, readMatrix } from './quantizable.js'
+
+const MICROSOFT = 'com.microsoft'
+
+/** Errors: QUANTIZED_MISSING. */
+export function quantizeWeights(
+  change: GraphEdit,
+  entries: readonly QuantizedWeight[],
+  as: 'slice' | 'mask',
+): void {
+  const { graph } = change
+  const places = new Places(findQuantizable(graph, inferShapes(graph)).weights)
+  for (const entry of entries)
+    for (const weight of places.of(entry)) {
+      const codes = entry.codes ?? nearestCodes(weight, entry.grid)
+      if (as === 'mask')
+        change.setConstant(weight.value, asWeight(weight, dequantise(codes, entry.grid)))
+      else replaceReaders(change, weight, codes, entry)
+    }
+  if (as === 'slice') graph.model.opsets.set(MICROSOFT, 1)
+}
+
+export const nearestCodes = (weight: QuantizableWeight, grid: Grid): Codes =>
+  roundToGrid(readMatrix(weight), weight.outputs, grid, weight.tensor.dataType)
+
+function replaceReaders(
+  change: GraphEdit,
+  weight: QuantizableWeight,
+  codes: Codes,
+  { grid, accuracy }: QuantizedWeight,
+): void {
+  const { value, tensor, products, lookups, outputs, inputs } = weight
+  const name = (part: string): string => `${value.name}/${part}`
+  const operands = ({ codes: packed, scales, zeros }: Packed) => ({
+    packed: change.constant(packed, name(`${grid.bits}bit`)),
+    scales: change.constant(scales, name('scales')),
+    zeros: zeros && change.constant(zeros, name('zeros')),
+  })
+  const shape = { bits: grid.bits, block_size: grid.block }
+  if (products.length > 0) {
+    const own = operands(packForProduct(codes, grid, tensor.dataType))
+    const attributes = asAttributes({
+      ...shape,
+      K: inputs,
+      N: outputs,
+      ...(accuracy > 0 && { accuracy_level: accuracy }),
+    })
+    for (const { node, input, bias } of products) {
+      const read = [input, own.packed, own.scales, own.zeros]
+      const spec = { op: 'MatMulNBits', domain: MICROSOFT, inputs: read, attributes }
+      const before = node.inputs[1]
+      if (bias) {
+        const product = change.add(spec.op, read, {
+          ...spec,
+          before: node,
+          output: name('product'),
+        })
+        change.replaceNode(node, { op: 'Add', inputs: [product, bias] })
+      } else change.replaceNode(node, spec)
+      if (before?.producer) eraseUnread(change, before.producer)
+    }
+  }
+  if (lookups.length > 0) {
+    const own = operands(packForLookup(codes, grid, tensor.dataType))
+    const attributes = asAttributes({ ...shape, gather_axis: 0, quantize_axis: 1 })
+    for (const node of lookups)
+      change.replaceNode(node, {
+        op: 'GatherBlockQuantized',
+        domain: MICROSOFT,
+        inputs: [own.packed, node.inputs[1], own.scales, own.zeros],
+        attributes,
+      })
+  }
+  if (value.producer) eraseUnread(change, value.producer)
+  else change.eraseConstant(value)
+}
+
+/** Weights by their numbers, as other models of a folder call them by other names. */
+class Places {
+  private readonly byName: ReadonlyMap<string, QuantizableWeight>
+  private readonly digests = new Map<QuantizableWeight, string>()
+
+  constructor(private readonly weights: readonly QuantizableWeight[]) {
+    this.byName = new Map(weights.map((weight) => [weight.value.name, weight]))
+  }
+
+  of(entry: QuantizedWeight): readonly QuantizableWeight[] {
+    const named = this.byName.get(entry.name)
+    if (named && (entry.digest === undefined || this.digest(named) === entry.digest)) return [named]
+    const found =
+      entry.digest === undefined
+        ? []
+        : this.weights.filter((weight) => this.digest(weight) === entry.digest)
+    if (found.length > 0) return found
+    throw new AttncError(
+      'QUANTIZED_MISSING',
+      'usage',
+      `The plan keeps "${entry.name}" in ${entry.grid.bits} bits, and the model has no weight of its numbers that could be.`,
+      { suggestions: ['Use the plan with the model that it was made for.'] },
+    )
+  }
+
+  private digest(weight: QuantizableWeight): string {
+    const found = this.digests.get(weight) ?? digestOfConstant(weight.tensor)
+    this.digests.set(weight, found)
+    return found
+  }
+}
