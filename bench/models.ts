@@ -4,23 +4,20 @@
  * SmolLM2 and MiniLM are looked for, and built by their build.py where that works, under `--built`
  * (default ../built); what is absent is said and left out. Every protocol is that of the model's README.
  */
-import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { basename, join, resolve } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { amp } from '../passes/amp/index.js'
 import type { AmpOptions } from '../passes/amp/options.js'
 import { type Calibration, calibrate } from '../src/calibrate/calibrate.js'
-import type { Batch } from '../src/data/batch.js'
-import { type DataOptions, openData } from '../src/data/open-data.js'
 import { evaluate } from '../src/evaluate/evaluate.js'
-import type { MetricName } from '../src/evaluate/metric-name.js'
 import type { Log } from '../src/log.js'
-import { type LoadedModel, loadModel } from '../src/model-folder/load.js'
+import { loadModel } from '../src/model-folder/load.js'
 import { applyToFolder } from '../src/prune/apply-to-folder.js'
 import { prune } from '../src/prune/prune.js'
 import type { ProviderName } from '../src/runtime/provider.js'
+import { type Case, findCases, type Part, readPart } from './cases.js'
 
 const { values: flags } = parseArgs({
   options: {
@@ -39,100 +36,9 @@ const { values: flags } = parseArgs({
   },
 })
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const shared = resolve(flags.shared)
 const run = {
   threads: flags.threads === undefined ? undefined : Number(flags.threads),
   provider: flags.provider as ProviderName,
-}
-
-interface Part extends Partial<DataOptions> {
-  readonly path: string
-}
-
-interface Case {
-  readonly name: string
-  readonly model: string
-  readonly calibration: Part
-  readonly evaluation: Part
-  readonly metrics: readonly MetricName[]
-  readonly ratios: readonly number[]
-  /** What issue 3 asks for, in the order of `metrics`, by ratio. */
-  readonly goals: Readonly<Record<string, readonly number[]>>
-}
-
-const inShared = (path: string): string => join(shared, path)
-const wikitext = (part: 'test' | 'valid'): string => inShared(`data/wikitext-2.${part}.txt`)
-const small = (name: string, metrics: readonly MetricName[]): Case => ({
-  name,
-  model: inShared(`models/${name}/model.onnx`),
-  calibration: { path: inShared(`models/${name}/calibration.npz`), batchSize: 64 },
-  evaluation: { path: inShared(`models/${name}/eval.npz`), batchSize: 100 },
-  metrics,
-  ratios: [0.1, 0.2, 0.3, 0.5],
-  goals: {},
-})
-const story = { sequenceLength: 256, textMode: 'paragraphs', startToken: 0 } as const
-
-const cases: readonly Case[] = [
-  {
-    name: 'tiny-stories',
-    model: inShared('models/tiny-stories/model.onnx'),
-    calibration: { path: inShared('models/tiny-stories/calibration.txt'), ...story },
-    evaluation: { path: inShared('models/tiny-stories/eval.txt'), ...story },
-    metrics: ['perplexity'],
-    ratios: [0.1, 0.2, 0.3, 0.5],
-    goals: { 0.1: [7.05], 0.2: [7.9], 0.3: [9.3], 0.5: [17] },
-  },
-  {
-    name: 'minilm',
-    model: join(built('minilm'), 'model.onnx'),
-    calibration: {
-      path: wikitext('test'),
-      textMode: 'sentences',
-      sequenceLength: 128,
-      batchSize: 32,
-      samples: 2048,
-    },
-    evaluation: {
-      path: wikitext('valid'),
-      textMode: 'sentences',
-      sequenceLength: 128,
-      batchSize: 32,
-      samples: 2000,
-    },
-    metrics: ['cosine', 'top10'],
-    ratios: [0.2, 0.3, 0.5],
-    goals: { 0.2: [0.975, 0.85], 0.3: [0.955, 0.8], 0.5: [0.88, 0.68] },
-  },
-  small('digits-vit', ['accuracy']),
-  small('sasrec-video', ['ndcg@10', 'hit-rate@10']),
-  {
-    name: 'smollm2',
-    model: join(built('smollm2'), 'model.onnx'),
-    calibration: { path: wikitext('valid'), sequenceLength: 512, batchSize: 4, tokens: 32_768 },
-    evaluation: { path: wikitext('test'), sequenceLength: 1024, batchSize: 1, tokens: 16_384 },
-    metrics: ['perplexity'],
-    ratios: [0.1, 0.2, 0.3, 0.5],
-    goals: { 0.1: [21.5], 0.2: [24.3], 0.3: [27.8], 0.5: [40] },
-  },
-]
-
-/** Where the built model is; made by its build.py where it is not there yet. */
-function built(name: string): string {
-  const folder = join(resolve(flags.built), name)
-  const script = inShared(`models/${name}/build.py`)
-  const isWanted = !flags.models || flags.models.split(',').includes(name)
-  if (isWanted && !existsSync(folder) && existsSync(script))
-    try {
-      execFileSync('python3', [script, '--out', folder], { stdio: 'inherit' })
-    } catch (error) {
-      say(`${name} could not be built: ${(error as Error).message}`)
-    }
-  return folder
-}
-
-function read(source: LoadedModel, { path, ...options }: Part): Batch[] {
-  return openData(path, { model: source.model, folder: source.folder, ...options })
 }
 
 /** Seconds between the last reports of each step. */
@@ -167,7 +73,7 @@ async function measure(each: Case): Promise<object[]> {
   if (flags.dense && !each.metrics.includes('cosine')) {
     const source = loadModel(each.model)
     const measured = await evaluate(source.model, {
-      batches: read(source, part(each.evaluation, flags.evaluation)),
+      batches: readPart(source, part(each.evaluation, flags.evaluation)),
       metrics: each.metrics,
       log: new Phases(),
       ...run,
@@ -180,7 +86,7 @@ async function measure(each: Case): Promise<object[]> {
     const source = loadModel(each.model)
     const log = new Phases()
     const started = performance.now()
-    const batches = read(source, part(each.calibration, flags.calibration))
+    const batches = readPart(source, part(each.calibration, flags.calibration))
     calibration ??= await calibrate(source.model, { ...run, batches, moments: true, log })
     const { plan } = await prune({
       source,
@@ -203,7 +109,7 @@ async function measure(each: Case): Promise<object[]> {
       log,
     })
     const measured = await evaluate(pruned.model, {
-      batches: read(source, part(each.evaluation, flags.evaluation)),
+      batches: readPart(source, part(each.evaluation, flags.evaluation)),
       metrics: each.metrics,
       reference: source.model,
       ...run,
@@ -226,6 +132,7 @@ async function measure(each: Case): Promise<object[]> {
 }
 
 const wanted = flags.models?.split(',')
+const cases = findCases({ shared: resolve(flags.shared), built: flags.built, wanted })
 const results: object[] = []
 for (const each of cases)
   if (!wanted || wanted.includes(each.name)) results.push(...(await measure(each)))
