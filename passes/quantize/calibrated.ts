@@ -40,7 +40,7 @@ export async function calibratedCodes(
   const { model, view } = context
   await using products = await openProducts(context)
   const working = copyOf(model)
-  const tables = chosen.filter(({ weight }) => weight.lookups.length > 0)
+  const tables = chosen.filter(({ isTable }) => isTable)
   setConstants(
     working,
     tables.map(({ weight, grid }) => [
@@ -51,9 +51,7 @@ export async function calibratedCodes(
   const rounding = new BlockRounding(view, chosen, options, products)
   const walk = { ...context, batches, working, addBias: false, step: 'rounding' }
   await repairInOrder(model, findBlocks(view), rounding, walk)
-  const rest = chosen.filter(
-    ({ weight }) => weight.lookups.length === 0 && !rounding.codes.has(weight.value),
-  )
+  const rest = chosen.filter(({ weight, isTable }) => !isTable && !rounding.codes.has(weight.value))
   await roundTheRest(working, rest, { ...context, batches }, rounding)
   return rounding.codes
 }
@@ -80,9 +78,7 @@ class BlockRounding implements Repair<Block> {
     private readonly products: Products,
   ) {
     this.chosen = new Map(
-      chosen
-        .filter(({ weight }) => weight.lookups.length === 0)
-        .map((each) => [each.weight.value, each]),
+      chosen.filter(({ isTable }) => !isTable).map((each) => [each.weight.value, each]),
     )
     this.found = findReads(view)
   }

@@ -6,6 +6,7 @@ import { digestOfConstant } from '../../src/plan/constants.js'
 import type { ChosenPass, Pass, PassContext, PassFlags } from '../../src/plan/pass.js'
 import type { PlanPart, QuantizedWeight } from '../../src/plan/plan.js'
 import { parseProtect } from '../../src/plan/protect.js'
+import { hasFloatWork } from '../../src/quantize/half.js'
 import { calibratedCodes } from './calibrated.js'
 import { type ChosenWeights, chooseWeights } from './choose-weights.js'
 import { type QuantizeOptions, quantizeDefaults } from './options.js'
@@ -25,6 +26,10 @@ export function quantize(given: Partial<QuantizeOptions> = {}): ChosenPass {
 
 async function quantizeModel(context: PassContext, options: QuantizeOptions): Promise<PlanPart> {
   const { view, batches, log } = context
+  if (options.precision === 'float16') {
+    if (!hasFloatWork(view.graph)) throw nothingError(view, [])
+    return { pass: 'quantize', options, slices: [], precision: 'float16' }
+  }
   const { chosen, left } = chooseWeights(view, options)
   if (chosen.length === 0) throw nothingError(view, left)
   // Those of products were looked at before.

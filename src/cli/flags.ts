@@ -188,8 +188,9 @@ export const targetFlag = Flags.string({
 
 const quantizeFlags = {
   precision: Flags.option({
-    options: ['int4', 'int8'] as const,
-    description: 'what --pass quantize keeps the weights of products in [default: int4]',
+    options: ['int4', 'int8', 'float16'] as const,
+    description:
+      'what --pass quantize keeps the weights of products in; float16 is the whole model, for GPUs [default: int4]',
     helpGroup: 'QUANTISATION',
   })(),
   tables: Flags.option({

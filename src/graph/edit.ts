@@ -110,6 +110,42 @@ export class GraphEdit {
     return made
   }
 
+  /**
+   * Puts a node between a node and all readers of one of its outputs, which keeps its name; returns the
+   * value in between.
+   */
+  insertAfter(
+    node: Node,
+    index: number,
+    spec: Pick<NodeSpec, 'op' | 'attributes'> & { readonly between: string },
+  ): Value {
+    const value = node.outputs[index]
+    if (!value) throw new Error(`Node "${node.label}" has no output ${index}.`)
+    const { graph } = this
+    const all = [...graph.nodes()]
+    const next = all[all.indexOf(node) + 1]
+    const between = this.newValue(spec.between)
+    const made = new Node(graph.model.nextNodeId(), graph, spec.op, '', between.name)
+    made.origin = this.label
+    for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
+      made.attributes.set(key, attribute)
+    made.inputs.push(between)
+    made.outputs.push(value)
+    this.placeBefore(made, next)
+    link(made)
+    const connect = (output: Value, producer: Node): void => {
+      node.outputs[index] = output
+      value.producer = producer
+    }
+    connect(between, made)
+    between.producer = node
+    this.journal.push(() => {
+      unlink(made)
+      connect(value, node)
+    })
+    return between
+  }
+
   /** A new initializer. */
   constant(tensor: Tensor, name = `${this.label}/constant`): Value {
     const value = this.newValue(name)

@@ -14,6 +14,7 @@ import { readModel, type TransformerModel } from '../model/model.js'
 import { type Projection, readProjection, toWeight } from '../model/projection.js'
 import { type BlockRead, findReads } from '../model/reads.js'
 import { findValueFrame, turnSources } from '../model/value-frame.js'
+import { toHalfPrecision } from '../quantize/half.js'
 import { quantizeWeights } from '../quantize/rewrite.js'
 import { rewriteAttention } from '../sparse/rewrite.js'
 import { setConstants } from './constants.js'
@@ -48,6 +49,7 @@ export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = 
       const now = part.slices.length > 0 ? readModel(graph) : view
       rewriteAttention(change, now, part.attention, options.as ?? 'slice')
     }
+    if (part.precision) toHalfPrecision(change, options.as ?? 'slice')
     if (part.quantized?.length) quantizeWeights(change, part.quantized, options.as ?? 'slice')
   })
 }

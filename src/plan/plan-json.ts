@@ -30,18 +30,22 @@ export type PlanJson = {
   | { readonly format: 2; readonly parts: readonly PartJson[] }
 )
 
-export type PartJson = Pick<PlanPart, 'pass' | 'options' | 'slices' | 'attention' | 'findings'> & {
+export type PartJson = Pick<
+  PlanPart,
+  'pass' | 'options' | 'slices' | 'attention' | 'precision' | 'findings'
+> & {
   readonly quantized?: readonly Omit<QuantizedWeight, 'codes'>[]
 }
 
 /** The plan as it is written and printed. */
 export function planJson({ parts, made }: Plan, projections?: StatedNumbers): PlanJson {
   const [first, ...more] = parts.map(
-    ({ pass, options, slices, attention, quantized, findings }) => ({
+    ({ pass, options, slices, attention, quantized, precision, findings }) => ({
       ...(pass !== undefined && { pass, options }),
       slices,
       ...(attention && { attention }),
       ...(quantized && { quantized: quantized.map(({ codes: _codes, ...stated }) => stated) }),
+      ...(precision && { precision }),
       ...(findings && { findings }),
     }),
   )
@@ -61,7 +65,12 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
 /** What a model says of its plan in its metadata: what was done, not by whom. */
 export const planSummary = ({ parts }: Plan): PlanJson =>
   planJson({
-    parts: parts.map(({ slices, attention, quantized }) => ({ slices, attention, quantized })),
+    parts: parts.map(({ slices, attention, quantized, precision }) => ({
+      slices,
+      attention,
+      quantized,
+      precision,
+    })),
   })
 
 /** Checks a parsed plan; its numbers are not in it yet. Error: PLAN_FORMAT. */
@@ -100,7 +109,7 @@ const authorOf = (made: Readonly<Record<string, unknown>> | undefined) =>
   typeof made?.['pass'] === 'string' ? { pass: made['pass'], options: made['options'] } : {}
 
 function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError): PlanPart {
-  const { slices, pass, options, attention, quantized, findings } = part
+  const { slices, pass, options, attention, quantized, precision, findings } = part
   if (!Array.isArray(slices)) throw fail('it has no list "slices"')
   for (const [index, slice] of slices.entries()) {
     if (typeof slice?.dimension !== 'string') throw fail(`slice ${index} names no dimension`)
@@ -111,6 +120,8 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
     throw fail('each of "attention" has to have "block" and a list of texts "patterns"')
   if (quantized !== undefined && !(Array.isArray(quantized) && quantized.every(isQuantized)))
     throw fail('each of "quantized" has to have "name", "grid" and "accuracy"')
+  if (precision !== undefined && precision !== 'float16')
+    throw fail(`the precision "${precision}" is none that is understood, "float16" is`)
   if (findings !== undefined && !isFindings(findings))
     throw fail('"findings" are not as attnc writes them; a plan does without them')
   return {
@@ -118,6 +129,7 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
     slices,
     ...(attention && { attention }),
     ...(quantized && { quantized }),
+    ...(precision && { precision }),
     ...(findings && { findings }),
   }
 }

@@ -86,6 +86,8 @@ export interface PlanPart {
   readonly slices: readonly PlanSlice[]
   readonly attention?: readonly AttentionPatterns[] | undefined
   readonly quantized?: readonly QuantizedWeight[] | undefined
+  /** The whole model in half precision, its inputs and outputs as they were. */
+  readonly precision?: 'float16' | undefined
 }
 
 export interface Plan {

@@ -18,7 +18,7 @@ import { planNote } from '../plan/plan-file.js'
 import { planSummary } from '../plan/plan-json.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
-import { checkSlice, type NumericCheck } from './check.js'
+import { checkSlice, halfBound, type NumericCheck } from './check.js'
 import { editConfig, modelSizes } from './config-edit.js'
 import { type ReportRow, reportRows, type Totals, totalsOf } from './report.js'
 
@@ -120,7 +120,8 @@ async function provePart(
   const given = options.batches?.slice(0, 1).filter((batch) => fitsInto(source.model, batch)) ?? []
   applyPart(masked.graph, part, { as: 'mask', view })
   const proved = exactModel(options, index, part)
-  const check = (batches: readonly Batch[]) => checkSlice(proved, masked, batches, options)
+  const check = (batches: readonly Batch[]) =>
+    checkSlice(proved, masked, batches, { ...options, bound: part.precision && halfBound })
   if (given.length > 0) return check(given)
   if (!part.attention) return check(checkInputs(masked, view, 16))
   // Patterns show at some length only, which the model's positions may not reach.

@@ -23,6 +23,9 @@ export const sliceBound = (model: Model): number =>
     ? 2e-2
     : 1e-3
 
+/** Half precision computes with 11 bits, layer after layer. */
+export const halfBound = 5e-2
+
 /**
  * Runs on the CPU whatever the provider: CUDA multiplies with 10 bits of mantissa (TF32), which is more
  * than the bound. Errors: NUMERIC_CHECK where the difference is above it, NOT_A_NUMBER.
@@ -31,9 +34,9 @@ export async function checkSlice(
   sliced: Model,
   masked: Model,
   batches: readonly Batch[],
-  options: RunOptions,
+  options: RunOptions & { readonly bound?: number | undefined },
 ): Promise<NumericCheck> {
-  const bound = sliceBound(masked)
+  const bound = options.bound ?? sliceBound(masked)
   const exact: RunOptions = { ...options, provider: 'cpu' }
   const one = await outputsOf(sliced, batches, exact)
   const other = await outputsOf(masked, batches, exact)

@@ -41,11 +41,12 @@ export function packForLookup(found: Codes, grid: Grid, type: DataType): Packed 
 function packScales({ outputs, inputs, scales, zeros }: Codes, grid: Grid, type: DataType) {
   const blocks = blocksOf(inputs, grid)
   const packed = packRows(zeros, outputs, blocks, blocks, grid.bits)
+  const dims = [outputs, packed.length / outputs]
   return {
-    scales: toConstant(tensorOf(type, [outputs, blocks], scales)),
+    scales: { ...toConstant(tensorOf(type, [outputs, blocks], scales)), content: scales },
     zeros: grid.symmetric
       ? undefined
-      : tensorFromBytes('uint8', [outputs, packed.length / outputs], packed),
+      : { ...tensorFromBytes('uint8', dims, packed), content: zeros },
   }
 }
 

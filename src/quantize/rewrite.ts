@@ -3,6 +3,7 @@
  * between quantised activations; lookups become GatherBlockQuantized. As a mask, the weight stays where it
  * is and has the numbers that its codes stand for: the reference that the other is held against.
  */
+import { createHash } from 'node:crypto'
 import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { digestOfConstant } from '../plan/constants.js'
@@ -23,15 +24,27 @@ export function quantizeWeights(
   as: 'slice' | 'mask',
 ): void {
   const { graph } = change
+  const known = new Map<string, Codes>()
   const places = new Places(findQuantizable(graph, inferShapes(graph)).weights)
   for (const entry of entries)
     for (const weight of places.of(entry)) {
       const codes = entry.codes ?? nearestCodes(weight, entry.grid)
       if (as === 'mask')
         change.setConstant(weight.value, asWeight(weight, dequantise(codes, entry.grid)))
-      else replaceReaders(change, weight, codes, entry)
+      else replaceReaders(change, weight, sameAs(known, codes), entry)
     }
   if (as === 'slice') graph.model.opsets.set(MICROSOFT, 1)
+}
+
+/** The first of equal codes: a head that is stored beside its embedding is written once. */
+function sameAs(known: Map<string, Codes>, found: Codes): Codes {
+  const hash = createHash('sha256')
+  for (const each of [found.codes, found.scales, found.zeros])
+    hash.update(new Uint8Array(each.buffer, each.byteOffset, each.byteLength))
+  const key = `${found.outputs} ${hash.digest('hex')}`
+  const first = known.get(key) ?? found
+  known.set(key, first)
+  return first
 }
 
 export const nearestCodes = (weight: QuantizableWeight, grid: Grid): Codes =>
