@@ -2,6 +2,7 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../src/cli/base-command.js'
 import {
   dataFlags,
+  evalFlags,
   gateFlags,
   modelArgument,
   outputFlags,
@@ -93,16 +94,7 @@ export default class Prune extends BaseCommand {
     target: targetFlag,
     pass: passFlag,
     ...passFlags,
-    eval: Flags.string({
-      helpValue: 'FILE',
-      description: 'data to measure quality on, before and after',
-      helpGroup: 'QUALITY',
-    }),
-    'eval-samples': Flags.integer({
-      min: 1,
-      description: 'as --samples, for --eval [default: all of it]',
-      helpGroup: 'QUALITY',
-    }),
+    ...evalFlags,
     ...gateFlags,
     summary: summaryFlag,
     provider: providerFlag,

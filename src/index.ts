@@ -73,6 +73,9 @@ export type { ReportRow, Totals } from './prune/report.js'
 export { type Sweep, type SweepOptions, type SweepPoint, sweep } from './prune/sweep.js'
 export { parseTarget, type Target } from './prune/target.js'
 export type { TargetResult } from './prune/target-scale.js'
+export { type GatherOptions, gatherReport } from './report/gather.js'
+export { renderReport } from './report/render-report.js'
+export type { ReportData } from './report/report-data.js'
 export type { RunOptions } from './runtime/batches.js'
 export {
   type Availability,

@@ -18,7 +18,7 @@ const imports = files.flatMap(importsOf)
 
 /** Folders of src from the ground up: a folder knows those before it, and its own level. */
 const levels: readonly (readonly string[])[] = [
-  ['src/amounts', 'src/errors', 'src/log', 'src/version'],
+  ['src/amounts', 'src/errors', 'src/log', 'src/version', 'src/write-whole'],
   ['src/onnx'],
   ['src/graph'],
   ['src/shape'],

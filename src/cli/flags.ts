@@ -68,6 +68,20 @@ export const dataFlags = {
   ...textFlags,
 }
 
+/** Data for quality where other data decide, or none do. */
+export const evalFlags = {
+  eval: Flags.string({
+    helpValue: 'FILE',
+    description: 'data to measure quality on, before and after',
+    helpGroup: 'QUALITY',
+  }),
+  'eval-samples': Flags.integer({
+    min: 1,
+    description: 'as --samples, for --eval [default: all of it]',
+    helpGroup: 'QUALITY',
+  }),
+}
+
 export const providerFlag = Flags.option({
   options: ['auto', 'cpu', 'cuda', 'webgpu'] as const,
   default: 'auto' as const,

@@ -44,7 +44,14 @@ export interface PruneFlags extends DataChoice {
   readonly seed: number
 }
 
-export type PruneJson = ReturnType<typeof pruneJson>
+export type PruneJson = ReturnType<typeof pruneJson> & ReturnType<typeof dataOf>
+
+/** What was read, as it was named. */
+const dataOf = ({ data, eval: judged, seed }: PruneFlags) => ({
+  data: data ?? null,
+  eval: judged ?? null,
+  seed,
+})
 
 export async function runPrune(
   path: string,
@@ -63,7 +70,7 @@ export async function runPrune(
       ])
     const isPrinted = flags['dry-run'] && !flags['plan-out']
     return {
-      json: pruneJson(result, provider, isPrinted),
+      json: { ...pruneJson(result, provider, isPrinted), ...dataOf(flags) },
       lines: [...describeResult(result), ...describeSkipped(result), ...nextSteps(flags, path)],
       exitCode: result.skipped.length > 0 ? exitCodes.partial : undefined,
     }

@@ -10,6 +10,8 @@ export interface ConstantDifference {
   readonly after: string | null
   /** Bytes of the larger one. */
   readonly bytes: number
+  /** Of the one layer that reads it; null where none or several do, or nobody asked. */
+  readonly layer: number | null
 }
 
 export interface ConstantDifferences {
@@ -19,7 +21,12 @@ export interface ConstantDifferences {
   readonly changed: readonly ConstantDifference[]
 }
 
-export function compareConstants(first: Graph, second: Graph): ConstantDifferences {
+/** `layers`: those of constants by name, in either graph. */
+export function compareConstants(
+  first: Graph,
+  second: Graph,
+  layers: ReadonlyMap<string, number> = new Map(),
+): ConstantDifferences {
   const [before, after] = [constantsOf(first), constantsOf(second)]
   const changed: ConstantDifference[] = []
   let same = 0
@@ -34,6 +41,7 @@ export function compareConstants(first: Graph, second: Graph): ConstantDifferenc
         before: one ? describe(one) : null,
         after: other ? describe(other) : null,
         bytes: Math.max(one?.byteLength ?? 0, other?.byteLength ?? 0),
+        layer: layers.get(name) ?? null,
       })
   }
   return { same, changed: changed.sort((a, b) => b.bytes - a.bytes || (a.name < b.name ? -1 : 1)) }

@@ -6,6 +6,7 @@ import type { Model, Value } from '../graph/graph.js'
 import { countBytes } from '../inspect/inspect.js'
 import { countParameters } from '../inspect/parameters.js'
 import { type ModelDimension, readModel, type TransformerModel } from '../model/model.js'
+import { layersOfConstants } from './constant-layers.js'
 import { type ConstantDifferences, compareConstants } from './constants.js'
 
 export interface BlockSizes {
@@ -66,7 +67,11 @@ export function compareStructure(first: Model, second: Model): StructuralDiffere
     outputs: changed(typesOf(first.graph.outputs), typesOf(second.graph.outputs)),
     opsets: changed(versionsOf(first), versionsOf(second)),
     metadata: changed(first.metadata, second.metadata),
-    constants: compareConstants(first.graph, second.graph),
+    constants: compareConstants(
+      first.graph,
+      second.graph,
+      new Map([...layersOfConstants(other), ...layersOfConstants(one)]),
+    ),
   }
 }
 

@@ -3,7 +3,7 @@
  * ratio is kept in a folder as soon as it is done, so that a run that was stopped goes on where it was.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Calibration, calibrate } from '../calibrate/calibrate.js'
 import { digestBatches } from '../calibrate/state.js'
@@ -16,6 +16,7 @@ import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import type { ChosenPass } from '../plan/pass.js'
 import { writePlan } from '../plan/plan-file.js'
 import type { RunOptions } from '../runtime/batches.js'
+import { writeWhole } from '../write-whole.js'
 import { cutCopy } from './costs.js'
 import { decidePlan } from './decide.js'
 import { type Totals, totalsOf } from './report.js'
@@ -148,14 +149,6 @@ function readSweep(folder: string, key: string): Sweep | undefined {
   return found as Sweep
 }
 
-/** Aside and renamed: a run that is stopped leaves the last whole state. */
-function writeSweep(folder: string, sweep: Sweep): void {
-  const path = join(folder, file)
-  try {
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(`${path}.tmp`, `${JSON.stringify(sweep, null, 2)}\n`)
-    renameSync(`${path}.tmp`, path)
-  } catch (cause) {
-    throw new AttncError('OUTPUT_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
-  }
-}
+/** A run that is stopped leaves the last whole state. */
+const writeSweep = (folder: string, sweep: Sweep): void =>
+  writeWhole(join(folder, file), `${JSON.stringify(sweep, null, 2)}\n`)

@@ -3,11 +3,13 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import Apply from '../../commands/apply.js'
 import Calibrate from '../../commands/calibrate.js'
+import type { FolderJson } from '../../src/cli/prune-json.js'
 import { writeArrays } from '../../src/data/npz.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { adapterFiles } from '../../src/train/adapter-file.js'
-import { type CommandClass, example, root, runCommand } from './run-command.js'
+import { type CommandClass, example, root, runCommand, runJson } from './run-command.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-examples-'))
 const commands = await Promise.all(
@@ -23,8 +25,10 @@ const commands = await Promise.all(
 const paths: Readonly<Record<string, string>> = {
   'model/': example,
   'model/model.onnx': join(example, 'model.onnx'),
-  // A second model where one is read.
-  'smaller/': example,
+  // What runs before left.
+  'smaller/': join(folder, 'smaller'),
+  'prune.json': join(folder, 'prune.json'),
+  'frontier/': join(folder, 'frontier'),
   'text.txt': join(example, 'calibration.txt'),
   'eval.txt': join(example, 'eval.txt'),
   'adapter/': join(folder, 'adapter'),
@@ -63,6 +67,20 @@ beforeAll(async () => {
     writeFileSync(join(folder, 'adapter', name), content)
   const slices = [{ dimension: 'layer.1.width', remove: [0, 1, 2] }]
   writeFileSync(join(folder, 'plan.json'), JSON.stringify({ format: 1, slices }))
+  const apply = [example, '--plan', join(folder, 'plan.json'), '-o', join(folder, 'smaller')]
+  const { json } = await runJson<FolderJson>(Apply, apply)
+  writeFileSync(join(folder, 'prune.json'), JSON.stringify(json))
+  mkdirSync(join(folder, 'frontier'))
+  const point = {
+    ...json.before,
+    ratio: 0,
+    metric: 'perplexity',
+    value: 6.7,
+    samples: 1,
+    plan: null,
+  }
+  const sweep = { format: 1, key: '', points: [point], knee: null }
+  writeFileSync(join(folder, 'frontier', 'sweep.json'), JSON.stringify(sweep))
 })
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

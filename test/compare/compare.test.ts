@@ -53,6 +53,8 @@ describe.skipIf(!zoo)('a model and what was cut out of it', () => {
     expect(width?.after?.width).toBe((width?.before?.width ?? 0) - 2)
     expect(parameters.after).toBeLessThan(parameters.before ?? 0)
     expect(constants.changed.length).toBeGreaterThan(0)
+    const shapes = constants.changed.filter(({ change }) => change === 'shape')
+    expect(new Set(shapes.map(({ layer }) => layer))).toEqual(new Set([0, 1]))
     expect(metadata.map(({ name }) => name)).toContain('attnc.plan')
     const byName = new Map(found.outputs.map((each) => [each.name, each.difference]))
     expect(byName.get('logits')?.largest).toBeGreaterThan(0)

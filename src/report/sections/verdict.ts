@@ -1,0 +1,93 @@
+/** The result in one sentence, the first thing on the page; and what was held against conditions. */
+import { describeChange, describeQuality } from '../../amounts.js'
+import { lowerIsBetter } from '../../evaluate/metric-name.js'
+import { type Html, html } from '../html.js'
+import type { Change, Quality, ReportData } from '../report-data.js'
+
+export interface Verdict {
+  readonly sentence: string
+  /** What the sentence leaves open. */
+  readonly open: readonly string[]
+}
+
+/** Only what was measured is said. */
+export function judgeReport({ savings, quality }: ReportData): Verdict {
+  const { parameters, cacheBytesPerToken, timing } = savings
+  const size = shrinkOf(parameters)
+  const cache =
+    cacheBytesPerToken && cacheBytesPerToken.after < cacheBytesPerToken.before
+      ? `${percentLess(cacheBytesPerToken)} less cache`
+      : undefined
+  const gains = [size, cache, timing?.ratios ? speedOf(timing.ratios.prefill) : undefined].filter(
+    (each) => each !== undefined,
+  )
+  const [first] = quality
+  const sentence = `${joined(gains)}${first ? `, ${priceOf(first)}` : ''}.`
+  const open = [
+    ...(first ? [] : ['quality was not measured']),
+    ...(timing ? [] : ['speed was not measured']),
+  ]
+  // A number and its unit stay on one line.
+  const whole = sentence.replaceAll(' %', '\u00a0%')
+  return { sentence: whole.charAt(0).toUpperCase() + whole.slice(1), open }
+}
+
+const percentLess = (pair: Change<number>): string =>
+  describeChange(pair.before, pair.after).replace('−', '')
+
+function shrinkOf(parameters: Change<number>): string {
+  const { before, after } = parameters
+  if (after === before) return 'as many parameters as before'
+  return `${describeChange(before, after).replace(/^[−+]/, '')} ${after < before ? 'fewer' : 'more'} parameters`
+}
+
+/** A ratio whose interval holds 1 says nothing of which is faster. */
+function speedOf({ ratio, low, high }: { ratio: number; low: number; high: number }): string {
+  if (low <= 1 && high >= 1) return 'no measurable change in speed'
+  return ratio < 1
+    ? `${(1 / ratio).toFixed(2)}\u00a0× the speed`
+    : `${ratio.toFixed(2)}\u00a0× the time`
+}
+
+function priceOf({ metric, before, after }: Quality): string {
+  if (before === null) return `with a ${metric} of ${describeQuality(after)} to the original`
+  const isWorse = lowerIsBetter.has(metric) ? after > before : after < before
+  const text = `${metric} of ${describeQuality(after)} instead of ${describeQuality(before)}`
+  return isWorse ? `for a ${text}` : `with a ${text}`
+}
+
+const joined = (parts: readonly string[]): string =>
+  parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`
+
+export function renderVerdict(data: ReportData): Html {
+  const { sentence, open } = judgeReport(data)
+  const { check, targets, conditions, skipped } = data.provenance
+  const marks = [
+    ...(check
+      ? [badge(true, `equals its masked original within ${check.largest.toExponential(0)}`)]
+      : []),
+    ...targets.map(({ target, isMet }) =>
+      badge(isMet, `target ${target} ${isMet ? 'met' : 'missed'}`),
+    ),
+    ...conditions.map(({ condition, isMissed }) =>
+      badge(!isMissed, `${condition} ${isMissed ? 'holds: failed' : 'does not hold: passed'}`),
+    ),
+    ...(skipped.length > 0
+      ? [
+          badge(
+            false,
+            `${skipped.length} ${skipped.length === 1 ? 'block' : 'blocks'} could lose nothing`,
+          ),
+        ]
+      : []),
+    ...open.map((text) => html`<li class="open">${text}</li>`),
+  ]
+  return html`<header>
+<p class="names"><span>${data.names.before}</span> <span aria-hidden="true">→</span><span class="hidden"> became </span> <span>${data.names.after}</span></p>
+<h1>${sentence}</h1>
+${marks.length > 0 && html`<ul class="badges">${marks}</ul>`}
+</header>`
+}
+
+const badge = (isGood: boolean, text: string): Html =>
+  html`<li class="${isGood ? 'good' : 'bad'}"><span aria-hidden="true">${isGood ? '✓' : '!'}</span> ${text}</li>`

@@ -1,0 +1,22 @@
+/** A file that appears whole or not at all: written beside its place and renamed. */
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { AttncError } from './errors.js'
+
+/** Makes the folder too. Error: OUTPUT_UNWRITABLE; what was there before stays then. */
+export function writeWhole(path: string, content: string): void {
+  const aside = `${path}.${process.pid}.tmp`
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(aside, content)
+    renameSync(aside, path)
+  } catch (cause) {
+    rmSync(aside, { force: true })
+    throw new AttncError(
+      'OUTPUT_UNWRITABLE',
+      'usage',
+      `"${path}" can't be written: ${(cause as Error).message}.`,
+      { cause, suggestions: ['Name a file in a folder that this user may write to.'] },
+    )
+  }
+}
