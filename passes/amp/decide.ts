@@ -31,6 +31,7 @@ import { measureHeadWrites } from './head-writes.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 import { deepest, mostUnits, rankChoices } from './rank.js'
 import { measureSensitivity } from './sensitivity.js'
+import { explainShortfall } from './shortfall.js'
 
 export type AmpInput = RepairInput
 
@@ -40,6 +41,8 @@ export interface Decision {
   /** Parameters that go, and how many the prunable blocks have. */
   readonly removed: number
   readonly prunable: number
+  /** Why clearly less goes than was asked for. */
+  readonly shortfall: string | undefined
   readonly findings: Findings
 }
 
@@ -101,6 +104,7 @@ export class RankedBlocks implements AsyncDisposable {
       ...decided,
       removed: removedParameters(counts),
       prunable: blockParameters(ranked.blocks),
+      shortfall: explainShortfall(counts, blockParameters(ranked.blocks), demand, options),
       findings: this.findings(),
     }
   }

@@ -33,10 +33,11 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
       outline: (demand) => ranked.outline(demand),
       decide: async (demand) => {
         const decision = await ranked.decide(demand)
-        const { removed, prunable, ...decided } = decision
+        const { removed, prunable, shortfall, ...decided } = decision
         if (decided.slices.length === 0) throw nothingRemoved(demand)
         const [gone, most] = [removed, prunable].map((n) => Math.round(n).toLocaleString('en'))
         context.log.info(`${gone} of ${most} parameters of attention and feed-forward blocks go.`)
+        if (shortfall) context.log.warn('RATIO_SHORT', shortfall)
         return { pass: 'amp', options: { ...all, ratio: demand.ratio }, ...decided }
       },
       [Symbol.asyncDispose]: () => ranked[Symbol.asyncDispose](),

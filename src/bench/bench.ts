@@ -33,7 +33,7 @@ export interface BenchOptions extends RunOptions {
   readonly warmUp?: number | undefined
   readonly seed?: number | undefined
   /** Inputs of a model; seeded random ones are made where this is absent. The first batch is used. */
-  readonly inputs?: ((source: LoadedModel) => readonly Batch[]) | undefined
+  readonly inputs?: ((source: LoadedModel) => Promise<readonly Batch[]>) | undefined
   /** Tokens said in one turn of decoding. Default 16; 0 leaves decoding out. */
   readonly decodeTokens?: number | undefined
   /** Off: no process is started to measure memory. Default on. */
@@ -91,7 +91,7 @@ export async function bench(
   }
   const views = models.map(({ model }) => readModel(model.graph))
   const vocabulary = Math.min(...views.map((view) => view.vocabulary ?? Number.POSITIVE_INFINITY))
-  const batches = models.map((source) => inputsOf(source, vocabulary, options))
+  const batches = await Promise.all(models.map((source) => inputsOf(source, vocabulary, options)))
   const prefill = await benchPrefill(models, batches, options, pace)
   const decode = await benchDecode(models, decodeOptions(batches[0], vocabulary, options, pace))
   const memory: (Memory | null)[] = []
@@ -147,10 +147,14 @@ export async function bench(
   }
 }
 
-function inputsOf(source: LoadedModel, vocabulary: number, options: BenchOptions): Batch {
+async function inputsOf(
+  source: LoadedModel,
+  vocabulary: number,
+  options: BenchOptions,
+): Promise<Batch> {
   const { batchSize = 1, sequenceLength = 512, seed = 0 } = options
   const batches =
-    options.inputs?.(source) ??
+    (await options.inputs?.(source)) ??
     randomBatches({
       inputs: portsOf(source.model),
       sequenceLength,

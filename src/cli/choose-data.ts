@@ -3,10 +3,16 @@ import { existsSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import type { Batch } from '../data/batch.js'
 import { openData, portsOf } from '../data/open-data.js'
+import { findRandomLength } from '../data/random-length.js'
 import type { TextMode } from '../data/text.js'
 import type { Log } from '../log.js'
 import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
+
+export interface DataContext {
+  readonly log: Log
+  readonly signal?: AbortSignal | undefined
+}
 
 export interface DataChoice {
   readonly samples?: number | undefined
@@ -24,18 +30,21 @@ const batchTokens = 1024
 const calibrationSamples = { text: 64, arrays: 512 }
 
 /** Batches of `path` for `source`. Errors: those of `openData`. */
-export function chooseData(
+export async function chooseData(
   source: LoadedModel,
   path: string,
   choice: DataChoice,
-  log: Log,
-): Batch[] {
-  if (path === 'random')
-    log.warn('RANDOM_DATA', 'The inputs are drawn by chance: they say nothing about quality.')
+  { log, signal }: DataContext,
+): Promise<Batch[]> {
   const config = readConfig(source.folder)
   const { vocabulary } = readModel(source.model.graph)
   const context = [config['max_position_embeddings'], config['n_positions']].find(isCount)
-  const sequenceLength = choice['sequence-length'] ?? Math.min(512, context ?? 512)
+  let sequenceLength = choice['sequence-length'] ?? Math.min(512, context ?? 512)
+  if (path === 'random') {
+    log.warn('RANDOM_DATA', 'The inputs are drawn by chance: they say nothing about quality.')
+    sequenceLength =
+      choice['sequence-length'] ?? (await findRandomLength(source, vocabulary, signal)) ?? 128
+  }
   const start = choice['start-token'] ?? config['bos_token_id']
   const mode = choice['text-mode'] ?? (isLanguageModel(source, vocabulary) ? 'stream' : 'sentences')
   return openData(path, {
@@ -57,16 +66,16 @@ export function chooseData(
 }
 
 /** As much as calibration needs, where the user doesn't say how much. */
-export function chooseCalibration(
+export async function chooseCalibration(
   source: LoadedModel,
   path: string,
   choice: DataChoice,
-  log: Log,
-): Batch[] {
+  context: DataContext,
+): Promise<Batch[]> {
   const { text, arrays } = calibrationSamples
   const isOpen = choice.samples === undefined && choice.tokens === undefined
   const most = isText(path) && choice['text-mode'] !== 'sentences' ? text : arrays
-  return chooseData(source, path, isOpen ? { ...choice, samples: most } : choice, log)
+  return chooseData(source, path, isOpen ? { ...choice, samples: most } : choice, context)
 }
 
 export const countSamples = (batches: readonly Batch[]): number =>

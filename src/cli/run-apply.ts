@@ -27,7 +27,9 @@ export async function runApply(
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
   const plan = readPlan(flags.plan)
-  const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
+  const batches = flags.data
+    ? await chooseCalibration(source, flags.data, flags, context)
+    : undefined
   const provider = await chooseProvider(flags.provider)
   const result = await applyToFolder({
     ...context,

@@ -43,8 +43,7 @@ export async function runBench(
     seed,
     decodeTokens: flags['decode-tokens'],
     single: paths.some(isSingle),
-    inputs:
-      data === undefined ? undefined : (source) => chooseData(source, data, choice, context.log),
+    inputs: data === undefined ? undefined : (source) => chooseData(source, data, choice, context),
   })
 }
 

@@ -33,7 +33,7 @@ export async function runCalibrate(
 ): Promise<Outcome> {
   const shard = flags.shard === undefined ? undefined : parseShard(flags.shard)
   const source = loadModel(path)
-  const batches = chooseCalibration(source, flags.data, flags, context.log)
+  const batches = await chooseCalibration(source, flags.data, flags, context)
   const { name: provider } = await chooseProvider(flags.provider)
   const digest = await source.digest(context.signal)
   const { output, force, stride } = flags

@@ -27,8 +27,7 @@ export async function runCompare(
     provider,
     numbers,
     seed,
-    inputs:
-      data === undefined ? undefined : (source) => chooseData(source, data, flags, context.log),
+    inputs: data === undefined ? undefined : (source) => chooseData(source, data, flags, context),
   })
 }
 

@@ -38,7 +38,7 @@ export async function runEval(
   const source = loadModel(path)
   const original = flags.reference === undefined ? undefined : loadModel(flags.reference)
   const reference = original?.model
-  const batches = chooseData(source, flags.data, flags, context.log)
+  const batches = await chooseData(source, flags.data, flags, context)
   const hasReference = original !== undefined
   const choice = { batches, asked: flags.metric ?? [], conditions, hasReference }
   const metrics = chooseMetrics(source.model, choice)

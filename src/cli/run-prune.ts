@@ -106,17 +106,19 @@ async function readOptions(
   const view = readModel(source.model.graph)
   const plan = flags.plan === undefined ? undefined : readPlan(flags.plan)
   const passes = plan ? [] : choosePasses(flags.pass, { ...flags }, view)
-  const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
+  const batches = flags.data
+    ? await chooseCalibration(source, flags.data, flags, context)
+    : undefined
   const isTrained = passes.some(({ phase }) => phase === 'recover')
   const training =
-    flags.data && isTrained ? chooseData(source, flags.data, flags, context.log) : undefined
+    flags.data && isTrained ? await chooseData(source, flags.data, flags, context) : undefined
   const calibration =
     flags.calibration === undefined
       ? undefined
       : await readStatistics(flags.calibration, source, context)
   const isJudged = flags.eval !== undefined || failIf.length > 0
   const evaluate = isJudged
-    ? { ...readEvaluation(source, flags, context), failIf, undecided: flags.undecided }
+    ? { ...(await readEvaluation(source, flags, context)), failIf, undecided: flags.undecided }
     : undefined
   const provider = await chooseProvider(flags.provider)
   const options: PruneOptions = {
@@ -147,9 +149,9 @@ async function readStatistics(path: string, source: LoadedModel, context: Comman
   return finishState(state)
 }
 
-function readEvaluation(source: LoadedModel, flags: PruneFlags, { log }: CommandContext) {
+async function readEvaluation(source: LoadedModel, flags: PruneFlags, context: CommandContext) {
   const choice = { ...flags, samples: flags['eval-samples'], tokens: undefined }
-  const batches = flags.eval ? chooseData(source, flags.eval, choice, log) : []
+  const batches = flags.eval ? await chooseData(source, flags.eval, choice, context) : []
   return { batches, metrics: flags.metric ?? [] }
 }
 

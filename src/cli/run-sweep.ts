@@ -37,9 +37,11 @@ export async function runSweep(
   const passesOf = (ratio: number) =>
     choosePasses(flags.pass, { ...passFlags, ratio: String(ratio) }, view)
   passesOf(ratios[0] as number)
-  const batches = flags.data ? chooseCalibration(source, flags.data, flags, context.log) : undefined
+  const batches = flags.data
+    ? await chooseCalibration(source, flags.data, flags, context)
+    : undefined
   const choice = { ...flags, samples: flags['eval-samples'], tokens: undefined }
-  const wanted = chooseData(source, flags.eval, choice, context.log)
+  const wanted = await chooseData(source, flags.eval, choice, context)
   const metric = flags.metric ?? defaultMetric(source.model, wanted, true)
   const { name: provider } = await chooseProvider(flags.provider)
   const json = await sweep({

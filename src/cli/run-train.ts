@@ -66,9 +66,11 @@ export async function runTrain(
     })
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
-  const batches = chooseData(source, flags.data, flags, log)
+  const batches = await chooseData(source, flags.data, flags, context)
   const whole = { ...flags, samples: undefined, tokens: undefined }
-  const heldOut = flags['held-out'] ? chooseData(source, flags['held-out'], whole, log) : undefined
+  const heldOut = flags['held-out']
+    ? await chooseData(source, flags['held-out'], whole, context)
+    : undefined
   const provider = await chooseProvider(flags.provider)
   const result = await trainFolder({
     ...context,

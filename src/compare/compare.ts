@@ -12,7 +12,7 @@ import { compareStructure, type StructuralDifference } from './structure.js'
 
 export interface CompareOptions extends RunOptions {
   /** Inputs of a model; seeded random ones are made where this is absent. */
-  readonly inputs?: ((source: LoadedModel) => readonly Batch[]) | undefined
+  readonly inputs?: ((source: LoadedModel) => Promise<readonly Batch[]>) | undefined
   readonly seed?: number | undefined
   /** Off: graphs only, nothing is run. Default on. */
   readonly numbers?: boolean | undefined
@@ -47,8 +47,8 @@ export async function compareOutputs(
   options: CompareOptions,
 ): Promise<OutputDifference[]> {
   const { provider = 'cpu', threads, signal, log } = options
-  const one = inputsOf(first, options)
-  const other = sharedInputs(one, inputsOf(second, options), first)
+  const one = await inputsOf(first, options)
+  const other = sharedInputs(one, await inputsOf(second, options), first)
   const comparison = new OutputComparison()
   const settings = { provider, threads, signal, takesTurns: true }
   await using before = await openSession({ ...settings, path: first.path })
@@ -62,7 +62,7 @@ export async function compareOutputs(
   return comparison.result()
 }
 
-function inputsOf(source: LoadedModel, options: CompareOptions): readonly Batch[] {
+async function inputsOf(source: LoadedModel, options: CompareOptions): Promise<readonly Batch[]> {
   if (options.inputs) return options.inputs(source)
   const { vocabulary } = readModel(source.model.graph)
   return [sampleInputs(source.model, { vocabulary, seed: options.seed ?? 0 })]

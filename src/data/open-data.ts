@@ -57,7 +57,8 @@ export function openData(path: string, options: DataOptions): Batch[] {
   if (path === 'random')
     return randomBatches({
       inputs,
-      sequenceLength: Math.min(sequenceLength, 128),
+      sequenceLength:
+        typeof fixedLength === 'number' ? fixedLength : (options.sequenceLength ?? 128),
       batchSize,
       samples: samples ?? 32,
       vocabulary,
