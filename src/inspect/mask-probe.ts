@@ -210,8 +210,8 @@ class Probe {
       const numbers = elementCount(sizes as number[])
       count += numbers
       if (count > MAX_SCORES) throw new RangeError('the scores are too many to try')
-      // Ones: every token is real. Scores are all alike.
-      const fill = new Float32Array(numbers).fill(scores.has(name) ? 0 : 1)
+      // Ones: every token is real. Scores are all alike, and not what a product makes zero of.
+      const fill = new Float32Array(numbers).fill(1)
       feeds[name] = tensorOf(dataType, sizes as number[], fill)
     }
     const wanted = new Map([...this.outputs].filter(([block]) => blocks.includes(block)))
@@ -288,7 +288,11 @@ function readPattern(
   const values = numbersOf(tensor)
   const [queries = 1, columns = 1] = tensor.dims.slice(-2)
   const isOpen = (value: number): boolean =>
-    isProbability ? value > 1e-30 : tensor.dataType === 'bool' ? value !== 0 : value > -1e4
+    isProbability
+      ? Math.abs(value) > 1e-30
+      : tensor.dataType === 'bool'
+        ? value !== 0
+        : value > -1e4
   const sinks = scored !== undefined && scored < columns ? columns - scored : 0
   const keys = columns - sinks
   // The first query of a causal mask doesn't see the last key, but it sees a sink that stands there.

@@ -58,9 +58,11 @@ function readFeedForward(
   const producers = findProducers(analysis, byNode, hidden, axis)
   if (producers.length === 0 || producers.includes(node)) return undefined
   if (!isBent(analysis, byNode, hidden)) return undefined
-  const join = findJoin(analysis, node, producers)
-  if (!join || isConvolutionModule(analysis, hidden, producers, width)) return undefined
   const parts = groups ?? expertAxis(analysis, contraction)
+  // The sum over the experts is no width of theirs.
+  if (parts?.root === axis) return undefined
+  const join = findJoin(analysis, node, producers, parts !== undefined)
+  if (!join || isConvolutionModule(analysis, hidden, producers, width)) return undefined
   // Parts of the stream, each with weights of its own, are no experts that share it.
   const isGrouped =
     groups !== undefined ||
@@ -236,15 +238,42 @@ function findJoin(
   analysis: AxisAnalysis,
   node: Node,
   producers: readonly Node[],
+  isExpert: boolean,
 ): Node | undefined {
   const [output] = node.outputs
   const source = producers[0]?.inputs.find((value) => value && !analysis.isConstant(value))
-  return output && source && joinOf(analysis, output, source)
+  if (!output || !source) return undefined
+  const mixers = isExpert ? findMixers(analysis, output) : undefined
+  return joinOf(
+    analysis,
+    output,
+    source,
+    (each) => isBranchStep(each) || mixers?.has(each) === true,
+  )
+}
+
+/** Products of two activations, by which experts' answers are put together: their columns stay. */
+function findMixers(analysis: AxisAnalysis, output: Value): Set<Node> {
+  const columns = analysis.axes(output)?.at(-1)?.root
+  const isKept = ({ node, operands }: Contraction): boolean =>
+    operands.length > 1 &&
+    operands.every(({ input, what }) => {
+      const value = node.inputs[input]
+      return value && !analysis.isConstant(value) && what.root !== columns
+    }) &&
+    node.outputs[0] !== undefined &&
+    analysis.axes(node.outputs[0])?.at(-1)?.root === columns
+  return new Set(analysis.contractions.filter(isKept).map(({ node }) => node))
 }
 
 /** The addition, downstream of `output`, of something that `source` was made from. */
-export function joinOf(analysis: AxisAnalysis, output: Value, source: Value): Node | undefined {
-  for (const { node: next, index } of downstream(output, isBranchStep)) {
+export function joinOf(
+  analysis: AxisAnalysis,
+  output: Value,
+  source: Value,
+  isStep: (node: Node) => boolean = isBranchStep,
+): Node | undefined {
+  for (const { node: next, index } of downstream(output, isStep)) {
     const isAdd = next.op === 'Add' && next.domain === ''
     const isQuantised = next.op === 'QLinearAdd'
     const isSkip = next.op.startsWith('Skip')

@@ -3,10 +3,9 @@
  * output projection. Together they are one block.
  */
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
-import { leavesOf, sharesLeaf } from '../axes/axis.js'
 import type { Node, Value } from '../graph/graph.js'
 import type { AttentionBlock } from './attention.js'
-import { isTransparent, upstream } from './trace.js'
+import { downstream, isMover, isTransparent, upstream } from './trace.js'
 
 /** The blocks, with those that share an output projection so put together. */
 export function withHeadsTogether(
@@ -23,6 +22,8 @@ export function withHeadsTogether(
     const heads = (block.outputProjection && joined.get(block.outputProjection)) ?? []
     if (heads.length < 2 || !areBeside(heads)) return [block]
     if (block !== heads[0]) return []
+    // The same heads again, each time over some of the tokens.
+    if (haveSameHeads(heads)) return [block]
     const sum = (each: readonly AttentionBlock[], of: 'heads' | 'keyValueHeads'): number =>
       each.reduce((total, one) => total + one[of], 0)
     // Heads that share keys count them once.
@@ -31,21 +32,36 @@ export function withHeadsTogether(
   })
 }
 
-/** Whether the blocks are alike and their values lie end to end in what the projection reads. */
+const haveSameHeads = ([first, ...rest]: readonly AttentionBlock[]): boolean => {
+  const axes = [...(first?.keyValueHeadAxes ?? []), ...(first?.groupAxes ?? [])]
+  const isSame = ({ keyValueHeadAxes, groupAxes }: AttentionBlock): boolean =>
+    [...keyValueHeadAxes, ...groupAxes].every((axis) => axes.includes(axis))
+  return axes.length > 0 && rest.every(isSame)
+}
+
+/** Whether the blocks are alike and the first thing that happens to them is that they are laid together. */
 function areBeside(heads: readonly AttentionBlock[]): boolean {
   const [first] = heads
-  const input = first?.outputProjection?.operands[0]?.what.root
-  if (!first || input?.structure?.kind !== 'sum') return false
-  const { parts } = input.structure
+  const meetings = heads.map(({ context }) => laidAt(context))
+  const [meeting] = meetings
+  const places = new Set(meetings.map((each) => each?.index))
   return (
-    parts.length >= heads.length &&
-    heads.every(({ kind, headSize, valueHeadSize, valueHeadSizeAxis }) => {
-      const leaves = new Set(valueHeadSizeAxis ? leavesOf(valueHeadSizeAxis) : [])
-      const isAlike =
-        kind === first.kind && headSize === first.headSize && valueHeadSize === first.valueHeadSize
-      return isAlike && parts.some((part) => sharesLeaf(part, leaves))
-    })
+    meeting !== undefined &&
+    places.size === heads.length &&
+    meetings.every((each) => each?.node === meeting.node) &&
+    heads.every(
+      ({ kind, headSize, valueHeadSize }) =>
+        kind === first?.kind &&
+        headSize === first.headSize &&
+        valueHeadSize === first.valueHeadSize,
+    )
   )
+}
+
+/** The nearest Concat that a value gets to without meeting another, and where it is in it. */
+function laidAt(value: Value): { readonly node: Node; readonly index: number } | undefined {
+  for (const use of downstream(value, isMover)) if (use.node.op === 'Concat') return use
+  return undefined
 }
 
 /** Where keys are made: the nearest product with a constant. */

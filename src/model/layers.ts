@@ -67,6 +67,8 @@ export function numberTowers(towers: readonly LayerBlock[][]): Map<LayerBlock, n
 function numberLayers(blocks: readonly LayerBlock[]): Map<LayerBlock, number> {
   const repeated = layersByRepetition(blocks)
   if (repeated) return new Map(blocks.map((block, index) => [block, repeated[index] as number]))
+  const period = periodOfWidths(blocks)
+  if (period) return new Map(blocks.map((block, index) => [block, Math.floor(index / period)]))
   const layers = new Map<LayerBlock, number>()
   let layer = 0
   let seen = new Set<LayerBlock['kind']>()
@@ -79,6 +81,21 @@ function numberLayers(blocks: readonly LayerBlock[]): Map<LayerBlock, number> {
     layers.set(block, layer)
   }
   return layers
+}
+
+/** Without attention: how many feed-forwards follow each other until all widths come again. */
+function periodOfWidths(blocks: readonly LayerBlock[]): number | undefined {
+  const widths = blocks.flatMap((block) =>
+    block.kind === 'feedForward' ? [block.feedForward.width] : [],
+  )
+  if (widths.length < blocks.length || new Set(widths).size < 2) return undefined
+  const period = widths.findIndex(
+    (_, length) =>
+      length > 0 &&
+      widths.length % length === 0 &&
+      widths.every((width, at) => width === widths[at % length]),
+  )
+  return period > 0 ? period : undefined
 }
 
 /**

@@ -188,9 +188,14 @@ function nameDimensions(
   streams: ReadonlySet<Axis>,
 ): Map<Axis, DimensionName> {
   const names = new Map<Axis, DimensionName>()
+  const ids = new Set<string>()
   const add = (axis: Axis | undefined, role: Role, layer: number, part = ''): void => {
     if (!axis || axis.size.isOne || names.has(axis.root) || streams.has(axis.root)) return
-    names.set(axis.root, { id: `layer.${layer}.${part}${role}`, role, layer })
+    // A layer may have several blocks of a kind: the second width is `layer.3.1.width`.
+    let id = `layer.${layer}.${part}${role}`
+    for (let again = 1; ids.has(id); again++) id = `layer.${layer}.${again}.${part}${role}`
+    ids.add(id)
+    names.set(axis.root, { id, role, layer })
   }
   for (const block of blocks) {
     const layer = layerOf.get(block) ?? 0

@@ -4,6 +4,7 @@ import type { Axis } from '../axes/axis.js'
 import type { Node, Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
+import { isTransparent } from './trace.js'
 
 export interface Projection {
   readonly node: Node
@@ -24,6 +25,18 @@ export const isProjection = (analysis: AxisAnalysis, contraction: Contraction): 
     (input, index) =>
       input && analysis.isConstant(input) && contraction.operands.some((o) => o.input === index),
   ) || contraction.operands.length === 1
+
+/** Whether a value holds weights only: a constant, or rows of constants that an index picks. */
+export function holdsWeights(analysis: AxisAnalysis, value: Value, depth = 16): boolean {
+  if (analysis.isConstant(value)) return true
+  const { producer } = value
+  if (!producer || depth === 0) return false
+  const data = producer.op.startsWith('Gather') ? producer.inputs.slice(0, 1) : producer.inputs
+  return (
+    isTransparent(producer) &&
+    data.every((each) => !each || holdsWeights(analysis, each, depth - 1))
+  )
+}
 
 /** The projection's constant, where it is a plain floating matrix read by this product alone. */
 export function readProjection(contraction: Contraction): Projection | undefined {

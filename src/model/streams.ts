@@ -16,8 +16,11 @@ export function findHidden(analysis: AxisAnalysis, blocks: readonly LayerBlock[]
     const source = block.kind === 'feedForward' ? block.feedForward : block.attention
     const output = source.outputProjection?.node.outputs[0]
     const written = output && columnsOf(analysis, output)
+    // Feed-forwards over tokens write columns that are tokens: the stream is where they are added.
     const axis =
-      block.kind === 'feedForward' ? streamOf(analysis, block.feedForward, written) : written
+      block.kind === 'feedForward'
+        ? (joinedColumns(analysis, block.feedForward) ?? written)
+        : written
     if (axis && !found.includes(axis.root)) found.push(axis.root)
   }
   return withOuterStreams(analysis, blocks, found)
@@ -67,15 +70,10 @@ function withOuterStreams(
 const columnsOf = (analysis: AxisAnalysis, value: Value): Axis | undefined =>
   (analysis.axes(value) ?? []).findLast((each) => isStream(each))
 
-/** The stream's axis that the columns are a part of, where parts are projected on their own. */
-function streamOf(analysis: AxisAnalysis, block: FeedForward, columns: Axis | undefined) {
-  const [output] = block.join.outputs
-  const whole =
-    output &&
-    (analysis.axes(output) ?? []).find(
-      (each) => columns && each.root !== columns.root && leavesOf(each).includes(columns.root),
-    )
-  return whole ?? columns
+/** Columns of the sum that a feed-forward is added to: parts may be projected on their own. */
+function joinedColumns(analysis: AxisAnalysis, { join }: FeedForward): Axis | undefined {
+  const [output] = join.outputs
+  return output && columnsOf(analysis, output)
 }
 
 export const isStream = (axis: Axis): boolean =>

@@ -131,4 +131,150 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     })
     expect((await inspect(open())).parameters).toBe(C * C)
   })
+
+  const toHeads = (b: Builder, x: Value): Value =>
+    b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 1, 3)
+  const joined = (b: Builder, x: Value, context: Value): Value =>
+    b.op('Add', [x, b.linear(b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C), C, C)])
+  const products = (b: Builder, x: Value): Value =>
+    b.op('MatMul', [toHeads(b, x), b.transpose(toHeads(b, x), 0, 1, 3, 2)])
+  const lower = (b: Builder): Value => b.op('Trilu', [b.filled(1, S, S)], { upper: 0 })
+
+  /** How scores weigh the values, without a Softmax node; whether no query sees what comes after it. */
+  const weighings: Record<string, [(b: Builder, scores: Value) => Value, boolean]> = {
+    'a softmax spelled out': [
+      (b, scores) => {
+        const top = b.op('ReduceMax', [scores, b.integers(-1)])
+        const raised = b.op('Exp', [b.op('Sub', [scores, top])])
+        return b.op('Div', [raised, b.op('ReduceSum', [raised, b.integers(-1)])])
+      },
+      false,
+    ],
+    'a sigmoid': [(b, scores) => b.op('Sigmoid', [scores]), false],
+    'squared positive scores': [
+      (b, scores) => b.op('Pow', [b.op('Relu', [scores]), b.scalar(2)]),
+      false,
+    ],
+    'scores that fade and stop at the diagonal': [
+      (b, scores) => b.op('Mul', [scores, b.op('Mul', [lower(b), b.weight(H, 1, 1)])]),
+      true,
+    ],
+    'a 1 × 1 convolution over the heads before the softmax': [
+      (b, scores) => b.op('Softmax', [b.op('Conv', [scores, b.weight(H, H, 1, 1)])], { axis: -1 }),
+      false,
+    ],
+  }
+  it.each(Object.entries(weighings))('%s is attention', async (_, [weigh, causal]) => {
+    const open = make((b, x) =>
+      joined(b, x, b.op('MatMul', [weigh(b, products(b, x)), toHeads(b, x)])),
+    )
+    const seen = (await inspect(open())).attention
+    expect(
+      seen.map((each) => [each.kind, each.causal, each.heads, each.headSize, each.valueHeadSize]),
+    ).toEqual([['self', causal, H, D, D]])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
+  it.each([
+    ['positive features', (b: Builder, value: Value) => b.op('Elu', [value]), 0],
+    [
+      'features that sum to one',
+      (b: Builder, value: Value) => b.op('Softmax', [value], { axis: -1 }),
+      1,
+    ],
+  ])('keys and values summed over the tokens first, with %s', async (_, bend, isEntangled) => {
+    const open = make((b, x) => {
+      const [query, key] = [bend(b, toHeads(b, x)), b.op('Elu', [toHeads(b, x)])]
+      const sums = b.op('MatMul', [b.transpose(key, 0, 1, 3, 2), toHeads(b, x)])
+      return joined(b, x, b.op('MatMul', [query, sums]))
+    })
+    const seen = await inspect(open())
+    expect(
+      seen.attention.map((each) => [each.kind, each.heads, each.headSize, each.valueHeadSize]),
+    ).toEqual([['self', H, D, D]])
+    expect(seen.attention[0]?.prunable).toBe(true)
+    expect(seen.dimensions.find(({ role }) => role === 'headSize')?.sliceable).toBe(!isEntangled)
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
+  it.each(['summed', 'weighed'])('scores of pairs, member by member, then %s', async (how) => {
+    const open = make((b, x) => {
+      const split = (axis: number): Value =>
+        b.op('Unsqueeze', [b.reshape(b.linear(x, C, C), 0, S, H, D), b.integers(axis)])
+      const pairs = b.op(how === 'summed' ? 'Mul' : 'Add', [split(2), split(1)])
+      const scores =
+        how === 'summed'
+          ? b.op('ReduceSum', [pairs, b.integers(-1)], { keepdims: 0 })
+          : b.op('Einsum', [b.op('Tanh', [pairs]), b.weight(H, D)], { equation: 'bijhd,hd->bijh' })
+      const weights = b.op('Softmax', [b.transpose(scores, 0, 3, 1, 2)], { axis: -1 })
+      return joined(b, x, b.op('MatMul', [weights, toHeads(b, x)]))
+    })
+    const seen = (await inspect(open())).attention
+    expect(seen.map((each) => [each.kind, each.heads, each.headSize])).toEqual([['self', H, D]])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
+  it.each(['a new axis', 'the batch'])(
+    'heads split off and put together along %s',
+    async (along) => {
+      const isNew = along === 'a new axis'
+      const open = make((b, x) => {
+        const split = (): Value => {
+          const parts = b.split(b.linear(x, C, C), 2, H)
+          const all = isNew ? parts.map((each) => b.op('Unsqueeze', [each, b.integers(0)])) : parts
+          return b.op('Concat', all, { axis: 0 })
+        }
+        const keys = b.transpose(split(), ...(isNew ? [0, 1, 3, 2] : [0, 2, 1]))
+        const apart = b.split(attend(b, split(), keys, split()), 0, H)
+        const all = isNew ? apart.map((each) => b.op('Squeeze', [each, b.integers(0)])) : apart
+        return b.op('Add', [x, b.linear(b.op('Concat', all, { axis: -1 }), C, C)])
+      })
+      const seen = (await inspect(open())).attention
+      expect(seen.map(({ heads, headSize }) => [heads, headSize])).toEqual([[H, D]])
+      expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+    },
+  )
+
+  it('tokens that are pooled by a score of each as they are: no attention', async () => {
+    const open = make((b, x) => {
+      const shares = b.op('Softmax', [b.linear(x, C, 3)], { axis: 1 })
+      return b.linear(b.op('MatMul', [b.transpose(shares, 0, 2, 1), x]), C, C)
+    })
+    expect((await inspect(open())).attention).toEqual([])
+  })
+
+  it('experts whose answers a product with the shares puts together', async () => {
+    const E = 3
+    const open = make((b, x) => {
+      const gates = b.op('Softmax', [b.linear(x, C, E)], { axis: -1 })
+      const wide = b.op('Relu', [
+        b.op('Einsum', [x, b.weight(E, C, 24)], { equation: 'bsc,ecw->besw' }),
+      ])
+      const answers = b.op('Einsum', [wide, b.weight(E, 24, C), gates], {
+        equation: 'besw,ewc,bse->bsc',
+      })
+      return b.op('Add', [x, answers])
+    })
+    const seen = (await inspect(open())).feedForward
+    expect(seen.map(({ width, experts }) => [width, experts?.count])).toEqual([[24, E]])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
+  it('layers that mix tokens and channels by feed-forwards, each with a name of its own', async () => {
+    const open = make((b, x) => {
+      const mix = (value: Value, size: number, width: number): Value =>
+        b.linear(b.op('Relu', [b.linear(value, size, width)]), width, size)
+      const layer = (stream: Value): Value => {
+        const turned = mix(b.transpose(stream, 0, 2, 1), S, 12)
+        const mixed = b.op('Add', [stream, b.transpose(turned, 0, 2, 1)])
+        return b.op('Add', [mixed, mix(mixed, C, 24)])
+      }
+      return layer(layer(b.linear(x, C, C)))
+    })
+    const seen = await inspect(open())
+    expect([seen.layers, seen.hidden]).toEqual([2, C])
+    const ids = seen.dimensions.map(({ id }) => id)
+    expect(new Set(ids).size).toBe(ids.length)
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
 })

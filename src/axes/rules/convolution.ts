@@ -3,7 +3,7 @@
  * its members see their neighbours. Groups of channels are a factor of both; with one channel per group
  * (depthwise) channels pass through.
  */
-import { intAttribute } from '../../graph/graph.js'
+import { intAttribute, intsAttribute } from '../../graph/graph.js'
 import { Size } from '../../shape/symbolic.js'
 import type { Axis } from '../axis.js'
 import type { AxisRule, RuleContext } from '../rule.js'
@@ -38,7 +38,14 @@ function relateConvolution(context: RuleContext, slots: Slots): void {
     context.unify(w[0], outChannels)
   } else if (channels.size.value === group) relateDepthwise(context, channels, w[0], outChannels)
   else relateGroups(context, slots, group, [channels, w[0], w[1], outChannels])
-  relateSpace(context, x.slice(2), y.slice(2))
+  relateSpace(context, x.slice(2), y.slice(2), isPointwise(context, w))
+}
+
+/** Whether each position is read alone: a kernel of one, without steps or padding. */
+function isPointwise({ node }: RuleContext, weight: readonly Axis[]): boolean {
+  const isAll = (name: string, value: number): boolean =>
+    (intsAttribute(node, name) ?? []).every((each) => each === value)
+  return weight.slice(2).every(({ size }) => size.isOne) && isAll('strides', 1) && isAll('pads', 0)
 }
 
 /** Channels out are [channels, multiplier]; a channel and its filters go together. */
@@ -75,8 +82,17 @@ function relateGroups(
   context.record({ groups })
 }
 
-function relateSpace(context: RuleContext, from: readonly Axis[], to: readonly Axis[]): void {
+function relateSpace(
+  context: RuleContext,
+  from: readonly Axis[],
+  to: readonly Axis[],
+  isPassed = false,
+): void {
   for (const [index, axis] of from.entries()) {
+    if (isPassed) {
+      context.unify(axis, to[index])
+      continue
+    }
     context.block(axis, 'neighbours see each other')
     context.block(to[index], 'neighbours see each other')
   }

@@ -13,6 +13,7 @@ import { Size } from '../../shape/symbolic.js'
 import type { Axis } from '../axis.js'
 import { type AxisRule, fromFront, type RewriteContext, type RuleContext } from '../rule.js'
 import { segmentOf, sumOf } from '../unify.js'
+import { relateParts, relateStack, stackOf } from './stack.js'
 
 const transpose: AxisRule = {
   relate(context) {
@@ -134,7 +135,9 @@ const concat = (first: number, apart: number): AxisRule => ({
     const target = out[axis]
     if (!target) return
     // Single members, each from a place of its own: the axis stays whole.
-    if (parts.length > 1 && parts.every(({ size }) => size.isOne)) {
+    const stack = apart === 1 ? stackOf(context.node, context.shapes) : undefined
+    if (stack) relateStack(context, stack, axis)
+    else if (parts.length > 1 && parts.every(({ size }) => size.isOne)) {
       context.block(target, 'its members are put together one by one')
       context.unify(target, takenApart(context, axis))
     } else {
@@ -194,7 +197,8 @@ function relateSegment(context: RuleContext, whole: Axis, part: Axis, start: Siz
 const split: AxisRule = {
   relate(context) {
     const axis = fromFront(intAttribute(context.node, 'axis', 0), context.input(0)?.length ?? 0)
-    relateSegments(context, axis, [...context.node.outputs.keys()])
+    const outputs = [...context.node.outputs.keys()]
+    if (!relateParts(context, axis)) relateSegments(context, axis, outputs)
   },
   rewrite(context) {
     const axis = fromFront(intAttribute(context.node, 'axis', 0), context.input(0)?.length ?? 0)
@@ -267,7 +271,7 @@ const slice: AxisRule = {
       const range = ranges.get(index)
       if (!part) continue
       if (!range || (whole.size.equals(part.size) && range.step === 1)) context.unify(whole, part)
-      else relateRange(context, whole, part, range)
+      else if (!relateParts(context, index)) relateRange(context, whole, part, range)
     }
   },
   rewrite(context) {
