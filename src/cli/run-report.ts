@@ -44,7 +44,7 @@ export async function runReport(
   const choice = { ...flags, samples: flags['eval-samples'], tokens: undefined }
   const evaluate = flags.eval
     ? {
-        batches: chooseData(before, flags.eval, choice, context.log),
+        batches: await chooseData(before, flags.eval, choice, context),
         metrics: flags.metric ?? [],
         file: flags.eval,
       }
