@@ -10,8 +10,8 @@ ${body}
 export const absent = (what: string, command: string): Html =>
   html`<p class="absent">${what}. Get it: <code>${command}</code></p>`
 
-/** A table that scrolls by itself where the page is narrow, by keyboard too. */
+/** A table or picture that scrolls by itself where the page is narrow, by keyboard too. */
 export const scrolling = (label: string, body: Content): Html =>
-  html`<div class="scroll" role="region" aria-label="${label}" tabindex="0">${body}</div>`
+  html`<div class="scroll" role="region" aria-label="${label}: table or picture" tabindex="0">${body}</div>`
 
 export const number = (content: Content): Html => html`<td class="number">${content}</td>`

@@ -48,9 +48,9 @@ export function renderReport(data: ReportData): string {
 <body>
 <a class="skip" href="#savings">To the results</a>
 <div class="page">
-<div class="top"><span class="brand">attnc report</span>
+<header class="top"><span class="brand">attnc report</span>
 <nav aria-label="Sections"><ul>${sections.map(([id, title]) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
-<button type="button" id="theme" hidden aria-label="Light or dark">◐</button></div>
+<button type="button" id="theme" hidden aria-label="Light or dark">◐</button></header>
 <main>
 ${renderVerdict(data)}
 ${sections.map(([, , render]) => render(data))}

@@ -133,6 +133,8 @@ export interface TargetEntry {
 
 export interface ConditionEntry {
   readonly condition: string
+  readonly result: 'pass' | 'fail' | 'undecided'
+  /** Whether the run fails by it; undecided ones may pass or fail. */
   readonly isMissed: boolean
   readonly message: string
 }

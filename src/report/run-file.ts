@@ -123,9 +123,12 @@ function readTarget(entry: Unknown): TargetEntry | undefined {
   return { target, kind: target.split('=')[0] ?? '', before, asked, reached, isMet: met === true }
 }
 
-function readCondition({ condition, missed, message }: Unknown): ConditionEntry | undefined {
+function readCondition(entry: Unknown): ConditionEntry | undefined {
+  const { condition, verdict, missed, message } = entry
   if (typeof condition !== 'string' || typeof message !== 'string') return undefined
-  return { condition, isMissed: missed === true, message }
+  const isMissed = missed === true
+  const result = verdict === 'undecided' ? verdict : isMissed ? 'fail' : 'pass'
+  return { condition, result, isMissed, message }
 }
 
 function readSkipped({ block, layer, reason }: Unknown) {

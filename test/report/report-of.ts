@@ -89,7 +89,7 @@ export function reportOf({
       passes: [{ name, options: { text: name } }],
       run: [{ name, value: name }],
       targets: [{ target: name, kind: 'params', before: 2, asked: 1, reached: 1, isMet: true }],
-      conditions: [{ condition: name, isMissed: false, message: name }],
+      conditions: [{ condition: name, result: 'pass', isMissed: false, message: name }],
       skipped: [{ block: name, layer: 0, reason: name }],
     },
   }

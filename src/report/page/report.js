@@ -22,24 +22,34 @@
     const title = head.textContent.toLowerCase()
     return {
       body,
+      title,
       rows: rows.map((row) => ({ row, text: `${title} ${row.textContent.toLowerCase()}` })),
     }
   })
+  // Numbers are whole: 3 is not found in 4,336, nor in layer 30.
+  const has = (text, word) =>
+    /^\d+$/.test(word) ? new RegExp(`(?<!\\d)${word}(?!\\d)`).test(text) : text.includes(word)
   const filter = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean)
+    const asked = search.value.toLowerCase()
+    const layer = /\blayer\s+\d+\b/.exec(asked)?.[0]
+    const words = asked
+      .replace(layer ?? '', '')
+      .split(/\s+/)
+      .filter(Boolean)
     let found = 0
     let all = 0
-    for (const { body, rows } of groups) {
+    for (const { body, title, rows } of groups) {
+      const isLayer = !layer || title === layer.replace(/\s+/, ' ')
       let own = 0
       for (const { row, text } of rows) {
-        row.hidden = !words.every((word) => text.includes(word))
+        row.hidden = !isLayer || !words.every((word) => has(text, word))
         if (!row.hidden) own++
       }
       body.hidden = own === 0
       found += own
       all += rows.length
     }
-    byId('found').textContent = words.length === 0 ? '' : `${found} of ${all}`
+    byId('found').textContent = asked.trim() === '' ? '' : `${found} of ${all}`
   }
   search.addEventListener('input', filter)
   addEventListener('keydown', (event) => {
@@ -58,21 +68,27 @@
   })
 
   const tip = byId('tip')
+  let shown
   const hideTip = () => {
+    shown = undefined
     tip.hidden = true
   }
-  addEventListener('pointerover', (event) => {
-    const text = event.target.dataset?.tip
-    if (!text) return hideTip()
-    tip.textContent = text
-    tip.hidden = false
-    const cell = event.target.getBoundingClientRect()
+  const placeTip = () => {
+    if (!shown) return
+    const cell = shown.getBoundingClientRect()
     const left = Math.min(cell.left, innerWidth - tip.offsetWidth - 8)
     const isAbove = cell.top > tip.offsetHeight + 12
     tip.style.left = `${Math.max(8, left)}px`
     tip.style.top = `${isAbove ? cell.top - tip.offsetHeight - 6 : cell.bottom + 6}px`
+  }
+  addEventListener('pointerover', ({ target }) => {
+    if (!target.dataset?.tip) return hideTip()
+    shown = target
+    tip.textContent = target.dataset.tip
+    tip.hidden = false
+    placeTip()
   })
-  addEventListener('scroll', hideTip, true)
+  addEventListener('scroll', placeTip, true)
 
   // On paper everything is open and nothing is filtered out.
   addEventListener('beforeprint', () => {

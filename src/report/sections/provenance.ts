@@ -3,6 +3,7 @@ import { describeBytes, describeCount } from '../../amounts.js'
 import { type Content, type Html, html } from '../html.js'
 import { absent, scrolling, section } from '../part.js'
 import type { ReportData, TargetEntry } from '../report-data.js'
+import { describeCondition } from './verdict.js'
 
 export function renderProvenance({ provenance }: ReportData): Html {
   const { created, by, input, passes, machine, run, check, targets, conditions, skipped } =
@@ -23,7 +24,7 @@ export function renderProvenance({ provenance }: ReportData): Html {
     html`<dl>${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`,
     targets.length > 0 && targetTable(targets),
     conditions.length > 0 &&
-      html`<h3>Conditions</h3><ul>${conditions.map(({ message, isMissed }) => html`<li>${isMissed ? 'failed' : 'passed'}: ${message}</li>`)}</ul>`,
+      html`<h3>Conditions</h3><ul>${conditions.map(({ message, result, isMissed }) => html`<li>${describeCondition(result, isMissed)}: ${message}</li>`)}</ul>`,
     skipped.length > 0 &&
       html`<h3>Blocks that could lose nothing</h3><ul>${skipped.map(({ block, layer, reason }) => html`<li><code>${block}</code>, layer ${layer}: ${reason}</li>`)}</ul>`,
     passes.length > 0

@@ -3,7 +3,7 @@ import { describeBytes, describeChange, describeCount, describeQuality } from '.
 import type { BenchEntry, BenchResult } from '../../bench/bench.js'
 import { lowerIsBetter } from '../../evaluate/metric-name.js'
 import { type Html, html } from '../html.js'
-import { absent, section } from '../part.js'
+import { absent, scrolling, section } from '../part.js'
 import type { Change, Quality, ReportData } from '../report-data.js'
 
 export function renderSavings({ savings, quality }: ReportData): Html {
@@ -12,7 +12,9 @@ export function renderSavings({ savings, quality }: ReportData): Html {
   return section(
     'savings',
     'Before and after',
-    html`<div class="scroll" role="region" aria-label="Before and after" tabindex="0"><table class="amounts">
+    html`${scrolling(
+      'Before and after',
+      html`<table class="amounts">
 <thead><tr><th scope="col">Saving</th><th scope="col" class="number">before</th><th scope="col" class="number">after</th><th scope="col" class="number">change</th><th scope="col"><span class="hidden">share that is left</span></th></tr></thead>
 <tbody>
 ${row('Parameters', parameters, describeCount)}
@@ -23,7 +25,8 @@ ${prefill ? row('Time, a run', prefill, milliseconds, timing?.ratios?.prefill.ra
 </tbody>
 ${timing && timingRows(timing)}
 ${quality.length > 0 && html`<tbody class="detail"><tr><th scope="rowgroup" colspan="5" class="caption">Quality</th></tr>${quality.map(qualityRow)}</tbody>`}
-</table></div>
+</table>`,
+    )}
 ${timing ? html`<p class="note">${describeBench(timing)}</p>` : absent('Time was not measured', 'attnc report … --bench')}
 ${quality.length === 0 && absent('Quality was not measured', 'attnc report … --eval eval.txt')}`,
   )

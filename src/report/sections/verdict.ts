@@ -2,7 +2,7 @@
 import { describeChange, describeQuality } from '../../amounts.js'
 import { lowerIsBetter } from '../../evaluate/metric-name.js'
 import { type Html, html } from '../html.js'
-import type { Change, Quality, ReportData } from '../report-data.js'
+import type { Change, ConditionEntry, Quality, ReportData } from '../report-data.js'
 
 export interface Verdict {
   readonly sentence: string
@@ -69,8 +69,8 @@ export function renderVerdict(data: ReportData): Html {
     ...targets.map(({ target, isMet }) =>
       badge(isMet, `target ${target} ${isMet ? 'met' : 'missed'}`),
     ),
-    ...conditions.map(({ condition, isMissed }) =>
-      badge(!isMissed, `${condition} ${isMissed ? 'holds: failed' : 'does not hold: passed'}`),
+    ...conditions.map(({ condition, result, isMissed }) =>
+      badge(!isMissed, `${condition}: ${describeCondition(result, isMissed)}`),
     ),
     ...(skipped.length > 0
       ? [
@@ -82,12 +82,16 @@ export function renderVerdict(data: ReportData): Html {
       : []),
     ...open.map((text) => html`<li class="open">${text}</li>`),
   ]
-  return html`<header>
+  return html`<div class="verdict">
 <p class="names"><span>${data.names.before}</span> <span aria-hidden="true">→</span><span class="hidden"> became </span> <span>${data.names.after}</span></p>
 <h1>${sentence}</h1>
 ${marks.length > 0 && html`<ul class="badges">${marks}</ul>`}
-</header>`
+</div>`
 }
+
+/** Undecided is said, and what came of it. */
+export const describeCondition = (result: ConditionEntry['result'], isMissed: boolean): string =>
+  `${result === 'undecided' ? 'undecided, ' : ''}${isMissed ? 'failed' : 'passed'}`
 
 const badge = (isGood: boolean, text: string): Html =>
   html`<li class="${isGood ? 'good' : 'bad'}"><span aria-hidden="true">${isGood ? '✓' : '!'}</span> ${text}</li>`
