@@ -1,5 +1,5 @@
 /** oclif's help, and what to type first for those who typed nothing. */
-import { Help as OclifHelp } from '@oclif/core'
+import { Help as OclifHelp } from '@oclif/core/help'
 
 const firstSteps = `START HERE
   attnc inspect MODEL                           what a model is made of and what may go
