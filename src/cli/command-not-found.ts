@@ -1,0 +1,47 @@
+/** A hook of oclif: what was typed is no command, and some command is spelled nearly so. */
+import { AttncError } from '../errors.js'
+
+export interface NotFound {
+  readonly id: string
+  readonly config: { readonly bin: string; readonly commandIDs: readonly string[] }
+}
+
+/** Error: COMMAND_UNKNOWN. */
+export default async function commandNotFound({ id, config }: NotFound): Promise<void> {
+  // What was typed after the command comes along.
+  const words = id.split(':')
+  const [nearest] = config.commandIDs
+    .map((each) => {
+      const typed = words.slice(0, each.split(':').length).join(':')
+      return { name: each.replaceAll(':', ' '), distance: editDistance(each, typed) }
+    })
+    .filter(({ distance }) => distance <= 2)
+    .sort((a, b) => a.distance - b.distance)
+  throw new AttncError('COMMAND_UNKNOWN', 'usage', `There is no command "${words[0]}".`, {
+    suggestions: [
+      ...(nearest ? [`Did you mean "${config.bin} ${nearest.name}"?`] : []),
+      `"${config.bin} --help" lists all commands.`,
+    ],
+  })
+}
+
+/** Letters to insert, remove, replace or swap with the next. */
+export function editDistance(one: string, other: string): number {
+  const rows = [Array.from({ length: other.length + 1 }, (_, i) => i)]
+  for (let i = 1; i <= one.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= other.length; j++) {
+      const at = (a: number, b: number): number => (a === i ? row[b] : rows[a]?.[b]) as number
+      const isSame = one[i - 1] === other[j - 1]
+      const isSwapped = one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1]
+      row[j] = Math.min(
+        at(i - 1, j) + 1,
+        at(i, j - 1) + 1,
+        at(i - 1, j - 1) + (isSame ? 0 : 1),
+        isSwapped && i > 1 && j > 1 ? at(i - 2, j - 2) + 1 : Number.POSITIVE_INFINITY,
+      )
+    }
+    rows.push(row)
+  }
+  return rows.at(-1)?.at(-1) ?? 0
+}
