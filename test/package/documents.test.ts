@@ -40,7 +40,7 @@ function blocksOf(text: string): Block[] {
 const documents = [
   'README.md',
   ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md'))
+    .filter((name) => name.endsWith('.md') && !name.includes('node_modules'))
     .map((name) => join('docs', name)),
 ].map((name) => ({ name, blocks: blocksOf(readFileSync(join(root, name), 'utf8')) }))
 
