@@ -25,9 +25,9 @@ export default class Prune extends BaseCommand {
       command: '<%= config.bin %> prune model/ --data text.txt -o smaller/',
     },
     {
-      description: 'a third, with quality before and after, failing where it costs too much',
+      description: 'a third, with a page of what happened, failing where it costs too much',
       command:
-        "<%= config.bin %> prune model/ --data text.txt --ratio 0.3 --eval eval.txt --fail-if 'perplexity>50' -o smaller/",
+        "<%= config.bin %> prune model/ --data text.txt --ratio 0.3 --eval eval.txt --fail-if 'perplexity>50' -o smaller/ --report report.html",
     },
     {
       description: 'half of it, trained back to quality with the original as the teacher',
@@ -96,6 +96,13 @@ export default class Prune extends BaseCommand {
     ...passFlags,
     ...evalFlags,
     ...gateFlags,
+    report: Flags.string({
+      helpValue: 'FILE',
+      exclusive: ['dry-run'],
+      description:
+        'write what happened as a page too: timed, with texts where the data are text (see attnc report)',
+      helpGroup: 'QUALITY',
+    }),
     summary: summaryFlag,
     provider: providerFlag,
     seed: seedFlag,

@@ -22,6 +22,8 @@ import { describeResult } from './describe-prune.js'
 import { checkCases, readConditions, verdictCases } from './evaluation.js'
 import { writeJUnit } from './junit.js'
 import { folderJson, metricsJson } from './prune-json.js'
+import { reportPrune } from './report-prune.js'
+import { checkPage } from './run-report.js'
 
 /** What passes read is in there too, and is theirs to understand. */
 export interface PruneFlags extends DataChoice {
@@ -40,6 +42,7 @@ export interface PruneFlags extends DataChoice {
   readonly 'fail-if'?: readonly string[] | undefined
   readonly undecided?: UndecidedRule | undefined
   readonly junit?: string | undefined
+  readonly report?: string | undefined
   readonly provider: 'auto' | ProviderName
   readonly seed: number
 }
@@ -69,9 +72,30 @@ export async function runPrune(
         ...verdictCases(result.verdicts),
       ])
     const isPrinted = flags['dry-run'] && !flags['plan-out']
+    const json = { ...pruneJson(result, provider, isPrinted), ...dataOf(flags) }
+    const { report: page, output: pruned } = flags
+    const report =
+      page !== undefined && pruned !== undefined
+        ? await reportPrune(
+            {
+              original: path,
+              pruned,
+              page,
+              json,
+              text: flags.eval ?? flags.data,
+              provider: provider.name,
+            },
+            context,
+          )
+        : []
     return {
-      json: { ...pruneJson(result, provider, isPrinted), ...dataOf(flags) },
-      lines: [...describeResult(result), ...describeSkipped(result), ...nextSteps(flags, path)],
+      json,
+      lines: [
+        ...describeResult(result),
+        ...describeSkipped(result),
+        ...(report.length > 0 ? ['', ...report] : []),
+        ...nextSteps(flags, path),
+      ],
       exitCode: result.skipped.length > 0 ? exitCodes.partial : undefined,
     }
   } catch (error) {
@@ -97,6 +121,7 @@ async function readOptions(
     throw new AttncError('OUTPUT_MISSING', 'usage', 'There is no output folder.', {
       suggestions: ['Name one with -o, or add --dry-run to see what would go.'],
     })
+  if (flags.report !== undefined) checkPage(flags.report, force)
   const targets = parseTargets(flags.target ?? [])
   const failIf = readConditions(flags['fail-if'])
   const source = loadModel(path)

@@ -19,7 +19,7 @@ export async function timingOf(options: GatherOptions): Promise<BenchResult | nu
     single,
     sequenceLength: Math.min(512, ...positions),
     runs: 30,
-    seconds: 10,
+    seconds: 5,
   })
 }
 

@@ -7,8 +7,10 @@ ${body}
 </section>`
 
 /** How to get what isn't there. */
-export const absent = (what: string, command: string): Html =>
-  html`<p class="absent">${what}. Get it: <code>${command}</code></p>`
+export const absent = (what: string, how: Content): Html =>
+  html`<p class="absent">${what}. Get it: ${how}</p>`
+
+export const command = (text: string): Html => html`<code>attnc ${text}</code>`
 
 /** A table or picture that scrolls by itself where the page is narrow, by keyboard too. */
 export const scrolling = (label: string, body: Content): Html =>

@@ -2,7 +2,7 @@
 import { describeBytes, describeCount, describeQuality } from '../../amounts.js'
 import { drawChart, type Mark } from '../chart.js'
 import { type Html, html } from '../html.js'
-import { absent, scrolling, section } from '../part.js'
+import { absent, command, scrolling, section } from '../part.js'
 import type { ReportData } from '../report-data.js'
 
 export function renderFrontier(data: ReportData): Html {
@@ -13,7 +13,7 @@ export function renderFrontier(data: ReportData): Html {
       ? picture(data, data.frontier)
       : absent(
           'No sweep was given',
-          'attnc sweep MODEL … -o frontier/, then attnc report … --from frontier/',
+          html`${command('sweep MODEL … -o frontier/')}, then ${command('report … --from frontier/')}`,
         ),
   )
 }

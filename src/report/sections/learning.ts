@@ -2,7 +2,7 @@
 import { describeCount } from '../../amounts.js'
 import { drawChart, legend, type Series } from '../chart.js'
 import { type Html, html } from '../html.js'
-import { absent, scrolling, section } from '../part.js'
+import { absent, command, scrolling, section } from '../part.js'
 import type { NamedTraining, ReportData } from '../report-data.js'
 
 export function renderLearning({ training }: ReportData): Html {
@@ -14,7 +14,7 @@ export function renderLearning({ training }: ReportData): Html {
       ? drawn.map(picture)
       : absent(
           'Nothing was trained',
-          'attnc prune … --recover lora, --pass vtrans, or attnc train',
+          html`${command('prune … --recover lora')}, ${command('prune … --pass vtrans')} or ${command('train')}`,
         ),
   )
 }

@@ -1,7 +1,7 @@
 /** Where the model comes from: passes with what was chosen, versions, data, machine, and what was checked. */
 import { describeBytes, describeCount } from '../../amounts.js'
 import { type Content, type Html, html } from '../html.js'
-import { absent, scrolling, section } from '../part.js'
+import { absent, command, scrolling, section } from '../part.js'
 import type { ReportData, TargetEntry } from '../report-data.js'
 import { describeCondition } from './verdict.js'
 
@@ -33,7 +33,7 @@ export function renderProvenance({ provenance }: ReportData): Html {
     !check &&
       absent(
         'Checks, targets and conditions are of the run',
-        'attnc prune … --json > prune.json, then attnc report … --from prune.json',
+        html`${command('prune … --json > prune.json')}, then ${command('report … --from prune.json')}`,
       ),
   ])
 }

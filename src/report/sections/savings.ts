@@ -3,7 +3,7 @@ import { describeBytes, describeChange, describeCount, describeQuality } from '.
 import type { BenchEntry, BenchResult } from '../../bench/bench.js'
 import { lowerIsBetter } from '../../evaluate/metric-name.js'
 import { type Html, html } from '../html.js'
-import { absent, scrolling, section } from '../part.js'
+import { absent, command, scrolling, section } from '../part.js'
 import type { Change, Quality, ReportData } from '../report-data.js'
 
 export function renderSavings({ savings, quality }: ReportData): Html {
@@ -27,8 +27,8 @@ ${timing && timingRows(timing)}
 ${quality.length > 0 && html`<tbody class="detail"><tr><th scope="rowgroup" colspan="5" class="caption">Quality</th></tr>${quality.map(qualityRow)}</tbody>`}
 </table>`,
     )}
-${timing ? html`<p class="note">${describeBench(timing)}</p>` : absent('Time was not measured', 'attnc report … --bench')}
-${quality.length === 0 && absent('Quality was not measured', 'attnc report … --eval eval.txt')}`,
+${timing ? html`<p class="note">${describeBench(timing)}</p>` : absent('Time was not measured', command('report … --bench'))}
+${quality.length === 0 && absent('Quality was not measured', command('report … --eval eval.txt'))}`,
   )
 }
 

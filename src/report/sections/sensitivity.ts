@@ -1,7 +1,7 @@
 /** What it would cost to take more and more of each block, and where the plan stopped. */
 import { scaleQuantize } from 'd3-scale'
 import { type Html, html } from '../html.js'
-import { absent, scrolling, section } from '../part.js'
+import { absent, command, scrolling, section } from '../part.js'
 import type { ReportData, SensitivityMap } from '../report-data.js'
 import { levelCount } from '../strip.js'
 import { describePart } from './layers.js'
@@ -16,7 +16,7 @@ export function renderSensitivity({ sensitivity }: ReportData): Html {
       ? map(sensitivity)
       : absent(
           'No pass measured what each block would cost',
-          'attnc prune … --pass amp, which writes it into the plan',
+          html`${command('prune … --pass amp')} writes it into the plan`,
         ),
   )
 }

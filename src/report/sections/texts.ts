@@ -1,6 +1,6 @@
 /** The same prompts continued by both models, the most likely token each time, until they part. */
 import { type Html, html } from '../html.js'
-import { absent, section } from '../part.js'
+import { absent, command, section } from '../part.js'
 import type { ReportData, TextPair } from '../report-data.js'
 
 export function renderTexts({ texts, names }: ReportData): Html {
@@ -8,7 +8,7 @@ export function renderTexts({ texts, names }: ReportData): Html {
     'texts',
     'Texts, side by side',
     texts.length === 0
-      ? absent('No text was generated', 'attnc report … --prompt "Once upon a time"')
+      ? absent('No text was generated', command('report … --prompt "Once upon a time"'))
       : [
           html`<p>The same prompt, the most likely token each time. What is underlined differs.</p>`,
           texts.map((pair) => picture(pair, names)),

@@ -50,10 +50,12 @@ function speedOf({ ratio, low, high }: { ratio: number; low: number; high: numbe
 }
 
 function priceOf({ metric, before, after }: Quality): string {
-  if (before === null) return `with a ${metric} of ${describeQuality(after)} to the original`
+  const article = /^(a|ndcg)/.test(metric) ? 'an' : 'a'
+  if (before === null)
+    return `with ${article} ${metric} of ${describeQuality(after)} to the original`
   const isWorse = lowerIsBetter.has(metric) ? after > before : after < before
   const text = `${metric} of ${describeQuality(after)} instead of ${describeQuality(before)}`
-  return isWorse ? `for a ${text}` : `with a ${text}`
+  return isWorse ? `for ${article} ${text}` : `with ${article} ${text}`
 }
 
 const joined = (parts: readonly string[]): string =>
@@ -63,9 +65,7 @@ export function renderVerdict(data: ReportData): Html {
   const { sentence, open } = judgeReport(data)
   const { check, targets, conditions, skipped } = data.provenance
   const marks = [
-    ...(check
-      ? [badge(true, `equals its masked original within ${check.largest.toExponential(0)}`)]
-      : []),
+    ...(check ? [badge(true, describeCheck(check.largest))] : []),
     ...targets.map(({ target, isMet }) =>
       badge(isMet, `target ${target} ${isMet ? 'met' : 'missed'}`),
     ),
@@ -88,6 +88,9 @@ export function renderVerdict(data: ReportData): Html {
 ${marks.length > 0 && html`<ul class="badges">${marks}</ul>`}
 </div>`
 }
+
+const describeCheck = (largest: number): string =>
+  `equals its masked original${largest > 0 ? ` within ${largest.toExponential(0)}` : ''}`
 
 /** Undecided is said, and what came of it. */
 export const describeCondition = (result: ConditionEntry['result'], isMissed: boolean): string =>
