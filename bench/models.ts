@@ -45,6 +45,7 @@ const run = {
 class Phases implements Log {
   readonly seconds: Record<string, number> = {}
   private last = performance.now()
+  private step = ''
   info(message: string): void {
     if (flags.verbose) say(message)
   }
@@ -55,6 +56,8 @@ class Phases implements Log {
     const now = performance.now()
     this.seconds[step] = (this.seconds[step] ?? 0) + (now - this.last) / 1000
     this.last = now
+    if (flags.verbose && step !== this.step) say(`${(now / 1000).toFixed(0)} s: ${step}`)
+    this.step = step
   }
 }
 

@@ -4,7 +4,7 @@ import type { Node, Value } from '../graph/graph.js'
 import { elementCount } from '../onnx/tensor.js'
 import { inferShapes } from '../shape/infer.js'
 import { NodeBuilder } from './node-builder.js'
-import { partsOf, type Trainable } from './trainable.js'
+import { partsOf, ROW, rowsOf, type Trainable } from './trainable.js'
 
 export const PARAMETERS = 'attnc.parameters'
 
@@ -54,12 +54,21 @@ function addBeside(
   b.edit.replaceUses(y, sum, (use) => use.node !== sum.producer)
 }
 
-function cutVector(b: NodeBuilder, vector: Value, trainable: Trainable): Value[][] {
-  const dims = trainable.weights.map((weight) => partsOf(weight, trainable.method))
+function cutVector(b: NodeBuilder, vector: Value, { weights, method }: Trainable): Value[][] {
+  const dims = weights.map((weight) => partsOf(weight, method))
   const flat = dims.flat()
-  const lengths = b.ints(...flat.map(elementCount))
   const names = flat.map((_, index) => `attnc.part${index}`)
-  const parts = b.outputs('Split', [vector, lengths], names, { axis: 0 })
+  const rows = b.op('Reshape', [vector, b.ints(-1, ROW)])
+  const parts = b.outputs('Split', [rows, b.ints(...flat.map(rowsOf))], names, { axis: 0 })
   let at = 0
-  return dims.map((own) => own.map((each) => b.op('Reshape', [parts[at++], b.ints(...each)])))
+  return dims.map((own) => own.map((each) => shape(b, parts[at++] as Value, each)))
+}
+
+/** Rows [r, ROW] → the tensor that they begin with. */
+function shape(b: NodeBuilder, rows: Value, dims: readonly number[]): Value {
+  const count = elementCount(dims)
+  const isWhole = count === ROW * rowsOf(dims)
+  const flat = isWhole ? rows : b.op('Reshape', [rows, b.ints(-1)])
+  const own = isWhole ? flat : b.op('Slice', [flat, b.ints(0), b.ints(count)])
+  return b.op('Reshape', [own, b.ints(...dims)])
 }
