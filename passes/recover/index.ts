@@ -2,18 +2,21 @@
 import { AttncError } from '../../src/errors.js'
 import { parseNumber, parseShare } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
+import { findTrainable } from '../../src/train/trainable.js'
 import type { WeightRole } from '../../src/train/weight-role.js'
 import { type RecoverOptions, type Recovery, recoverDefaults, recoveries } from './options.js'
-import { recoverModel } from './recover.js'
+import { methodOf, recoverModel } from './recover.js'
 
-/** Errors of its decision: NO_DATA, those of training. */
+/** Errors: NO_DATA, NOTHING_TO_TRAIN; of its decision those of training. */
 export function recover(chosen: Partial<RecoverOptions> = {}): ChosenPass {
   const options = { ...recoverDefaults, ...chosen }
   return {
     name: 'recover',
     phase: 'recover',
-    check({ batches }) {
+    check({ view, batches }) {
       if (!batches) throw noData()
+      // Before anything is measured: cutting takes no weight away whole.
+      findTrainable(view.graph, methodOf(options))
     },
     decide(context) {
       const data = context.training ?? context.batches

@@ -78,7 +78,7 @@ function batchSizeOf([batch]: readonly Batch[]): number {
   return length ? Math.max(1, Math.round(tokensEach / length)) : rowsEach
 }
 
-const methodOf = ({ method, rank, alpha, targets }: RecoverOptions): Method =>
+export const methodOf = ({ method, rank, alpha, targets }: RecoverOptions): Method =>
   method === 'lora'
     ? { kind: 'lora', rank, alpha: alpha ?? 2 * rank, targets }
     : { kind: 'full', targets }
