@@ -38,18 +38,24 @@ export async function rankChoices(
   { metrics, scores, products, log }: RankingHelp,
 ): Promise<Map<Choice, Ranking>> {
   const rankings = new Map<Choice, Ranking>()
-  for (const [index, block] of blocks.entries()) {
-    const statistics = calibration.get(block.key)
-    for (const choice of block.choices) {
-      const ranking = await rankChoice(choice, statistics, options, {
-        metric: metrics.get(block.key),
-        scores: scores.get(block.key),
-        products,
-      })
-      if (ranking) rankings.set(choice, ranking)
+  const waiting = [...blocks]
+  const rankBlocks = async (): Promise<void> => {
+    for (let block = waiting.shift(); block; block = waiting.shift()) {
+      for (const choice of block.choices) {
+        const ranking = await rankChoice(choice, calibration.get(block.key), options, {
+          metric: metrics.get(block.key),
+          scores: scores.get(block.key),
+          products,
+        })
+        if (ranking) rankings.set(choice, ranking)
+      }
+      done += 1
+      log.progress('ranking', done, blocks.length)
     }
-    log.progress('ranking', index + 1, blocks.length)
   }
+  let done = 0
+  // Two blocks at a time: while one waits for a product, the other's loops run here.
+  await Promise.all([rankBlocks(), rankBlocks()])
   return rankings
 }
 

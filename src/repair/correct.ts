@@ -19,7 +19,8 @@ export async function correctRead(
   const square = (numbers: Float64Array) => ({ rows: size, columns: size, numbers })
   const inverse = await invertLarge(square(damped({ moments, tokens, ridge }, size)), products)
   // Moments are means over tokens in `damped`.
-  const gap = Float64Array.from(missing ?? [], (each) => each / Math.max(tokens, 1))
+  const gap = missing?.slice() ?? new Float64Array(size * size)
+  for (let i = 0; i < gap.length; i++) gap[i] = (gap[i] as number) / Math.max(tokens, 1)
   const change = await products.multiply(inverse, square(gap))
   return Promise.all(
     projections.map(async (projection) => {

@@ -52,7 +52,7 @@ export class Elimination {
     const n = Math.round(Math.sqrt(input.moments.length))
     const h: Matrix = { rows: n, columns: n, numbers: damped(input, n) }
     const inverse = await invertLarge(h, products)
-    const w = Float64Array.from(input.weight)
+    const w = input.weight.slice()
     if (input.missing) {
       const right: Matrix = { rows: n, columns, numbers: input.missing }
       const step = (await products.multiply(inverse, right)).numbers
@@ -170,9 +170,10 @@ export class Elimination {
     const b = new Float64Array(s * u)
     // [Bᵀ | Wᵤ]
     const right = new Float64Array(u * (s + d))
-    for (const [j, place] of gone.entries()) {
-      for (const [i, other] of stay.entries()) {
-        const value = inverse[other * n + place] as number
+    for (let j = 0; j < u; j++) {
+      const place = gone[j] as number
+      for (let i = 0; i < s; i++) {
+        const value = inverse[(stay[i] as number) * n + place] as number
         b[i * u + j] = value
         right[j * (s + d) + i] = value
       }
@@ -180,17 +181,19 @@ export class Elimination {
     }
     const bk = await products.multiply({ rows: s, columns: u, numbers: b }, k)
     const change = await products.multiply(bk, { rows: u, columns: s + d, numbers: right })
-    const nextInverse = new Float64Array(s * s)
-    const nextW = new Float64Array(s * d)
-    for (const [i, from] of stay.entries()) {
-      const delta = change.numbers.subarray(i * (s + d), (i + 1) * (s + d))
-      for (const [j, other] of stay.entries())
-        nextInverse[i * s + j] = (inverse[from * n + other] as number) - (delta[j] as number)
+    const delta = change.numbers
+    // In place: what is written lies before what is still to be read.
+    for (let i = 0; i < s; i++) {
+      const from = stay[i] as number
+      const at = i * (s + d)
+      for (let j = 0; j < s; j++)
+        inverse[i * s + j] =
+          (inverse[from * n + (stay[j] as number)] as number) - (delta[at + j] as number)
       for (let c = 0; c < d; c++)
-        nextW[i * d + c] = (w[from * d + c] as number) - (delta[s + c] as number)
+        w[i * d + c] = (w[from * d + c] as number) - (delta[at + s + c] as number)
     }
-    this.inverse = nextInverse
-    this.w = nextW
+    this.inverse = inverse.subarray(0, s * s)
+    this.w = w.subarray(0, s * d)
     this.rows = stay.map((place) => this.rows[place] as number)
   }
 }
@@ -248,8 +251,10 @@ function eliminate(
 function gather(from: Float64Array, n: number, places: readonly number[]): Float64Array {
   const m = places.length
   const to = new Float64Array(m * m)
-  for (const [i, row] of places.entries())
-    for (const [j, column] of places.entries()) to[i * m + j] = from[row * n + column] as number
+  for (let i = 0; i < m; i++) {
+    const row = (places[i] as number) * n
+    for (let j = 0; j < m; j++) to[i * m + j] = from[row + (places[j] as number)] as number
+  }
   return to
 }
 
@@ -258,7 +263,8 @@ export function damped(
   { moments, tokens, ridge }: Pick<EliminationInput, 'moments' | 'tokens' | 'ridge'>,
   n: number,
 ): Float64Array {
-  const h = Float64Array.from(moments, (each) => each / Math.max(tokens, 1))
+  const h = new Float64Array(moments)
+  for (let i = 0; i < h.length; i++) h[i] = (h[i] as number) / Math.max(tokens, 1)
   let trace = 0
   for (let i = 0; i < n; i++) trace += h[i * n + i] as number
   const share = Math.min(1, (ridge * n) / Math.max(tokens, 1))
