@@ -54,7 +54,6 @@ export async function runTrain(
   flags: TrainFlags,
   context: CommandContext,
 ): Promise<{ readonly json: TrainJson; readonly lines: readonly string[] }> {
-  const { log } = context
   const { method, optimizer, teacher } = flags
   const number = (name: 'temperature' | 'decay' | 'clip'): number => parseNumber(name, flags[name])
   const decay = number('decay')

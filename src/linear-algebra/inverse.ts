@@ -10,8 +10,7 @@ const leaf = 192
 /** A⁻¹; A stays as it is. Throws RangeError where A is not positive definite. */
 export async function invertLarge(a: Matrix, products: Products): Promise<Matrix> {
   const n = a.rows
-  if (n <= leaf)
-    return { rows: n, columns: n, numbers: invertSymmetric(a.numbers.slice(), n) }
+  if (n <= leaf) return { rows: n, columns: n, numbers: invertSymmetric(a.numbers.slice(), n) }
   const half = Math.ceil(n / 2)
   // A = [P Q; Qᵀ R], S = R − QᵀP⁻¹Q, T = P⁻¹Q: A⁻¹ = [P⁻¹ + T S⁻¹ Tᵀ, −T S⁻¹; −S⁻¹Tᵀ, S⁻¹]
   const q = part(a, 0, half, half, n)

@@ -80,7 +80,7 @@ function partOf(value: Value, shapes: ShapeInfo): Part | undefined {
   })
   if (axis === undefined || changed.length !== 1 || steps?.some((step) => step !== 1))
     return undefined
-  const start = starts?.[axes ? axes.findIndex((each) => each === axis) : axis]
+  const start = starts?.[axes ? axes.indexOf(axis) : axis]
   const count = own[axis] && whole[axis]?.divideExact(own[axis])?.value
   const width = own[axis]?.value
   if (start === undefined || start < 0 || !count || !width || start % width !== 0) return undefined
