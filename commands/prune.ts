@@ -58,6 +58,11 @@ export default class Prune extends BaseCommand {
         '<%= config.bin %> prune model/ --pass sparsify --pattern window:1024+sinks:64 -o longer/',
     },
     {
+      description: 'without the tokens that a text has no use for',
+      command:
+        '<%= config.bin %> prune model/ --pass vocabulary --data text.txt --coverage 0.999 -o smaller/',
+    },
+    {
       description: 'weights in 4 bits, rounded on a text, after a fifth of the blocks went',
       command:
         '<%= config.bin %> prune model/ --pass amp --pass quantize --data text.txt -o smaller/',

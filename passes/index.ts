@@ -4,6 +4,7 @@ import { ampPass } from './amp/index.js'
 import { quantizePass } from './quantize/index.js'
 import { recoverPass } from './recover/index.js'
 import { sparsifyPass } from './sparsify/index.js'
+import { vocabularyPass } from './vocabulary/index.js'
 import { vtransPass } from './vtrans/index.js'
 
 export const passes: readonly Pass[] = [
@@ -11,5 +12,6 @@ export const passes: readonly Pass[] = [
   sparsifyPass,
   vtransPass,
   recoverPass,
+  vocabularyPass,
   quantizePass,
 ]

@@ -32,6 +32,7 @@ const levels: readonly (readonly string[])[] = [
     'src/evaluate',
     'src/plan',
     'src/quantize',
+    'src/vocabulary',
     'src/sparse',
     'src/train',
     'src/bench',

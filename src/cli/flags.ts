@@ -131,7 +131,7 @@ export const gateFlags = {
 
 /** Names of the passes; here, so that `--help` loads none of them. */
 export const passFlag = Flags.option({
-  options: ['amp', 'sparsify', 'vtrans', 'recover', 'quantize'] as const,
+  options: ['amp', 'sparsify', 'vtrans', 'recover', 'vocabulary', 'quantize'] as const,
   multiple: true,
   multipleNonGreedy: true,
   default: ['amp'],
@@ -236,8 +236,23 @@ const quantizeFlags = {
   })(),
 }
 
+const vocabularyFlags = {
+  'min-count': Flags.integer({
+    min: 1,
+    description: 'with --pass vocabulary: tokens stay that --data have as often [default: 1]',
+    helpGroup: 'PASS',
+  }),
+  coverage: Flags.string({
+    helpValue: 'SHARE',
+    description:
+      'with --pass vocabulary: the most frequent tokens stay that make this share of --data [default: 1]',
+    helpGroup: 'PASS',
+  }),
+}
+
 export const passFlags = {
   ...recoverFlags,
+  ...vocabularyFlags,
   ...quantizeFlags,
   ratio: Flags.string({
     helpValue: 'SHARE',

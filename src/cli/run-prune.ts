@@ -134,9 +134,9 @@ async function readOptions(
   const batches = flags.data
     ? await chooseCalibration(source, flags.data, flags, context)
     : undefined
-  const isTrained = passes.some(({ phase }) => phase === 'recover')
+  const takesAll = passes.some(({ phase }) => phase === 'recover' || phase === 'vocabulary')
   const training =
-    flags.data && isTrained ? await chooseData(source, flags.data, flags, context) : undefined
+    flags.data && takesAll ? await chooseData(source, flags.data, flags, context) : undefined
   const calibration =
     flags.calibration === undefined
       ? undefined

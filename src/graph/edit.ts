@@ -117,7 +117,11 @@ export class GraphEdit {
   insertAfter(
     node: Node,
     index: number,
-    spec: Pick<NodeSpec, 'op' | 'attributes'> & { readonly between: string },
+    spec: Pick<NodeSpec, 'op' | 'attributes'> & {
+      readonly between: string
+      /** What the node reads besides. */
+      readonly inputs?: readonly Value[]
+    },
   ): Value {
     const value = node.outputs[index]
     if (!value) throw new Error(`Node "${node.label}" has no output ${index}.`)
@@ -129,7 +133,7 @@ export class GraphEdit {
     made.origin = this.label
     for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
       made.attributes.set(key, attribute)
-    made.inputs.push(between)
+    made.inputs.push(between, ...(spec.inputs ?? []))
     made.outputs.push(value)
     this.placeBefore(made, next)
     link(made)

@@ -41,6 +41,8 @@ export interface SaveOptions {
   readonly configEdit?: ((name: string, config: Json) => Json) | undefined
   /** More files: a plan, a report. */
   readonly files?: Readonly<Record<string, string | Uint8Array>> | undefined
+  /** Files of the source that are not carried along. */
+  readonly omit?: (name: string) => boolean
   readonly signal?: AbortSignal | undefined
   /** Bytes written and bytes expected. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
@@ -63,7 +65,9 @@ export async function saveModelFolder(options: SaveOptions): Promise<SavedFolder
   for (const [file, model] of Object.entries(options.models)) assertLawful(model, `"${file}"`)
   const from = typeof options.from === 'string' ? openModelFolder(options.from) : options.from
   const plans = Object.entries(options.models).map(([file, model]) => planModel(file, model))
-  const sidecars = (from?.sidecars ?? []).filter((name) => !options.files?.[name])
+  const sidecars = (from?.sidecars ?? []).filter(
+    (name) => !options.files?.[name] && !options.omit?.(name),
+  )
   const more = Object.entries(options.files ?? {}).map(
     ([name, content]) => [name, Buffer.from(content as Uint8Array)] as const,
   )

@@ -17,6 +17,7 @@ import { findValueFrame, turnSources } from '../model/value-frame.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import { quantizeWeights } from '../quantize/rewrite.js'
 import { rewriteAttention } from '../sparse/rewrite.js'
+import { cutVocabulary } from '../vocabulary/cut-vocabulary.js'
 import { setConstants } from './constants.js'
 import { keepOf } from './keep.js'
 import type { PlanPart, RefittedProjection } from './plan.js'
@@ -49,6 +50,7 @@ export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = 
       const now = part.slices.length > 0 ? readModel(graph) : view
       rewriteAttention(change, now, part.attention, options.as ?? 'slice')
     }
+    if (part.vocabulary) cutVocabulary(change, view, part.vocabulary, options.as ?? 'slice')
     if (part.precision) toHalfPrecision(change, options.as ?? 'slice')
     if (part.quantized?.length) quantizeWeights(change, part.quantized, options.as ?? 'slice')
   })

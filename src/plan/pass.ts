@@ -82,8 +82,8 @@ export interface Skipped {
   readonly reason: string
 }
 
-/** Phases in the order in which passes may follow each other: heads are cut before they are laid out, what is left is trained, then rounded. */
-export const phases = ['cut', 'sparsify', 'recover', 'quantize'] as const
+/** Phases in the order in which passes may follow each other: heads are cut before they are laid out, what is left is trained, tokens go, then numbers are rounded. */
+export const phases = ['cut', 'sparsify', 'recover', 'vocabulary', 'quantize'] as const
 export type Phase = (typeof phases)[number]
 
 /** A pass as the command line knows it. */

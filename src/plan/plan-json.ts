@@ -5,7 +5,8 @@
 import { AttncError } from '../errors.js'
 import { isGrid } from '../quantize/grid.js'
 import { isFindings } from './findings.js'
-import type { AttentionPatterns, Plan, PlanPart, QuantizedWeight } from './plan.js'
+import type { AttentionPatterns, Plan, PlanPart, QuantizedWeight, VocabularyCut } from './plan.js'
+import { parseRanges, printRanges } from './ranges.js'
 
 /** Where the numbers are, the digest that they have to have, and small ones themselves. */
 export interface StatedNumbers {
@@ -34,16 +35,20 @@ export type PartJson = Pick<
   PlanPart,
   'pass' | 'options' | 'slices' | 'attention' | 'precision' | 'findings'
 > & {
+  readonly vocabulary?: { readonly size: number; readonly keep: string }
   readonly quantized?: readonly Omit<QuantizedWeight, 'codes'>[]
 }
 
 /** The plan as it is written and printed. */
 export function planJson({ parts, made }: Plan, projections?: StatedNumbers): PlanJson {
   const [first, ...more] = parts.map(
-    ({ pass, options, slices, attention, quantized, precision, findings }) => ({
+    ({ pass, options, slices, attention, vocabulary, quantized, precision, findings }) => ({
       ...(pass !== undefined && { pass, options }),
       slices,
       ...(attention && { attention }),
+      ...(vocabulary && {
+        vocabulary: { size: vocabulary.size, keep: printRanges(vocabulary.keep) },
+      }),
       ...(quantized && { quantized: quantized.map(({ codes: _codes, ...stated }) => stated) }),
       ...(precision && { precision }),
       ...(findings && { findings }),
@@ -65,9 +70,10 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
 /** What a model says of its plan in its metadata: what was done, not by whom. */
 export const planSummary = ({ parts }: Plan): PlanJson =>
   planJson({
-    parts: parts.map(({ slices, attention, quantized, precision }) => ({
+    parts: parts.map(({ slices, attention, vocabulary, quantized, precision }) => ({
       slices,
       attention,
+      vocabulary,
       quantized,
       precision,
     })),
@@ -110,6 +116,7 @@ const authorOf = (made: Readonly<Record<string, unknown>> | undefined) =>
 
 function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError): PlanPart {
   const { slices, pass, options, attention, quantized, precision, findings } = part
+  const vocabulary = part.vocabulary && parseVocabulary(part.vocabulary, fail)
   if (!Array.isArray(slices)) throw fail('it has no list "slices"')
   for (const [index, slice] of slices.entries()) {
     if (typeof slice?.dimension !== 'string') throw fail(`slice ${index} names no dimension`)
@@ -128,10 +135,21 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
     ...(pass !== undefined && { pass, options }),
     slices,
     ...(attention && { attention }),
+    ...(vocabulary && { vocabulary }),
     ...(quantized && { quantized }),
     ...(precision && { precision }),
     ...(findings && { findings }),
   }
+}
+
+function parseVocabulary(
+  { size, keep }: Partial<NonNullable<PartJson['vocabulary']>>,
+  fail: (text: string) => AttncError,
+): VocabularyCut {
+  const members = typeof keep === 'string' ? parseRanges(keep) : undefined
+  if (!members?.length || !Number.isInteger(size))
+    throw fail('"vocabulary" has to have a whole "size" and ranges "keep", as "0-255,300"')
+  return { size: size as number, keep: members }
 }
 
 const isQuantized = (entry: Partial<QuantizedWeight> | null): boolean =>

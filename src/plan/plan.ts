@@ -74,7 +74,14 @@ export interface AttentionPatterns {
   readonly masks?: MaskFacts | undefined
 }
 
-/** Carried out in the order of its fields: weights, projections, what goes, patterns, then fewer bits. */
+/** Tokens that stay, of how many; they are numbered anew in this order. */
+export interface VocabularyCut {
+  readonly size: number
+  /** Ascending. */
+  readonly keep: readonly number[]
+}
+
+/** Carried out in the order of its fields: weights, projections, what goes, patterns, tokens, then fewer bits. */
 export interface PlanPart {
   /** The pass that decided it, and what was chosen; read by people only. */
   readonly pass?: string | undefined
@@ -85,6 +92,7 @@ export interface PlanPart {
   readonly projections?: readonly RefittedProjection[] | undefined
   readonly slices: readonly PlanSlice[]
   readonly attention?: readonly AttentionPatterns[] | undefined
+  readonly vocabulary?: VocabularyCut | undefined
   readonly quantized?: readonly QuantizedWeight[] | undefined
   /** The whole model in half precision, its inputs and outputs as they were. */
   readonly precision?: 'float16' | undefined

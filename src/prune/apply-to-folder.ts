@@ -18,6 +18,9 @@ import { planNote } from '../plan/plan-file.js'
 import { planSummary } from '../plan/plan-json.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
+import { renumberAfter } from '../vocabulary/batches.js'
+import { idInputs } from '../vocabulary/find-vocabulary.js'
+import { cutTokenizerFile, isOlderForm, renumberedConfig } from '../vocabulary/vocabulary-files.js'
 import { checkSlice, halfBound, type NumericCheck } from './check.js'
 import { editConfig, modelSizes } from './config-edit.js'
 import { type ReportRow, reportRows, type Totals, totalsOf } from './report.js'
@@ -57,6 +60,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   const { location } = source
   if (as === 'mask' && plan.parts.length > 1) throw maskError(plan)
   let view = readModel(source.model.graph)
+  const ids = idInputs(view)
   const before = totalsOf(source.model, view)
   const sizesBefore = modelSizes(view)
   const rows: ReportRow[] = []
@@ -66,7 +70,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
     applyPart(source.model.graph, part, { as, view })
     view = readModel(source.model.graph)
     if (!options.check && as === 'slice')
-      check = largerOf(check, await provePart(options, index, part))
+      check = largerOf(check, await provePart({ ...options, ids }, index, part))
   }
   const after = totalsOf(source.model, view)
   const digest = await loadFrom(location, source.file).digest(options.signal)
@@ -89,6 +93,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
     model.metadata.set('attnc.plan', JSON.stringify(planSummary(plan)))
   }
   const sizesAfter = modelSizes(view)
+  const vocabulary = plan.parts.find((part) => part.vocabulary)?.vocabulary
   const written =
     options.output === undefined
       ? undefined
@@ -97,9 +102,13 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
           from: location,
           to: options.output,
           force: options.force,
-          configEdit: (name, config) =>
-            as === 'slice' ? editConfig(name, config, sizesBefore, sizesAfter) : config,
-          files: planNote(plan),
+          configEdit: (name, config) => {
+            const sized =
+              as === 'slice' ? editConfig(name, config, sizesBefore, sizesAfter) : config
+            return vocabulary ? renumberedConfig(sized, vocabulary) : sized
+          },
+          files: { ...planNote(plan), ...(vocabulary && cutTokenizerFile(location, vocabulary)) },
+          ...(vocabulary && { omit: isOlderForm }),
           signal: options.signal,
           onProgress: (done, total) => log.progress('writing', done, total),
         })
@@ -109,7 +118,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
 
 /** The model as it is after a part, against a fresh copy with the part masked. */
 async function provePart(
-  options: FolderOptions,
+  options: FolderOptions & { readonly ids: readonly string[] },
   index: number,
   part: PlanPart,
 ): Promise<NumericCheck> {
@@ -117,18 +126,22 @@ async function provePart(
   const masked = loadFrom(source.location, source.file).model
   for (const before of plan.parts.slice(0, index)) applyPart(masked.graph, before)
   const view = readModel(masked.graph)
-  const given = options.batches?.slice(0, 1).filter((batch) => fitsInto(source.model, batch)) ?? []
+  const cut = plan.parts.slice(0, index + 1)
+  const given = renumberAfter(cut, options.batches?.slice(0, 1) ?? [], options.ids).filter(
+    (batch) => fitsInto(source.model, batch),
+  )
+  const tokens = part.vocabulary?.keep.length ?? view.vocabulary
   applyPart(masked.graph, part, { as: 'mask', view })
   const proved = exactModel(options, index, part)
   const check = (batches: readonly Batch[]) =>
     checkSlice(proved, masked, batches, { ...options, bound: part.precision && halfBound })
   if (given.length > 0) return check(given)
-  if (!part.attention) return check(checkInputs(masked, view, 16))
+  if (!part.attention) return check(checkInputs(masked, tokens, 16))
   // Patterns show at some length only, which the model's positions may not reach.
-  return check(checkInputs(masked, view, PATTERN_LENGTH)).catch((error) => {
+  return check(checkInputs(masked, tokens, PATTERN_LENGTH)).catch((error) => {
     if (error instanceof AttncError && error.kind === 'numeric') throw error
     options.signal?.throwIfAborted()
-    return check(checkInputs(masked, view, 16))
+    return check(checkInputs(masked, tokens, 16))
   })
 }
 
@@ -169,7 +182,7 @@ const fitsInto = (model: LoadedModel['model'], { feeds }: Batch): boolean =>
 
 function checkInputs(
   model: LoadedModel['model'],
-  view: TransformerModel,
+  vocabulary: number | undefined,
   sequenceLength: number,
 ): Batch[] {
   return randomBatches({
@@ -177,7 +190,7 @@ function checkInputs(
     sequenceLength,
     batchSize: 2,
     samples: 2,
-    vocabulary: view.vocabulary,
+    vocabulary,
     seed: 0,
   })
 }

@@ -11,6 +11,8 @@ import type { ChosenPass, PassContext, Skipped } from '../plan/pass.js'
 import type { Plan, PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
+import { renumberAfter } from '../vocabulary/batches.js'
+import { idInputs } from '../vocabulary/find-vocabulary.js'
 import { meetTargets } from './meet-targets.js'
 import type { Target } from './target.js'
 import type { TargetResult } from './target-scale.js'
@@ -42,6 +44,7 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
   const { source, passes, batches, log } = options
   let { model } = source
   let view = readModel(model.graph)
+  const ids = idInputs(view)
   const inputsOf = (index: number) => ({
     batches,
     canCalibrate: batches !== undefined || (index === 0 && options.calibration !== undefined),
@@ -61,18 +64,19 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       view = readModel(model.graph)
     }
     const current = model
+    const own = batches && renumberAfter(parts, batches, ids)
     let statistics = index === 0 ? options.calibration : undefined
     const measure = async (): Promise<Calibration> => {
-      if (!statistics && batches) {
-        log.info(`Calibrating on ${batches.length} batches, then deciding what goes.`)
-        statistics = await calibrate(current, { ...options, batches, moments: true })
+      if (!statistics && own) {
+        log.info(`Calibrating on ${own.length} batches, then deciding what goes.`)
+        statistics = await calibrate(current, { ...options, batches: own, moments: true })
       }
       return statistics ?? new Map()
     }
     const context: PassContext = {
       ...options,
       ...inputsOf(index),
-      batches,
+      batches: own,
       training: options.training ?? batches,
       model,
       view,

@@ -4,17 +4,24 @@
  */
 import type { Calibration } from '../calibrate/calibrate.js'
 import type { Batch } from '../data/batch.js'
+import { AttncError } from '../errors.js'
 import { chooseMetrics } from '../evaluate/choose-metrics.js'
 import { comparedMetric } from '../evaluate/compared.js'
 import type { Condition } from '../evaluate/condition.js'
 import type { MetricName } from '../evaluate/metric-name.js'
 import type { UndecidedRule } from '../evaluate/undecided.js'
 import { judge, MetricMissed, type Verdict } from '../evaluate/verdict.js'
+import type { Model } from '../graph/graph.js'
+import type { Log } from '../log.js'
+import { readModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
+import { applyPart } from '../plan/apply.js'
 import type { ChosenPass, Skipped } from '../plan/pass.js'
-import type { Plan } from '../plan/plan.js'
+import type { Plan, PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
+import { isKnown, renumberAfter } from '../vocabulary/batches.js'
+import { idInputs } from '../vocabulary/find-vocabulary.js'
 import { applyToFolder, type FolderResult } from './apply-to-folder.js'
 import { compareCosts } from './compare-costs.js'
 import type { Subject } from './costs.js'
@@ -94,6 +101,40 @@ function wantedMetrics({ source, evaluate: wanted }: PruneOptions): MetricName[]
   return chooseMetrics(source.model, { batches, asked, conditions, hasReference: true })
 }
 
+/**
+ * Data as the result numbers tokens. The dense model is then asked in those numbers too, about the tokens
+ * that stay: as a mask of the cut.
+ */
+function asNumbered(
+  dense: Model,
+  parts: readonly PlanPart[],
+  batches: readonly Batch[],
+  log: Log,
+): readonly Batch[] {
+  const cut = parts.find(({ vocabulary }) => vocabulary)?.vocabulary
+  if (!cut) return batches
+  const known = batches.filter((batch) => isKnown(batch, cut))
+  if (known.length === 0)
+    throw new AttncError(
+      'VOCABULARY_UNSEEN',
+      'usage',
+      'Every batch of the evaluation holds a token that goes.',
+      {
+        suggestions: [
+          'Give the evaluation text to --data as well, or evaluate the new folder with "attnc eval": its tokenizer cuts such tokens into parts.',
+        ],
+      },
+    )
+  if (known.length < batches.length)
+    log.warn(
+      'VOCABULARY_UNSEEN',
+      `${batches.length - known.length} of ${batches.length} batches of the evaluation hold tokens that go, and are left out; "attnc eval" on the new folder reads them in its own tokens.`,
+    )
+  const numbered = renumberAfter(parts, known, idInputs(readModel(dense.graph)))
+  applyPart(dense.graph, { slices: [], vocabulary: cut }, { as: 'mask' })
+  return numbered
+}
+
 type Judged = Pick<PruneResult, 'measured' | 'verdicts'>
 
 async function measure(
@@ -105,8 +146,9 @@ async function measure(
   const { source, single, evaluate: wanted } = options
   if (!wanted) return { measured: [], verdicts: [] }
   options.log.info('Measuring before and after.')
-  const { batches, failIf } = wanted
+  const { failIf } = wanted
   const dense = loadFrom(source.location, source.file).model
+  const batches = asNumbered(dense, parts, wanted.batches, options.log)
   const measured =
     metrics.length === 0
       ? []

@@ -3,7 +3,8 @@ import type { Model } from '../graph/graph.js'
 import { countBytes, countFlops } from '../inspect/inspect.js'
 import { countParameters } from '../inspect/parameters.js'
 import type { TransformerModel } from '../model/model.js'
-import type { PlanPart } from '../plan/plan.js'
+import type { PlanPart, VocabularyCut } from '../plan/plan.js'
+import { findVocabulary } from '../vocabulary/find-vocabulary.js'
 
 export interface Totals {
   readonly parameters: number
@@ -27,7 +28,8 @@ export const totalsOf = (model: Model, view: TransformerModel): Totals => ({
   flopsPerToken: countFlops(view),
 })
 
-export function reportRows(view: TransformerModel, { slices }: PlanPart): ReportRow[] {
+export function reportRows(view: TransformerModel, { slices, vocabulary }: PlanPart): ReportRow[] {
+  if (vocabulary) return vocabularyRows(view, vocabulary)
   const rows = slices.flatMap(({ dimension, remove }) => {
     const found = view.dimensions.find(({ id }) => id === dimension)
     if (!found) return []
@@ -52,4 +54,13 @@ export function reportRows(view: TransformerModel, { slices }: PlanPart): Report
     const heads = rows.find((each) => each.dimension === `${place}keyValueHeads`)
     return heads ? heads.kept / heads.size : 1
   }
+}
+
+function vocabularyRows(view: TransformerModel, { size, keep }: VocabularyCut): ReportRow[] {
+  const found = findVocabulary(view)
+  const each = typeof found === 'string' ? 0 : found.parametersPerToken
+  const kept = keep.length
+  const parameters = (size - kept) * each
+  const role = 'vocabulary'
+  return [{ dimension: role, layer: null, role, size, kept, parameters }]
 }

@@ -8,7 +8,7 @@ import type { Node } from '../graph/graph.js'
 import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
-import type { Plan } from '../plan/plan.js'
+import type { Plan, PlanPart } from '../plan/plan.js'
 import { readPlanNote } from '../plan/plan-file.js'
 import { parsePlan, planSummary } from '../plan/plan-json.js'
 import { sliceBound } from '../prune/check.js'
@@ -108,9 +108,17 @@ function checkKept(same: number, changed: ConstantDifferences['changed']): strin
   return `${same} constants have the bytes of the plan carried out again, ${changed.length} were re-fitted`
 }
 
-const attncOps = ({ domain }: Node): boolean => domain === 'attnc'
-const quantizedOps = ({ op }: Node): boolean =>
-  op === 'MatMulNBits' || op === 'GatherBlockQuantized'
+/** Whether a part that cuts no dimension was carried out as it is, and not as a mask. */
+function hasTraces({ vocabulary, quantized, precision }: PlanPart, { graph, ...view }: View) {
+  if (vocabulary) return view.vocabulary !== vocabulary.size
+  if (precision)
+    return [...graph.values.values()].some(({ constant }) => constant?.dataType === precision)
+  const isTrace = ({ op, domain }: Node): boolean =>
+    quantized?.length ? op === 'MatMulNBits' || op === 'GatherBlockQuantized' : domain === 'attnc'
+  return [...graph.nodes()].some(isTrace)
+}
+
+type View = Subject['view']
 
 /** Every dimension has what it had, less what went. True where nothing went at all: a masked model. */
 function checkSizes(plan: Plan, after: Subject['view'], before: Subject['view']): boolean {
@@ -118,11 +126,9 @@ function checkSizes(plan: Plan, after: Subject['view'], before: Subject['view'])
   const sizeIn = (view: Subject['view'], id: string): number | undefined =>
     view.dimensions.find((each) => each.id === id)?.size
   const isCut = plan.parts.some(({ slices }) => slices.length > 0)
-  const isQuantized = plan.parts.some(({ quantized }) => quantized?.length)
-  const traces = isQuantized ? quantizedOps : attncOps
   const isMasked = isCut
     ? [...gone].every(([id]) => sizeIn(after, id) === sizeIn(before, id))
-    : ![...after.graph.nodes()].some(traces)
+    : plan.parts.every((part) => !hasTraces(part, after))
   if (isMasked) return true
   for (const [id, { count }] of gone) {
     const [had, has] = [sizeIn(before, id), sizeIn(after, id)]
