@@ -5,11 +5,10 @@
  * moved to its best for what it now reads (as GPTAQ, 2025, in closed form).
  */
 import { cholesky } from '../../src/linear-algebra/cholesky.js'
-import { invertLarge } from '../../src/linear-algebra/inverse.js'
 import type { Products } from '../../src/linear-algebra/products.js'
 import type { DataType } from '../../src/onnx/data-type.js'
 import { blocksOf, type Codes, closestStep, codeOf, type Grid } from '../../src/quantize/grid.js'
-import { damped } from '../../src/repair/elimination.js'
+import { invertDamped } from '../../src/repair/elimination.js'
 
 /** Inputs whose errors are told to the rest at once, in one product. */
 const BATCH = 64
@@ -34,8 +33,7 @@ export class Feedback {
 
   static async of({ moments, tokens }: Seen, ridge: number, products: Products): Promise<Feedback> {
     const n = Math.round(Math.sqrt(moments.length))
-    const numbers = damped({ moments, tokens, ridge }, n)
-    const inverse = (await invertLarge({ rows: n, columns: n, numbers }, products)).numbers
+    const inverse = (await invertDamped({ moments, tokens, ridge }, n, products)).numbers
     return new Feedback(n, cholesky(inverse.slice(), n), inverse, tokens, products)
   }
 

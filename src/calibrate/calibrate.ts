@@ -95,7 +95,7 @@ export async function measure(model: Model, options: MeasureOptions): Promise<Ca
   }
   const { stride } = state.key
   const indices = shardIndices(batches.length, shard).filter((index) => !state.done.has(index))
-  if (indices.length === 0) return state
+  if (indices.length === 0 || watches.length === 0) return state
   const { copy, instruments } = addInstruments(model, watches, stride)
   const wanted = indices.map((index) => batches[index] as Batch)
   state.providers.add(provider)

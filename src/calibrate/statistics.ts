@@ -10,7 +10,7 @@ import { addReduce, addSplit } from '../graph/versioned-nodes.js'
 import type { DataType } from '../onnx/data-type.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
-import { type Feedable, TOKEN_MASK } from '../runtime/batches.js'
+import { type Feedable, TOKEN_MASK, tokenMaskOf } from '../runtime/batches.js'
 import { EXACT_ADDITIONS, ExactSums } from './exact-sums.js'
 
 /** Rows of [batch · sequence, n] whose moments are taken: every k-th real token. */
@@ -207,15 +207,6 @@ export function instrumentFeeds(batch: Feedable, stride: number): Record<string,
   for (const [at, kept] of (mask.data as Float32Array).entries()) if (kept) real.push(at)
   const sampled = real.filter((_, index) => index % stride === 0)
   return { [TOKEN_MASK]: mask, [SAMPLED]: tensorOf('int64', [sampled.length], sampled) }
-}
-
-/** Where data says nothing of padding, every token is real. */
-function tokenMaskOf({ tokenMask, feeds }: Feedable): RuntimeTensor | undefined {
-  if (tokenMask) return tokenMask
-  const ids = Object.values(feeds).find(
-    ({ dims, dataType }) => dims.length === 2 && dataType.startsWith('int'),
-  )
-  return ids && tensorOf('float32', ids.dims, new Float32Array(ids.data.length).fill(1))
 }
 
 type Results = Readonly<Record<string, RuntimeTensor>>

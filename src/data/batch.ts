@@ -39,6 +39,13 @@ export function makeTokenBatch(
   return { feeds, tokenMask: tensorOf('float32', dims, mask), ids: rows }
 }
 
+/** [batch, heads, past, head size] of open length; features of pairs have two axes of one length. */
+export const isCachePort = ({ dims, dataType }: Port): boolean =>
+  dims.length === 4 &&
+  isFloat(dataType) &&
+  dims.some((dim) => typeof dim !== 'number') &&
+  (typeof dims[1] === 'number' || dims[1] === '' || dims[1] !== dims[2])
+
 const isFloat = (dataType: Port['dataType']): boolean => /^b?float/.test(dataType)
 
 type Fills = Readonly<Record<TokenRole, readonly number[]>>
@@ -48,8 +55,8 @@ function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTen
   const role = tokenRole(name)
   if (port.dims.length === 2 && (!isFloat(dataType) || role === 'mask'))
     return tensorOf(dataType, dims, fills[role])
-  // A cache that is still empty: [batch, heads, past, head size].
-  if (port.dims.length === 4 && isFloat(dataType))
+  // A cache that is still empty.
+  if (isCachePort(port))
     return zeros(
       dataType,
       port.dims.map((dim, axis) =>
@@ -204,9 +211,10 @@ function tokensOf(feeds: Feeds, inputs: readonly Port[]): Pick<Batch, 'tokenMask
   const ids = flat.find(({ name }) => tokenRole(name) === 'ids')
   const mask = flat.find(({ name }) => tokenRole(name) === 'mask')
   const tokens = ids && feeds[ids.name]
-  if (!tokens) return { tokenMask: undefined, ids: [] }
-  const [rows = 0, length = 0] = tokens.dims
   const kept = mask && feeds[mask.name]
+  // Features of frames come with a mask and without ids.
+  if (!tokens) return { tokenMask: kept && castTo(kept, 'float32'), ids: [] }
+  const [rows = 0, length = 0] = tokens.dims
   const isKept = Array.from({ length: rows * length }, (_, i) => (kept ? Number(kept.data[i]) : 1))
   return {
     tokenMask: tensorOf('float32', tokens.dims, isKept),

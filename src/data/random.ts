@@ -2,7 +2,7 @@
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { Port } from '../runtime/session.js'
-import { type Batch, makeTokenBatch } from './batch.js'
+import { type Batch, isCachePort, makeTokenBatch } from './batch.js'
 import { generator } from './generator.js'
 
 export interface RandomOptions {
@@ -53,8 +53,7 @@ export function randomBatches(options: RandomOptions): Batch[] {
 export function areTokens(inputs: readonly Port[]): boolean {
   const isRow = ({ dims, dataType }: Port): boolean =>
     dims.length === 2 && dataType.startsWith('int')
-  const isBeside = ({ dims, dataType }: Port): boolean =>
-    (dims.length === 4 && dims.some((dim) => typeof dim !== 'number')) || dataType === 'bool'
+  const isBeside = (port: Port): boolean => isCachePort(port) || port.dataType === 'bool'
   // Pictures have four axes too, but no tokens beside them.
   return inputs.some(isRow) && inputs.every((port) => isRow(port) || isBeside(port))
 }

@@ -3,10 +3,9 @@
  * linear one is x̃·(I + C) with C = (Σx̃ᵀx̃ + λI)⁻¹·Σx̃ᵀ(x − x̃) (Wiener 1949); it costs nothing at run time,
  * because the weights that read x̃ take it in: W ← W + C·W.
  */
-import { invertLarge } from '../linear-algebra/inverse.js'
 import type { Products } from '../linear-algebra/products.js'
 import type { BlockRead } from '../model/reads.js'
-import { damped } from './elimination.js'
+import { invertDamped } from './elimination.js'
 import type { Observation } from './observe.js'
 
 /** The weights of a read, [size, outputs] each, in the order of its projections. */
@@ -17,8 +16,7 @@ export async function correctRead(
   products: Products,
 ): Promise<Float64Array[]> {
   const square = (numbers: Float64Array) => ({ rows: size, columns: size, numbers })
-  const inverse = await invertLarge(square(damped({ moments, tokens, ridge }, size)), products)
-  // Moments are means over tokens in `damped`.
+  const inverse = await invertDamped({ moments, tokens, ridge }, size, products)
   const gap = missing?.slice() ?? new Float64Array(size * size)
   for (let i = 0; i < gap.length; i++) gap[i] = (gap[i] as number) / Math.max(tokens, 1)
   const change = await products.multiply(inverse, square(gap))

@@ -50,8 +50,7 @@ export class Elimination {
   static async open(input: EliminationInput, products: Products): Promise<Elimination> {
     const { columns, tokens } = input
     const n = Math.round(Math.sqrt(input.moments.length))
-    const h: Matrix = { rows: n, columns: n, numbers: damped(input, n) }
-    const inverse = await invertLarge(h, products)
+    const inverse = await invertDamped(input, n, products)
     const w = input.weight.slice()
     if (input.missing) {
       const right: Matrix = { rows: n, columns, numbers: input.missing }
@@ -258,17 +257,30 @@ function gather(from: Float64Array, n: number, places: readonly number[]): Float
   return to
 }
 
+type Moments = Pick<EliminationInput, 'moments' | 'tokens' | 'ridge'>
+
+/**
+ * (Σxᵀx/T + λI)⁻¹, of means over tokens. Inputs of few different values make moments of low rank, which
+ * rounding may push below zero: λ grows until it holds them up.
+ */
+export async function invertDamped(input: Moments, n: number, products: Products): Promise<Matrix> {
+  for (let lift = 1; ; lift *= 10)
+    try {
+      return await invertLarge({ rows: n, columns: n, numbers: damped(input, n, lift) }, products)
+    } catch (error) {
+      if (!(error instanceof RangeError) || lift > 1e6) throw error
+    }
+}
+
 /** Σxᵀx/T + λI */
-export function damped(
-  { moments, tokens, ridge }: Pick<EliminationInput, 'moments' | 'tokens' | 'ridge'>,
-  n: number,
-): Float64Array {
+function damped({ moments, tokens, ridge }: Moments, n: number, lift: number): Float64Array {
   const h = new Float64Array(moments)
   for (let i = 0; i < h.length; i++) h[i] = (h[i] as number) / Math.max(tokens, 1)
   let trace = 0
-  for (let i = 0; i < n; i++) trace += h[i * n + i] as number
+  // About their mean, values that never change have moments around zero, on either side.
+  for (let i = 0; i < n; i++) trace += Math.abs(h[i * n + i] as number)
   const share = Math.min(1, (ridge * n) / Math.max(tokens, 1))
-  const lambda = Math.max((share * trace) / n, Number.MIN_VALUE * 2 ** 60)
+  const lambda = lift * Math.max((share * trace) / n, Number.MIN_VALUE * 2 ** 60)
   for (let i = 0; i < n; i++) h[i * n + i] = (h[i * n + i] as number) + lambda
   return h
 }

@@ -29,6 +29,8 @@ export interface RefitOptions {
   readonly ridge: number
   /** Orders that were decided before; without them units are chosen anew on what is observed. */
   readonly fixed: ReadonlyMap<Choice, Ranking> | undefined
+  /** Rows that went with a dimension of an earlier block. */
+  readonly gone: readonly number[]
   readonly products: Products
   readonly metric: Metric | undefined
 }
@@ -36,7 +38,7 @@ export interface RefitOptions {
 export async function refitBlock(
   block: PrunableBlock,
   observation: Observation,
-  { counts, ridge, fixed, products, metric }: RefitOptions,
+  { counts, ridge, fixed, gone, products, metric }: RefitOptions,
 ): Promise<Refitted | undefined> {
   const { projection, choices } = block
   if (!projection) return undefined
@@ -70,7 +72,8 @@ export async function refitBlock(
     products,
   )
   const slices: PlanSlice[] = []
-  const lost = new Set<number>()
+  const lost = new Set(gone)
+  if (gone.length > 0) await elimination.dropRows(gone)
   for (const choice of choices) {
     const count = counts.get(choice) ?? 0
     if (count === 0) continue

@@ -1,5 +1,6 @@
 /** Carries out the counts: block after block, what goes, and the weights that answer for it. */
 
+import { Removal } from '../axes/removal.js'
 import type { Calibration } from '../calibrate/calibrate.js'
 import type { Batch } from '../data/batch.js'
 import type { Model } from '../graph/graph.js'
@@ -83,11 +84,14 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
   private readonly corrected = new Map<string, ReadWeight[]>()
   private readonly found: ReadonlyMap<string, readonly BlockRead[]>
 
+  private readonly view: TransformerModel
+
   constructor(
     { view }: RepairInput,
     private readonly allocated: Allocated,
     private readonly options: RepairOptions,
   ) {
+    this.view = view
     this.found = options.correct ? findReads(view) : new Map()
   }
 
@@ -98,6 +102,7 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
       counts,
       ridge,
       fixed: isRanked ? rankings : undefined,
+      gone: this.goneBefore(block),
       products,
       metric: metrics.get(block.key),
     })
@@ -111,6 +116,28 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
     this.projections.push({ ...fitted.projection, ...(reads && { reads }) })
     if (!block.projection) return undefined
     return { weight: toWeight(block.projection, fitted.weight), shift: fitted.projection.shift }
+  }
+
+  /** Inputs of a block that went when an earlier one cut a dimension that both have. */
+  private goneBefore({ contraction }: PrunableBlock): number[] {
+    const what = contraction.operands[0]?.what
+    const size = what?.size.value ?? 0
+    const removed = new Map(
+      this.slices.map(({ dimension, remove }) => [dimension, new Set(remove)]),
+    )
+    const removal = new Removal(
+      new Map(
+        this.view.dimensions.flatMap(({ id, axis, size: members }) => {
+          const own = removed.get(id)
+          const all = Array.from({ length: members }, (_, i) => i)
+          return own ? [[axis, all.filter((member) => !own.has(member))] as const] : []
+        }),
+      ),
+    )
+    const kept = what && removal.kept(what)
+    if (!kept) return []
+    const left = new Set(kept)
+    return Array.from({ length: size }, (_, row) => row).filter((row) => !left.has(row))
   }
 
   reads(block: PrunableBlock): readonly BlockRead[] {

@@ -48,10 +48,13 @@ export function findValueBasis(
   return { basis, inverse }
 }
 
+const NOTHING = 1e-30
+
 /** S^½ and S^-½, directions that hardly occur lifted to a millionth of the largest. */
 function roots(s: Float64Array, n: number) {
   const { values, vectors } = eigenSymmetric(s, n)
-  const floor = Math.max((values[0] ?? 0) * 1e-6, Number.MIN_VALUE * 2 ** 60)
+  // Values that never change, of which rounding is all that is left, are taken to be one like another.
+  const floor = (values[0] ?? 0) > NOTHING ? (values[0] as number) * 1e-6 : 1
   const power = (exponent: number): Float64Array => {
     const scaled = vectors.slice()
     for (let i = 0; i < n; i++)

@@ -1,7 +1,7 @@
 /** A model in memory run over batches: written to a temporary file, opened, fed, cleaned up. */
 import type { Model } from '../graph/graph.js'
 import type { Log } from '../log.js'
-import type { RuntimeTensor } from '../onnx/numbers.js'
+import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { materialise } from './materialise.js'
 import type { ProviderName } from './provider.js'
 import { openSession, type Port } from './session.js'
@@ -21,6 +21,15 @@ export interface Feedable {
 
 /** Input that tells real tokens from padding, in graphs that attnc extended. */
 export const TOKEN_MASK = 'attnc.tokenMask'
+
+/** Where data says nothing of padding, every token is real. */
+export function tokenMaskOf({ tokenMask, feeds }: Feedable): RuntimeTensor | undefined {
+  if (tokenMask) return tokenMask
+  const ids = Object.values(feeds).find(
+    ({ dims, dataType }) => dims.length === 2 && dataType.startsWith('int'),
+  )
+  return ids && tensorOf('float32', ids.dims, new Float32Array(ids.data.length).fill(1))
+}
 
 /**
  * Calls `take` with the results of each batch, in order; `extra` adds feeds of one batch. The next batch
@@ -46,7 +55,7 @@ export async function runBatches<Batch extends Feedable>(
     const start = (index: number): Promise<Record<string, RuntimeTensor>> | undefined => {
       const batch = batches[index]
       if (!batch) return undefined
-      const all = { ...batch.feeds, [TOKEN_MASK]: batch.tokenMask, ...extra(batch, index) }
+      const all = { ...batch.feeds, [TOKEN_MASK]: tokenMaskOf(batch), ...extra(batch, index) }
       const feeds: Record<string, RuntimeTensor> = {}
       for (const [name, tensor] of Object.entries(all)) {
         const port = ports.get(name)

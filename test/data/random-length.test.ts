@@ -1,0 +1,42 @@
+/** Inputs by chance for models whose shapes don't say what they take. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { areTokens } from '../../src/data/random.js'
+import { findRandomLength } from '../../src/data/random-length.js'
+import type { Value } from '../../src/graph/graph.js'
+import { loadModel } from '../../src/model-folder/load.js'
+import { type Builder, build } from '../axes/builder.js'
+import { bytesOf } from '../zoo/compare.js'
+
+/** Adds the first rows of a table of positions, as many as the input has. */
+const withPositions =
+  (rows: number) =>
+  (b: Builder): Value => {
+    const x = b.input('x', ['batch', 'sequence', 8])
+    const length = b.op('Slice', [b.op('Shape', [x]), b.integers(1), b.integers(2)])
+    const table = b.op('Slice', [b.weight(rows, 8), b.integers(0), length, b.integers(0)])
+    return b.op('Add', [x, table])
+  }
+
+it.each([
+  [20, 16],
+  [512, 128],
+])('a table of %i positions takes %i tokens', async (rows, expected) => {
+  const folder = mkdtempSync(join(tmpdir(), 'attnc-test-'))
+  try {
+    writeFileSync(join(folder, 'model.onnx'), bytesOf(build(withPositions(rows))))
+    expect(await findRandomLength(loadModel(folder), undefined)).toBe(expected)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+it('features of pairs are no cache beside tokens', () => {
+  const ids = { name: 'ids', dataType: 'int64', dims: ['batch', 'nodes'] } as const
+  const port = (dims: (string | number)[]) =>
+    ({ name: 'other', dataType: 'float32', dims }) as const
+  expect(areTokens([ids, port(['batch', 4, 'past', 8])])).toBe(true)
+  expect(areTokens([ids, port(['batch', 'nodes', 'nodes', 5])])).toBe(false)
+})
