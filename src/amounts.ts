@@ -22,6 +22,13 @@ export function describeChange(before: number, after: number): string {
   return `${change > 0 ? '+' : change < 0 ? '−' : ''}${Math.abs(change).toFixed(1)} %`
 }
 
+/** 0.0123, 12.3, 12.3 k, 1.2e-5: of what has no unit. */
+export function describeNumber(value: number): string {
+  const size = Math.abs(value)
+  if (size >= 10_000) return describeCount(value)
+  return size > 0 && size < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(3)))
+}
+
 /** 6.654, 0.998: four digits. */
 export const describeQuality = (value: number): string =>
   value >= 1000 ? describeCount(value) : value.toPrecision(4)

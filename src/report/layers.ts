@@ -22,27 +22,59 @@ export function describeLayers(input: LayerInput): LayerEntry[] {
   checkSizes(kept, views)
   const ranked = rankings(plan)
   const shown = views.before.dimensions.filter(
-    ({ id, role, size }) => alwaysShown.has(role) || (kept.get(id)?.length ?? size) < size,
+    ({ id, size, ...rest }) =>
+      (kept.get(id)?.length ?? size) < size || isCounted(rest, views.before),
   )
   const layers = new Map<number | null, ModelDimension[]>()
   for (const dimension of shown) {
-    const layer = dimension.layer ?? null
-    layers.set(layer, [...(layers.get(layer) ?? []), dimension])
+    for (const layer of layersOf(dimension, views.before))
+      layers.set(layer, [...(layers.get(layer) ?? []), dimension])
   }
   const patterns = patternsOf(plan.parts, views.before)
   for (const layer of patterns.keys()) if (!layers.has(layer)) layers.set(layer, [])
   return [...layers]
     .sort(([one], [other]) => (one ?? Number.MAX_SAFE_INTEGER) - (other ?? Number.MAX_SAFE_INTEGER))
-    .map(([layer, dimensions]) => ({
-      layer,
-      strips: dimensions.map((each) => stripOf(each, kept.get(each.id), ranked.get(each.id))),
-      attends: (layer !== null && patterns.get(layer)) || [],
-      cacheBytesPerToken: cacheOf(dimensions, input),
-      parameters: parametersOf(dimensions, views.after),
-    }))
+    .map(([layer, dimensions]) => {
+      const own = dimensions.filter((each) => (each.layer ?? null) === layer)
+      return {
+        layer,
+        strips: dimensions.map((each) => ({
+          ...stripOf(each, kept.get(each.id), ranked.get(each.id)),
+          queriesPerMember: queriesOf(each, views.before),
+        })),
+        attends: (layer !== null && patterns.get(layer)) || [],
+        cacheBytesPerToken: cacheOf(own, input),
+        parameters: parametersOf(own, views),
+      }
+    })
 }
 
-const alwaysShown: ReadonlySet<string> = new Set(['keyValueHeads', 'queryGroups', 'width'])
+/** Heads and widths; groups of queries are counted with the heads where there are both. */
+const isCounted = (
+  { role, layer }: Pick<ModelDimension, 'role' | 'layer'>,
+  { dimensions }: TransformerModel,
+): boolean =>
+  role === 'keyValueHeads' ||
+  role === 'width' ||
+  (role === 'queryGroups' &&
+    !dimensions.some((each) => each.layer === layer && each.role === 'keyValueHeads'))
+
+/** Several where layers share their heads or widths; the one that it is named by first. */
+const layersOf = (
+  dimension: ModelDimension,
+  { attention, feedForward }: TransformerModel,
+): Set<number | null> =>
+  new Set([
+    dimension.layer ?? null,
+    ...[...attention, ...feedForward].flatMap((block) =>
+      block.dimension === dimension ? [block.layer] : [],
+    ),
+  ])
+
+function queriesOf(dimension: ModelDimension, { attention }: TransformerModel): number {
+  const block = attention.find((each) => each.dimension === dimension)
+  return block && dimension.role === 'keyValueHeads' ? block.heads / block.keyValueHeads : 1
+}
 
 /** Members that stay, by dimension, as the original numbers them. */
 function keptMembers({ parts }: Plan, view: TransformerModel): Map<string, readonly number[]> {
@@ -104,7 +136,7 @@ function stripOf(
   dimension: ModelDimension,
   kept: readonly number[] | undefined,
   ranked: Sensitivity | undefined,
-): Strip {
+): Omit<Strip, 'queriesPerMember'> {
   const stays = new Set(kept)
   const removed = kept
     ? Array.from({ length: dimension.size }, (_, member) => member).filter((m) => !stays.has(m))
@@ -161,15 +193,12 @@ function cacheOf(
   return { before: sum(views.before, cacheCosts.before), after: sum(views.after, cacheCosts.after) }
 }
 
-/** Of heads and widths; what groups and values share with heads is counted with the heads. */
+/** What groups and values share with heads is counted with the heads. */
 function parametersOf(
   dimensions: readonly ModelDimension[],
-  after: TransformerModel,
+  { before, after }: Change<TransformerModel>,
 ): Change<number> {
-  const hasHeads = dimensions.some(({ role }) => role === 'keyValueHeads')
-  const own = dimensions.filter(
-    ({ role }) => alwaysShown.has(role) && !(role === 'queryGroups' && hasHeads),
-  )
+  const own = dimensions.filter((each) => isCounted(each, before))
   return {
     before: own.reduce((sum, { size, parametersPerMember }) => sum + size * parametersPerMember, 0),
     after: own.reduce((sum, { id, parametersPerMember }) => {

@@ -69,6 +69,8 @@ export interface Strip {
   readonly costs: readonly (number | null)[] | null
   /** Members of a unit. */
   readonly membersPerUnit: number
+  /** Of key-value heads: how many query heads share one. */
+  readonly queriesPerMember: number
 }
 
 export interface SensitivityMap {

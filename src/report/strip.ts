@@ -3,6 +3,7 @@
  * went is hollow, so that nothing hangs on colour alone.
  */
 import { scaleQuantize } from 'd3-scale'
+import { describeNumber } from '../amounts.js'
 import { type Html, html } from './html.js'
 import type { LayerEntry, Strip } from './report-data.js'
 
@@ -10,7 +11,9 @@ import type { LayerEntry, Strip } from './report-data.js'
 export const levelCount = 7
 
 const mostCells = 64
-const cell = { width: 11, height: 14 }
+/** Cells get narrower where there are many. */
+const cell = { width: 11, least: 5, height: 14 }
+const widest = 264
 const bins = 96
 const binWidth = 2
 
@@ -44,15 +47,17 @@ function drawCells(
   levelOf: (cost: number | null) => number,
 ): Html {
   const gone = new Set(removed)
+  const width = Math.min(cell.width, Math.max(cell.least, Math.floor(widest / size)))
+  const gap = width > 7 ? 2 : 1
   const cells = Array.from({ length: size }, (_, member) => {
     const cost = costs?.[Math.floor(member / membersPerUnit)]
     const isGone = gone.has(member)
     const kind = isGone ? 'gone' : cost === undefined ? 'kept' : `level-${levelOf(cost)}`
     const price =
-      cost === undefined ? '' : cost === null ? ', dearest' : `, cost ${cost.toPrecision(3)}`
-    return html`<rect class="${kind}" x="${member * cell.width + 0.5}" y="0.5" width="${cell.width - 2}" height="${cell.height - 1}" rx="1.5" data-tip="${noun} ${member}: ${isGone ? 'gone' : 'kept'}${price}"/>`
+      cost === undefined ? '' : cost === null ? ', dearest' : `, cost ${describeNumber(cost)}`
+    return html`<rect class="${kind}" x="${member * width + 0.5}" y="0.5" width="${width - gap}" height="${cell.height - 1}" rx="1.5" data-tip="${noun} ${member}: ${isGone ? 'gone' : 'kept'}${price}"/>`
   })
-  return html`<svg class="cells" width="${size * cell.width}" height="${cell.height}" role="img" aria-label="${describeRemoved(noun, size, removed)}">${cells}</svg>`
+  return html`<svg class="cells" width="${size * width}" height="${cell.height}" role="img" aria-label="${describeRemoved(noun, size, removed)}">${cells}</svg>`
 }
 
 const describeRemoved = (noun: string, size: number, removed: readonly number[]): string =>

@@ -148,7 +148,7 @@ describe.runIf(executable)('the page in a browser', () => {
   it('tells what a cell is', async () => {
     const { page } = await open('full')
     await page.locator('#layers rect[data-tip]').first().hover()
-    expect(await page.locator('#tip').textContent()).toBe('heads 0: gone, cost 0.0100')
+    expect(await page.locator('#tip').textContent()).toBe('heads 0: gone, cost 0.01')
     expect(await page.locator('#tip').isVisible()).toBe(true)
     await page.close()
   })

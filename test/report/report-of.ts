@@ -151,6 +151,7 @@ function layerOf(layer: number, heads: number, width: number, name: string): Lay
         removed: [layer % heads],
         costs: Array.from({ length: heads }, (_, head) => (head === 1 ? null : 0.01 * (head + 1))),
         membersPerUnit: 1,
+        queriesPerMember: 1,
       },
       {
         part: 'width',
@@ -158,6 +159,7 @@ function layerOf(layer: number, heads: number, width: number, name: string): Lay
         removed: Array.from({ length: width / 2 }, (_, index) => (index * 2 + layer) % width),
         costs: null,
         membersPerUnit: 1,
+        queriesPerMember: 1,
       },
     ],
     attends: [[name]],

@@ -15,7 +15,7 @@ export function renderLayers({ layers }: ReportData): Html {
 ${hasPatterns && html`<td>${patterns(entry)}</td>`}${hasCache && html`<td class="number">${cache(entry)}</td>`}<td class="number">${parameters(entry.parameters)}</td></tr>`,
   )
   const table = html`<table class="layers">
-<thead><tr><th scope="col" class="number">layer</th><th scope="col">attention</th><th scope="col">feed-forward and others</th>${hasPatterns && html`<th scope="col">heads attend to</th>`}${hasCache && html`<th scope="col" class="number">cache, a token</th>`}<th scope="col" class="number">parameters of heads and widths</th></tr></thead>
+<thead><tr><th scope="col" class="number">layer</th><th scope="col">attention</th><th scope="col">feed-forward and others</th>${hasPatterns && html`<th scope="col">heads attend to</th>`}${hasCache && html`<th scope="col" class="number">cache, a token</th>`}<th scope="col" class="number">parameters</th></tr></thead>
 <tbody>${rows}</tbody></table>`
   return section(
     'layers',
@@ -37,12 +37,13 @@ const nouns: Readonly<Record<string, string>> = {
   hidden: 'stream',
 }
 
-/** `cross.keyValueHeads` → `cross heads` */
-export const describePart = (part: string): string =>
+/** `cross.keyValueHeads` → `cross heads`, or `cross key-value heads` where several queries share one. */
+export const describePart = (part: string, queriesPerMember = 1): string =>
   part
     .split('.')
     .map((word) => nouns[word] ?? word)
     .join(' ')
+    .replace('heads', queriesPerMember > 1 ? 'key-value heads' : 'heads')
 
 function strips(
   entry: LayerEntry,
@@ -57,7 +58,7 @@ function strips(
         strip.removed.length === 0
           ? `all ${strip.size.toLocaleString('en')}`
           : `${kept.toLocaleString('en')} of ${strip.size.toLocaleString('en')}`
-      return html`<div class="strip"><span>${text} <span class="quiet">${describePart(strip.part)}</span></span>${drawStrip(strip, describePart(strip.part), levelOf)}</div>`
+      return html`<div class="strip"><span>${text} <span class="quiet">${describePart(strip.part, strip.queriesPerMember)}</span></span>${drawStrip(strip, describePart(strip.part, strip.queriesPerMember), levelOf)}</div>`
     })
 }
 
