@@ -4,11 +4,12 @@ import { assertFinite } from '../../src/model/finite-weights.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { digestOfConstant } from '../../src/plan/constants.js'
 import type { ChosenPass, Pass, PassContext, PassFlags } from '../../src/plan/pass.js'
-import type { PlanPart, QuantizedWeight } from '../../src/plan/plan.js'
+import type { IntegerProduct, PlanPart, QuantizedWeight } from '../../src/plan/plan.js'
 import { parseProtect } from '../../src/plan/protect.js'
 import { hasFloatWork } from '../../src/quantize/half.js'
 import { calibratedCodes } from './calibrated.js'
 import { type ChosenWeights, chooseWeights } from './choose-weights.js'
+import { measureRanges, type Range } from './input-ranges.js'
 import { type QuantizeOptions, quantizeDefaults } from './options.js'
 
 /** Errors: NO_DATA; of its decision NOTHING_QUANTIZED and those of running. */
@@ -17,8 +18,11 @@ export function quantize(given: Partial<QuantizeOptions> = {}): ChosenPass {
   return {
     name: 'quantize',
     phase: 'quantize',
-    check({ batches }) {
-      if (options.rounding === 'calibrated' && !batches) throw noData()
+    check({ view, batches }) {
+      const needsData = options.rounding === 'calibrated' || options.precision === 'qdq'
+      if (needsData && !batches) throw noData(options)
+      const opset = view.graph.model.opsets.get('') ?? 0
+      if (options.precision === 'qdq' && opset < OLDEST_QDQ) throw opsetError(opset)
     },
     decide: (context) => quantizeModel(context, options),
   }
@@ -30,6 +34,7 @@ async function quantizeModel(context: PassContext, options: QuantizeOptions): Pr
     if (!hasFloatWork(view.graph)) throw nothingError(view, [])
     return { pass: 'quantize', options, slices: [], precision: 'float16' }
   }
+  if (options.precision === 'qdq') return useIntegers(context, options)
   const { chosen, left } = chooseWeights(view, options)
   if (chosen.length === 0) throw nothingError(view, left)
   // Those of products were looked at before.
@@ -57,10 +62,54 @@ async function quantizeModel(context: PassContext, options: QuantizeOptions): Pr
   return { pass: 'quantize', options: { ...options, rounding, left }, slices: [], quantized }
 }
 
-const noData = (): AttncError =>
-  new AttncError('NO_DATA', 'usage', 'Rounding is to be calibrated, and no data were given.', {
-    suggestions: ['Give some with --data, or round each number by itself with --rounding nearest.'],
+/** Products of integers: tables stay, also where a head is tied to them. */
+async function useIntegers(context: PassContext, options: QuantizeOptions): Promise<PlanPart> {
+  const { view, model, batches = [], log } = context
+  const { chosen, left } = chooseWeights(view, { ...options, tables: 'float' })
+  const plain = chosen.filter(({ weight }) => weight.tensor.dataType === 'float32')
+  if (plain.length === 0) throw nothingError(view, left)
+  const inputs = plain.flatMap(({ weight }) => weight.products.map(({ input }) => input))
+  log.info(`Measuring what ${plain.length} weights read, on ${batches.length} batches.`)
+  const ranges = await measureRanges(model, inputs, { ...context, batches })
+  const integers = plain.map(({ weight }): IntegerProduct => {
+    const own = weight.products.map(({ input }) => ranges.get(input) as Range)
+    return {
+      name: weight.value.name,
+      digest: digestOfConstant(weight.tensor),
+      low: Math.min(...own.map(({ low }) => low)),
+      high: Math.max(...own.map(({ high }) => high)),
+    }
   })
+  return { pass: 'quantize', options: { ...options, left }, slices: [], integers }
+}
+
+/** QuantizeLinear and its inverse with an axis. */
+const OLDEST_QDQ = 13
+
+const opsetError = (opset: number): AttncError =>
+  new AttncError(
+    'OPSET_TOO_OLD',
+    'usage',
+    `The model is of opset ${opset}, and scales by output need ${OLDEST_QDQ}.`,
+    { suggestions: ['Export the model again, or take --precision int8.'] },
+  )
+
+const noData = ({ precision }: QuantizeOptions): AttncError =>
+  new AttncError(
+    'NO_DATA',
+    'usage',
+    precision === 'qdq'
+      ? 'What products read is rounded by ranges seen on data, and no data were given.'
+      : 'Rounding is to be calibrated, and no data were given.',
+    {
+      suggestions: [
+        'Give some with --data.',
+        precision === 'qdq'
+          ? 'Without data: --precision int8.'
+          : 'Round each number by itself with --rounding nearest.',
+      ],
+    },
+  )
 
 const integerOps = new Set([
   'MatMulNBits',

@@ -1,7 +1,7 @@
 /** What a caller may choose, and what happens when it doesn't (docs/benchmarks.md says why). */
 import type { Grid } from '../../src/quantize/grid.js'
 
-export const precisions = ['int4', 'int8', 'float16'] as const
+export const precisions = ['int4', 'int8', 'qdq', 'float16'] as const
 export type Precision = (typeof precisions)[number]
 
 export const roundings = ['nearest', 'calibrated'] as const
@@ -11,7 +11,7 @@ export const tablePrecisions = ['float', 'int8', 'int4'] as const
 export type TablePrecision = (typeof tablePrecisions)[number]
 
 export interface QuantizeOptions {
-  /** What the weights of products are kept in; `float16` is the whole model. */
+  /** What the weights of products are kept in; `qdq` rounds what they read too. `float16` is the whole model. */
   readonly precision: Precision
   /** What tables are kept in whose rows are looked up, also where products read them too. */
   readonly tables: TablePrecision

@@ -202,9 +202,9 @@ export const targetFlag = Flags.string({
 
 const quantizeFlags = {
   precision: Flags.option({
-    options: ['int4', 'int8', 'float16'] as const,
+    options: ['int4', 'int8', 'qdq', 'float16'] as const,
     description:
-      'what --pass quantize keeps the weights of products in; float16 is the whole model, for GPUs [default: int4]',
+      'what --pass quantize keeps the weights of products in; qdq rounds what they read as well, to 8 bits by ranges seen on --data; float16 is the whole model, for GPUs [default: int4]',
     helpGroup: 'QUANTISATION',
   })(),
   tables: Flags.option({

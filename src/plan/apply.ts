@@ -15,6 +15,7 @@ import { type Projection, readProjection, toWeight } from '../model/projection.j
 import { type BlockRead, findReads } from '../model/reads.js'
 import { findValueFrame, turnSources } from '../model/value-frame.js'
 import { toHalfPrecision } from '../quantize/half.js'
+import { useIntegers } from '../quantize/integers.js'
 import { quantizeWeights } from '../quantize/rewrite.js'
 import { rewriteAttention } from '../sparse/rewrite.js'
 import { cutVocabulary } from '../vocabulary/cut-vocabulary.js'
@@ -52,6 +53,7 @@ export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = 
     }
     if (part.vocabulary) cutVocabulary(change, view, part.vocabulary, options.as ?? 'slice')
     if (part.precision) toHalfPrecision(change, options.as ?? 'slice')
+    if (part.integers?.length) useIntegers(change, part.integers, options.as ?? 'slice')
     if (part.quantized?.length) quantizeWeights(change, part.quantized, options.as ?? 'slice')
   })
 }

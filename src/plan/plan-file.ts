@@ -69,7 +69,7 @@ export function printablePlan(plan: Plan): PlanJson {
 const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /** What is written one entry a line: plans are read and compared. */
-const lists = new Set(['slices', 'attention', 'quantized', 'sensitivity', 'curve'])
+const lists = new Set(['slices', 'attention', 'quantized', 'integers', 'sensitivity', 'curve'])
 
 function toJson(plan: PlanJson): string {
   const lines: string[] = []

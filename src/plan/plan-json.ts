@@ -5,7 +5,14 @@
 import { AttncError } from '../errors.js'
 import { isGrid } from '../quantize/grid.js'
 import { isFindings } from './findings.js'
-import type { AttentionPatterns, Plan, PlanPart, QuantizedWeight, VocabularyCut } from './plan.js'
+import type {
+  AttentionPatterns,
+  IntegerProduct,
+  Plan,
+  PlanPart,
+  QuantizedWeight,
+  VocabularyCut,
+} from './plan.js'
 import { parseRanges, printRanges } from './ranges.js'
 
 /** Where the numbers are, the digest that they have to have, and small ones themselves. */
@@ -33,7 +40,7 @@ export type PlanJson = {
 
 export type PartJson = Pick<
   PlanPart,
-  'pass' | 'options' | 'slices' | 'attention' | 'precision' | 'findings'
+  'pass' | 'options' | 'slices' | 'attention' | 'integers' | 'precision' | 'findings'
 > & {
   readonly vocabulary?: { readonly size: number; readonly keep: string }
   readonly quantized?: readonly Omit<QuantizedWeight, 'codes'>[]
@@ -42,7 +49,17 @@ export type PartJson = Pick<
 /** The plan as it is written and printed. */
 export function planJson({ parts, made }: Plan, projections?: StatedNumbers): PlanJson {
   const [first, ...more] = parts.map(
-    ({ pass, options, slices, attention, vocabulary, quantized, precision, findings }) => ({
+    ({
+      pass,
+      options,
+      slices,
+      attention,
+      vocabulary,
+      quantized,
+      integers,
+      precision,
+      findings,
+    }) => ({
       ...(pass !== undefined && { pass, options }),
       slices,
       ...(attention && { attention }),
@@ -50,6 +67,7 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
         vocabulary: { size: vocabulary.size, keep: printRanges(vocabulary.keep) },
       }),
       ...(quantized && { quantized: quantized.map(({ codes: _codes, ...stated }) => stated) }),
+      ...(integers && { integers }),
       ...(precision && { precision }),
       ...(findings && { findings }),
     }),
@@ -70,11 +88,12 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
 /** What a model says of its plan in its metadata: what was done, not by whom. */
 export const planSummary = ({ parts }: Plan): PlanJson =>
   planJson({
-    parts: parts.map(({ slices, attention, vocabulary, quantized, precision }) => ({
+    parts: parts.map(({ slices, attention, vocabulary, quantized, integers, precision }) => ({
       slices,
       attention,
       vocabulary,
       quantized,
+      integers,
       precision,
     })),
   })
@@ -115,7 +134,7 @@ const authorOf = (made: Readonly<Record<string, unknown>> | undefined) =>
   typeof made?.['pass'] === 'string' ? { pass: made['pass'], options: made['options'] } : {}
 
 function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError): PlanPart {
-  const { slices, pass, options, attention, quantized, precision, findings } = part
+  const { slices, pass, options, attention, quantized, integers, precision, findings } = part
   const vocabulary = part.vocabulary && parseVocabulary(part.vocabulary, fail)
   if (!Array.isArray(slices)) throw fail('it has no list "slices"')
   for (const [index, slice] of slices.entries()) {
@@ -127,6 +146,8 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
     throw fail('each of "attention" has to have "block" and a list of texts "patterns"')
   if (quantized !== undefined && !(Array.isArray(quantized) && quantized.every(isQuantized)))
     throw fail('each of "quantized" has to have "name", "grid" and "accuracy"')
+  if (integers !== undefined && !(Array.isArray(integers) && integers.every(isInteger)))
+    throw fail('each of "integers" has to have "name", "low" and "high"')
   if (precision !== undefined && precision !== 'float16')
     throw fail(`the precision "${precision}" is none that is understood, "float16" is`)
   if (findings !== undefined && !isFindings(findings))
@@ -137,6 +158,7 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
     ...(attention && { attention }),
     ...(vocabulary && { vocabulary }),
     ...(quantized && { quantized }),
+    ...(integers && { integers }),
     ...(precision && { precision }),
     ...(findings && { findings }),
   }
@@ -151,6 +173,9 @@ function parseVocabulary(
     throw fail('"vocabulary" has to have a whole "size" and ranges "keep", as "0-255,300"')
   return { size: size as number, keep: members }
 }
+
+const isInteger = (entry: Partial<IntegerProduct> | null): boolean =>
+  typeof entry?.name === 'string' && Number.isFinite(entry.low) && Number.isFinite(entry.high)
 
 const isQuantized = (entry: Partial<QuantizedWeight> | null): boolean =>
   typeof entry?.name === 'string' &&

@@ -74,6 +74,16 @@ export interface AttentionPatterns {
   readonly masks?: MaskFacts | undefined
 }
 
+/** A product of 8-bit integers: what its input is rounded to on the way in. */
+export interface IntegerProduct {
+  /** The weight, as in `QuantizedWeight`. */
+  readonly name: string
+  readonly digest?: string | undefined
+  /** The range of the input. */
+  readonly low: number
+  readonly high: number
+}
+
 /** Tokens that stay, of how many; they are numbered anew in this order. */
 export interface VocabularyCut {
   readonly size: number
@@ -94,6 +104,7 @@ export interface PlanPart {
   readonly attention?: readonly AttentionPatterns[] | undefined
   readonly vocabulary?: VocabularyCut | undefined
   readonly quantized?: readonly QuantizedWeight[] | undefined
+  readonly integers?: readonly IntegerProduct[] | undefined
   /** The whole model in half precision, its inputs and outputs as they were. */
   readonly precision?: 'float16' | undefined
 }

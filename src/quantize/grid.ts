@@ -42,7 +42,7 @@ export const blocksOf = (inputs: number, { block }: Pick<Grid, 'block'>): number
 export function stepOf(
   low: number,
   high: number,
-  { bits, symmetric }: Grid,
+  { bits, symmetric }: Pick<Grid, 'bits' | 'symmetric'>,
   type: DataType,
 ): { readonly scale: number; readonly zero: number } {
   const middle = 2 ** (bits - 1)

@@ -4,15 +4,14 @@
  * is and has the numbers that its codes stand for: the reference that the other is held against.
  */
 import { createHash } from 'node:crypto'
-import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
-import { digestOfConstant } from '../plan/constants.js'
 import type { QuantizedWeight } from '../plan/plan.js'
 import { inferShapes } from '../shape/infer.js'
 import { eraseUnread } from '../sparse/erase-unread.js'
 import { asAttributes } from '../train/node-builder.js'
 import { type Codes, dequantise, type Grid, roundToGrid } from './grid.js'
 import { type Packed, packForLookup, packForProduct } from './pack.js'
+import { Places } from './places.js'
 import { asWeight, findQuantizable, type QuantizableWeight, readMatrix } from './quantizable.js'
 
 const MICROSOFT = 'com.microsoft'
@@ -100,36 +99,4 @@ function replaceReaders(
   }
   if (value.producer) eraseUnread(change, value.producer)
   else change.eraseConstant(value)
-}
-
-/** Weights by their numbers, as other models of a folder call them by other names. */
-class Places {
-  private readonly byName: ReadonlyMap<string, QuantizableWeight>
-  private readonly digests = new Map<QuantizableWeight, string>()
-
-  constructor(private readonly weights: readonly QuantizableWeight[]) {
-    this.byName = new Map(weights.map((weight) => [weight.value.name, weight]))
-  }
-
-  of(entry: QuantizedWeight): readonly QuantizableWeight[] {
-    const named = this.byName.get(entry.name)
-    if (named && (entry.digest === undefined || this.digest(named) === entry.digest)) return [named]
-    const found =
-      entry.digest === undefined
-        ? []
-        : this.weights.filter((weight) => this.digest(weight) === entry.digest)
-    if (found.length > 0) return found
-    throw new AttncError(
-      'QUANTIZED_MISSING',
-      'usage',
-      `The plan keeps "${entry.name}" in ${entry.grid.bits} bits, and the model has no weight of its numbers that could be.`,
-      { suggestions: ['Use the plan with the model that it was made for.'] },
-    )
-  }
-
-  private digest(weight: QuantizableWeight): string {
-    const found = this.digests.get(weight) ?? digestOfConstant(weight.tensor)
-    this.digests.set(weight, found)
-    return found
-  }
 }

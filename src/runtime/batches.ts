@@ -4,11 +4,13 @@ import type { Log } from '../log.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { materialise } from './materialise.js'
 import type { ProviderName } from './provider.js'
-import { openSession, type Port } from './session.js'
+import { openSession, type Port, type SessionOptions } from './session.js'
 
 export interface RunOptions {
   readonly provider?: ProviderName | undefined
   readonly threads?: number | undefined
+  /** ONNX Runtime's own rewriting of the graph; all of it by default. */
+  readonly optimization?: SessionOptions['optimization']
   readonly log: Log
   readonly signal?: AbortSignal | undefined
 }
@@ -50,7 +52,13 @@ export async function runBatches<Batch extends Feedable>(
   const { provider = 'cpu', threads, signal, log } = options
   const file = materialise(model)
   try {
-    await using session = await openSession({ path: file.path, provider, threads, signal })
+    await using session = await openSession({
+      path: file.path,
+      provider,
+      threads,
+      signal,
+      optimization: options.optimization,
+    })
     const ports = new Map(session.inputs.map((port) => [port.name, port]))
     const start = (index: number): Promise<Record<string, RuntimeTensor>> | undefined => {
       const batch = batches[index]

@@ -20,7 +20,7 @@ export interface SessionOptions {
   /** Off: weights stay mapped instead of being packed again; quicker to open, slower to run. */
   readonly prepacking?: boolean
   /** ONNX Runtime's own rewriting of the graph. */
-  readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all'
+  readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all' | undefined
   /** Other sessions run in turns with this one: its threads rest as soon as a run ends. */
   readonly takesTurns?: boolean
   /** Without ONNX Runtime's own error lines: for runs that may well fail. */

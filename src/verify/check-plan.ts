@@ -109,10 +109,15 @@ function checkKept(same: number, changed: ConstantDifferences['changed']): strin
 }
 
 /** Whether a part that cuts no dimension was carried out as it is, and not as a mask. */
-function hasTraces({ vocabulary, quantized, precision }: PlanPart, { graph, ...view }: View) {
+function hasTraces(
+  { vocabulary, quantized, integers, precision }: PlanPart,
+  { graph, ...view }: View,
+) {
   if (vocabulary) return view.vocabulary !== vocabulary.size
   if (precision)
     return [...graph.values.values()].some(({ constant }) => constant?.dataType === precision)
+  if (integers?.length)
+    return [...graph.values.values()].some(({ constant }) => constant?.dataType === 'int8')
   const isTrace = ({ op, domain }: Node): boolean =>
     quantized?.length ? op === 'MatMulNBits' || op === 'GatherBlockQuantized' : domain === 'attnc'
   return [...graph.nodes()].some(isTrace)

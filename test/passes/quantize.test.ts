@@ -239,12 +239,15 @@ describe('is refused', () => {
     expect(() => choosePasses(names, flags, view)).toThrow(expect.objectContaining({ code }))
   })
 
-  test('calibrated without data, before any work', () => {
-    const pass = quantize({ rounding: 'calibrated' })
-    expect(() => pass.check?.({ view, batches: undefined, canCalibrate: false })).toThrow(
-      expect.objectContaining({ code: 'NO_DATA' }),
-    )
-  })
+  test.each([{ rounding: 'calibrated' }, { precision: 'qdq' }] as const)(
+    '%o without data, before any work',
+    (options) => {
+      const pass = quantize(options)
+      expect(() => pass.check?.({ view, batches: undefined, canCalibrate: false })).toThrow(
+        expect.objectContaining({ code: 'NO_DATA' }),
+      )
+    },
+  )
 
   test.each([
     ['of 3 bits', '"grid":{"bits":3,"block":32,"symmetric":true}'],

@@ -8,6 +8,7 @@ import { silentLog } from '../../src/log.js'
 import type { DataType } from '../../src/onnx/data-type.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import { blocksOf, dequantise, type Grid, roundToGrid } from '../../src/quantize/grid.js'
+import { useIntegers } from '../../src/quantize/integers.js'
 import { quantizeWeights } from '../../src/quantize/rewrite.js'
 import { runBatches } from '../../src/runtime/batches.js'
 import { build } from '../axes/builder.js'
@@ -117,4 +118,26 @@ describe('a quantised graph computes what its codes stand for', () => {
     for (let i = 0; i < other.length; i++)
       expect(Math.abs((one[i] as number) - (other[i] as number))).toBeLessThan(1e-5 * scale)
   })
+})
+
+test('products of integers compute what their codes stand for, fused as ONNX Runtime does', async () => {
+  const [integers, reference] = [tied('float32', 100), tied('float32', 100)]
+  for (const [model, as] of [
+    [integers, 'slice'],
+    [reference, 'mask'],
+  ] as const)
+    edit(model.graph, 'test', (change) => {
+      const [, other] = [...model.graph.values.values()].filter(
+        (value: Value) => (value.constant?.byteLength ?? 0) > 4000,
+      )
+      useIntegers(change, [{ name: other?.name ?? '', low: -4, high: 9 }], as)
+    })
+  expect([...integers.graph.nodes()].map(({ op }) => op)).toContain('QuantizeLinear')
+  const random = generator(4)
+  const numbers = Array.from({ length: 500 }, () => 4 * random() - 1)
+  const x = tensorOf('float32', [5, 100], numbers)
+  const [one, other] = [await outputsOf(integers, { x }), await outputsOf(reference, { x })]
+  const scale = Math.max(...Array.from(other, Math.abs))
+  for (let i = 0; i < other.length; i++)
+    expect(Math.abs((one[i] as number) - (other[i] as number))).toBeLessThan(1e-5 * scale)
 })
