@@ -5,6 +5,11 @@
 import type { Demand } from '../../src/plan/pass.js'
 import type { Choice } from '../../src/repair/prunable.js'
 
+/** What a unit of a choice costs. */
+export type UnitCost = (choice: Choice) => number
+
+export const parametersOf: UnitCost = ({ parametersPerUnit }) => parametersPerUnit
+
 export interface Curve {
   readonly choice: Choice
   /** Error after dropping 1, 2, … units. */
@@ -19,7 +24,7 @@ interface Stretch {
 }
 
 /**
- * How many units each choice loses so that `budget` parameters go, within half a unit; with `roundTo`,
+ * How many units each choice loses so that `budget` parameters, or what `costOf` says, go, within half a unit; with `roundTo`,
  * the neurons that stay are multiples of it, and the budget is met within half a step. What `least` asks
  * for goes first, and counts.
  */
@@ -28,19 +33,20 @@ export function allocate(
   budget: number,
   roundTo = 1,
   least?: Demand['least'],
+  costOf: UnitCost = parametersOf,
 ): Map<Choice, number> {
   const first = least ? allocateLeast(curves, least) : new Map<Choice, number>()
   let counts = new Map<Choice, number>()
   let asked = budget
   // Heads and value members of one block share parameters: ask for more until enough are gone.
   for (let round = 0; round < 8; round++) {
-    counts = takeCheapest(curves, asked, { from: first })
-    const missing = budget - removedParameters(counts)
+    counts = takeCheapest(curves, asked, { from: first, costOf })
+    const missing = budget - removedCost(counts, costOf)
     if (missing <= 0 || Math.abs(missing) < 1e-4 * budget) break
     asked += missing
   }
   roundCounts(counts, roundTo)
-  settle(curves, counts, budget, roundTo)
+  settle(curves, counts, budget, { roundTo, costOf })
   return counts
 }
 
@@ -49,30 +55,30 @@ function settle(
   curves: readonly Curve[],
   counts: Map<Choice, number>,
   budget: number,
-  roundTo: number,
+  { roundTo, costOf }: { readonly roundTo: number; readonly costOf: UnitCost },
 ): void {
   const own = curves.filter(({ choice }) => isRounded(choice))
-  let missing = budget - removedParameters(counts)
+  let missing = budget - removedCost(counts, costOf)
   for (;;) {
     const isMore = missing > 0
-    let best: { choice: Choice; count: number; parameters: number } | undefined
+    let best: { choice: Choice; count: number; cost: number } | undefined
     let least = Number.POSITIVE_INFINITY
     for (const { choice, errors } of own) {
       const before = counts.get(choice) ?? 0
       const count = nextCount(choice, before, isMore, roundTo)
       if (count === undefined || count > errors.length) continue
-      const parameters = Math.abs(count - before) * choice.parametersPerUnit
-      if (Math.abs(missing) <= parameters / 2) continue
+      const cost = Math.abs(count - before) * costOf(choice)
+      if (Math.abs(missing) <= cost / 2) continue
       const error = (errors[count - 1] ?? 0) - (errors[before - 1] ?? 0)
-      const cost = error / parameters
-      if (cost < least) {
-        least = cost
-        best = { choice, count, parameters }
+      const slope = error / cost
+      if (slope < least) {
+        least = slope
+        best = { choice, count, cost }
       }
     }
     if (!best) return
     counts.set(best.choice, best.count)
-    missing -= (isMore ? 1 : -1) * best.parameters
+    missing -= (isMore ? 1 : -1) * best.cost
   }
 }
 
@@ -124,7 +130,7 @@ interface Taking {
   /** Units that are gone already; what they cost counts. */
   readonly from?: ReadonlyMap<Choice, number>
   /** Of a unit; its parameters by default. */
-  readonly costOf?: (choice: Choice) => number
+  readonly costOf?: UnitCost
   /** Else half a unit may lack. */
   readonly isAtLeast?: boolean
 }
@@ -132,7 +138,7 @@ interface Taking {
 function takeCheapest(
   curves: readonly Curve[],
   budget: number,
-  { from: first, costOf = ({ parametersPerUnit }) => parametersPerUnit, isAtLeast }: Taking,
+  { from: first, costOf = parametersOf, isAtLeast }: Taking,
 ): Map<Choice, number> {
   const counts = new Map<Choice, number>(
     curves.map(({ choice }) => [choice, first?.get(choice) ?? 0]),
@@ -208,11 +214,14 @@ export function roundHalfEven(value: number): number {
   return floor % 2 === 0 ? floor : floor + 1
 }
 
-/** Parameters that go, what heads and value members of a block share counted once. */
-export function removedParameters(counts: ReadonlyMap<Choice, number>): number {
+export const removedParameters = (counts: ReadonlyMap<Choice, number>): number =>
+  removedCost(counts, parametersOf)
+
+/** What goes, what heads and value members of a block share counted once. */
+export function removedCost(counts: ReadonlyMap<Choice, number>, costOf: UnitCost): number {
   let sum = 0
   for (const [choice, count] of counts) {
-    const lost = count * choice.parametersPerUnit
+    const lost = count * costOf(choice)
     const heads = choice.frame && choice.block.choices.find(isHeads)
     const share = heads ? (counts.get(heads) ?? 0) / heads.units.length : 0
     sum += lost * (1 - share)

@@ -23,8 +23,11 @@ import {
   allocateAsPublished,
   allocateUniform,
   isHeads,
+  parametersOf,
+  removedCost,
   removedParameters,
   roundCounts,
+  type UnitCost,
 } from './allocate.js'
 import { measureGradientScores } from './gradient-scores.js'
 import { measureHeadWrites } from './head-writes.js'
@@ -103,8 +106,8 @@ export class RankedBlocks implements AsyncDisposable {
     return {
       ...decided,
       removed: removedParameters(counts),
-      prunable: blockParameters(ranked.blocks),
-      shortfall: explainShortfall(counts, blockParameters(ranked.blocks), demand, options),
+      prunable: blockCost(ranked.blocks),
+      shortfall: explainShortfall(counts, blockCost(ranked.blocks), demand, options),
       findings: this.findings(),
     }
   }
@@ -124,12 +127,14 @@ export class RankedBlocks implements AsyncDisposable {
     }
   }
 
-  private count({ ratio, least }: Demand): Map<Choice, number> {
+  private count({ ratio, least, prices, ...demand }: Demand): Map<Choice, number> {
     const { blocks, rankings } = this.ranked
-    const { roundTo, allocation } = this.options
+    const { allocation } = this.options
+    const roundTo = this.options.roundTo > 1 ? this.options.roundTo : (demand.roundTo ?? 1)
     if (allocation === 'global') {
       const curves = [...rankings].map(([choice, { errors }]) => ({ choice, errors }))
-      return allocate(curves, blockParameters(blocks) * ratio, roundTo, least)
+      const costOf = costOfUnits(prices)
+      return allocate(curves, blockCost(blocks, costOf) * ratio, roundTo, least, costOf)
     }
     const counts = uniformCounts([...rankings.keys()], { ...this.options, ratio })
     roundCounts(counts, roundTo)
@@ -143,7 +148,11 @@ export class RankedBlocks implements AsyncDisposable {
 }
 
 /** All that could go at once, told without data. Error: NOTHING_PRUNABLE. */
-export function outlineMost(view: TransformerModel, options: AmpOptions): Outline {
+export function outlineMost(
+  view: TransformerModel,
+  options: AmpOptions,
+  prices?: Demand['prices'],
+): Outline {
   const blocks = chooseBlocks(view, options)
   const choices = blocks.flatMap((block) => block.choices)
   const all = { ...options, ratio: deepest }
@@ -157,7 +166,8 @@ export function outlineMost(view: TransformerModel, options: AmpOptions): Outlin
   const counts = new Map(own.map((choice) => [choice, mostUnits(choice, all)]))
   roundCounts(counts, options.roundTo)
   // A little more, lest the last unit is rounded away.
-  const ratio = Math.min(1, (1.001 * removedParameters(counts)) / blockParameters(blocks))
+  const costOf = costOfUnits(prices)
+  const ratio = Math.min(1, (1.001 * removedCost(counts, costOf)) / blockCost(blocks, costOf))
   return { ratio, slices: outlineOf(counts) }
 }
 
@@ -236,16 +246,21 @@ function chooseBlocks(view: TransformerModel, options: AmpOptions): PrunableBloc
   throw nothingPrunable()
 }
 
-/** Parameters that go when all heads and neurons of the blocks go. */
-const blockParameters = (blocks: readonly PrunableBlock[]): number =>
+function costOfUnits(prices: Demand['prices']): UnitCost {
+  if (!prices) return parametersOf
+  // What was not priced is no cheaper than anything else.
+  const least = Math.min(...prices.values())
+  return ({ dimension, units }) =>
+    ((prices.get(dimension.id) ?? least) * dimension.size) / units.length
+}
+
+/** What goes when all heads and neurons of the blocks go; parameters, if nothing else is said. */
+const blockCost = (blocks: readonly PrunableBlock[], costOf: UnitCost = parametersOf): number =>
   blocks.reduce((sum, { choices }) => {
     const whole = choices.filter(({ frame }) => !frame)
     // Where no head can go, the members of the values are all there is of attention.
     const parts = whole.some(isHeads) ? whole : choices
-    return parts.reduce(
-      (all, { parametersPerUnit, units }) => all + parametersPerUnit * units.length,
-      sum,
-    )
+    return parts.reduce((all, choice) => all + costOf(choice) * choice.units.length, sum)
   }, 0)
 
 const uniformCounts = (choices: readonly Choice[], { criterion, ratio }: AmpOptions) =>

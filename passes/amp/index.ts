@@ -65,7 +65,8 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
       return await cutter.decide(options)
     },
     cut: {
-      most: ({ view, hasCache }) => outlineMost(view, withValues(options, hasCache)),
+      most: ({ view, hasCache }, prices) =>
+        outlineMost(view, withValues(options, hasCache), prices),
       open: (context) => open(context, { ...options, ratio: deepest }),
     },
     skipped: (view) => findSkipped(view, options),

@@ -11,9 +11,11 @@ const TOLERANCE = 0.05
 export function explainShortfall(
   counts: ReadonlyMap<Choice, number>,
   prunable: number,
-  { ratio }: Demand,
+  { ratio, prices }: Demand,
   options: Pick<AmpOptions, 'allocation' | 'ratio' | 'roundTo'>,
 ): string | undefined {
+  // Of what is not parameters, whoever priced it looks at what came out.
+  if (prices) return undefined
   const asked = ratio * prunable
   const removed = removedParameters(counts)
   if (asked - removed <= TOLERANCE * asked) return undefined

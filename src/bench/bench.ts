@@ -68,6 +68,8 @@ export interface BenchResult {
   /** Second ÷ first, where two were given. */
   readonly ratios: {
     readonly prefill: Ratio
+    /** Of what all threads together took from the processor; null where the work is done elsewhere. */
+    readonly processorTime: Ratio | null
     readonly decode: Ratio | null
     readonly peakMemory: number | null
     readonly bytes: number
@@ -136,6 +138,10 @@ export async function bench(
       one && other
         ? {
             prefill: pairedRatio(prefill.times[0] ?? [], prefill.times[1] ?? [], seed),
+            processorTime:
+              provider === 'cpu'
+                ? pairedRatio(prefill.processor[0] ?? [], prefill.processor[1] ?? [], seed)
+                : null,
             decode:
               decode[0] && decode[1] ? pairedRatio(decode[0].times, decode[1].times, seed) : null,
             peakMemory:
@@ -147,7 +153,8 @@ export async function bench(
   }
 }
 
-async function inputsOf(
+/** The batch that is run: given, or seeded random inputs of the shape. */
+export async function inputsOf(
   source: LoadedModel,
   vocabulary: number,
   options: BenchOptions,
@@ -166,15 +173,23 @@ async function inputsOf(
   return batches[0] as Batch
 }
 
+interface Prefill {
+  /** Milliseconds of every turn, a row a model; and what these took from the processor. */
+  readonly times: readonly (readonly number[])[]
+  readonly processor: readonly (readonly number[])[]
+  readonly openMs: readonly number[]
+}
+
 async function benchPrefill(
   models: readonly LoadedModel[],
   batches: readonly Batch[],
   { provider = 'cpu', threads, signal, log }: BenchOptions,
   pace: Pace,
-): Promise<{ readonly times: number[][]; readonly openMs: readonly number[] }> {
+): Promise<Prefill> {
   const sessions: Session[] = []
   const openMs: number[] = []
   const contestants: (() => Promise<number>)[] = []
+  const used: number[][] = models.map(() => [])
   try {
     for (const [index, { path }] of models.entries()) {
       const began = performance.now()
@@ -183,7 +198,10 @@ async function benchPrefill(
       sessions.push(session)
       openMs.push(performance.now() - began)
       contestants.push(async () => {
+        const before = process.cpuUsage()
         await session.run(batches[index]?.feeds ?? {})
+        const { user, system } = process.cpuUsage(before)
+        used[index]?.push((user + system) / 1000)
         return session.lastRunMs
       })
     }
@@ -191,7 +209,9 @@ async function benchPrefill(
       log.progress('measuring prefill', done, total)
     const times = await interleave(contestants, { ...pace, onTurn })
     log.progress('measuring prefill', 1, 1)
-    return { times, openMs }
+    // Runs that warmed up are no turns.
+    const processor = used.map((all, index) => all.slice(-(times[index]?.length ?? 0)))
+    return { times, processor, openMs }
   } finally {
     for (const session of sessions) await session.close()
   }

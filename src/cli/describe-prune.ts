@@ -103,11 +103,12 @@ function describeTotals({
 function describeTargets(results: readonly TargetResult[]): string[] {
   if (results.length === 0) return []
   const rows = results.map((result) => {
-    const { target, before, asked, reached, ratio } = result
+    const { target, before, asked, reached, ratio, clock } = result
     const text = describeCost[target.kind]
     const share = `${shareOf(result).toFixed(3)}x`
     const interval = ratio ? ` (${ratio.low.toFixed(3)}–${ratio.high.toFixed(3)})` : ''
-    return [target.text, text(before), text(asked), text(reached), `${share}${interval}`]
+    const by = clock === 'processor' ? ', processor time' : ''
+    return [target.text, text(before), text(asked), text(reached), `${share}${interval}${by}`]
   })
   return [...table(['target', 'before', 'asked', 'reached', ''], rows), '']
 }

@@ -46,8 +46,8 @@ export interface ChosenPass {
 }
 
 export interface Cut {
-  /** All that could go at once: members stand for their number. Needs no data. */
-  most(context: Pick<PassContext, 'view' | 'hasCache'>): Outline
+  /** All that could go at once: members stand for their number. Needs no data. With prices, in shares of these. */
+  most(context: Pick<PassContext, 'view' | 'hasCache'>, prices?: Demand['prices']): Outline
   /** Looks at the model once, to cut it to whatever is asked for then. */
   open(context: PassContext): Promise<Cutter>
 }
@@ -61,8 +61,12 @@ export interface Cutter extends AsyncDisposable {
 
 /** How much is to go. */
 export interface Demand {
-  /** Share of the parameters of prunable blocks. */
+  /** Share of the parameters of prunable blocks, or of what their members are priced at. */
   readonly ratio: number
+  /** What a member of each dimension costs, by id, where that is not parameters: milliseconds. */
+  readonly prices?: ReadonlyMap<string, number> | undefined
+  /** Widths that stay are multiples of it, where the user didn't say. */
+  readonly roundTo?: number | undefined
   /** At least so much of what members of some dimensions cost, each by the dimension's id. */
   readonly least?:
     | { readonly costs: ReadonlyMap<string, number>; readonly amount: number }

@@ -4,15 +4,17 @@
  * counted is counted on the cut graph. Time and memory are measured on it, in turns with the original:
  * they depend on sizes and not on numbers. Calibration and ranking happen once.
  */
-import { isGain } from '../bench/cost.js'
+import { isGain, isMeasured } from '../bench/cost.js'
 import { AttncError } from '../errors.js'
 import type { Cut, Cutter, Demand, Outline, PassContext } from '../plan/pass.js'
-import type { PlanPart } from '../plan/plan.js'
+import type { PlanPart, PlanSlice } from '../plan/plan.js'
+import { CostModel } from './cost-model.js'
 import type { Subject } from './costs.js'
 import type { Target } from './target.js'
 import {
   describeMissed,
   nearestTarget,
+  shareOf,
   type TargetResult,
   TargetScale,
   targetsJson,
@@ -41,6 +43,8 @@ interface Point {
 const countsAtMost = 16
 const outlinesAtMost = 6
 const decisionsAtMost = 3
+/** Halvings; outlines cost next to nothing. */
+const forecasts = 12
 /** Where a target is counted, this near below it is near enough. */
 const slack = 0.001
 /** A little below what is measured, so that half of all measurements don't miss it. */
@@ -50,25 +54,58 @@ const aim = 1 - tolerance / 3
 export async function meetTargets(options: MeetOptions): Promise<Met> {
   const { cut, context, targets, subject } = options
   const scale = TargetScale.open(targets, subject, context)
-  const most = cut.most(context)
-  const nearest = await scale.measure({ slices: most.slices })
+  const all = cut.most(context)
+  const nearest = await scale.measure({ slices: all.slices })
   refuseMet(nearest)
   refuseUnreachable(nearest)
+  const forecast = await forecastTime(nearest, all, options)
+  const most = forecast ? cut.most(context, forecast.prices) : all
   await using cutter = await cut.open(context)
-  const { least } = scale
-  const search = new TargetSearch(scale, cutter, least, most)
+  const search = new TargetSearch(scale, cutter, most, forecast)
   const ratio = search.findCounted()
   if (scale.hasMeasured) return await search.findMeasured(ratio, nearest.filter(isRun))
   return await search.decide(ratio)
 }
 
+/** What outlines will take, by the times of operators and one of the whole. */
+interface Forecast {
+  readonly prices: ReadonlyMap<string, number>
+  readonly roundTo: number
+  /** reached ÷ asked of the target that is timed. */
+  excess(slices: readonly PlanSlice[]): number
+}
+
+async function forecastTime(
+  nearest: readonly TargetResult[],
+  most: Outline,
+  { subject, context }: MeetOptions,
+): Promise<Forecast | undefined> {
+  const timed = nearest.find(({ target }) => target.kind !== 'memory' && isMeasured(target.kind))
+  if (!timed) return undefined
+  const model = await CostModel.measure(subject, most.slices, timed.target, context)
+  const whole = model.saved(most.slices)
+  if (whole <= 0) return undefined
+  const isUp = isGain(timed.target.kind)
+  const left = isUp ? 1 / shareOf(timed) : shareOf(timed)
+  const asked = isUp ? timed.before / timed.asked : timed.asked / timed.before
+  return {
+    prices: model.prices,
+    roundTo: model.roundTo,
+    excess: (slices) => (1 - ((1 - left) * model.saved(slices)) / whole) / asked,
+  }
+}
+
 class TargetSearch {
+  private readonly least: Demand['least']
+
   constructor(
     private readonly scale: TargetScale,
     private readonly cutter: Cutter,
-    private readonly least: Demand['least'],
     private readonly most: Outline,
-  ) {}
+    private readonly forecast: Forecast | undefined,
+  ) {
+    this.least = scale.least
+  }
 
   /** The least ratio that meets what can be counted. */
   findCounted(): number {
@@ -88,16 +125,13 @@ class TargetSearch {
   /** From a ratio that meets all others to one that meets what is measured too, neither faster than needed. */
   async findMeasured(counted: number, nearest: readonly TargetResult[]): Promise<Met> {
     const all: Point = { ratio: this.most.ratio, excess: excessOf(nearest) }
-    let low: Point = {
-      ratio: 0,
-      excess: Math.max(...nearest.map(excessBefore)),
-    }
+    let low: Point = { ratio: 0, excess: Math.max(...nearest.map(excessBefore)) }
     let high = all
-    let ratio = counted > 0 || this.least ? counted : between(low, high, aim)
-    let outlines = 0
-    for (let decisions = 0; ; ) {
+    const isStart = counted > 0 || this.least !== undefined
+    let ratio = Math.max(counted, this.forecastRatio() ?? (isStart ? 0 : between(low, high, aim)))
+    let best: Met | undefined
+    for (let outlines = 1, decisions = 0; ; outlines++) {
       const point = await this.measure(ratio)
-      outlines++
       if (point.excess <= 1) high = point
       else low = point
       const isEnough = ratio === counted && point.excess <= 1
@@ -105,14 +139,34 @@ class TargetSearch {
       const isLast = outlines >= outlinesAtMost || high.ratio - low.ratio < 1e-3
       if (isEnough || isNear || isLast) {
         const chosen = isNear || isEnough ? ratio : high.ratio
-        const met = await this.decide(chosen, decisions + 1 < decisionsAtMost)
-        if (met.results.every(({ isMet }) => isMet)) return met
-        decisions++
-        low = { ratio: chosen, excess: excessOf(met.results.filter(isRun)) }
+        const isFinal = ++decisions >= decisionsAtMost
+        const met = await this.decide(chosen, !isFinal || best !== undefined)
+        const excess = excessOf(met.results.filter(isRun))
+        const isMet = met.results.every((each) => each.isMet)
+        // More went than was needed: once more, with less.
+        const isTooMuch = !isEnough && !isLast && excess < 1 - tolerance
+        if (isMet && (!isTooMuch || isFinal)) return met
+        if (isFinal && best) return best
+        if (isMet) best = met
+        if (isMet) high = { ratio: chosen, excess }
+        else low = { ratio: chosen, excess }
         if (high.ratio <= low.ratio) high = all
       }
-      ratio = between(low, high, aim)
+      ratio = Math.max(counted, between(low, high, aim))
     }
+  }
+
+  /** The ratio of which the times of operators say that it meets the time. */
+  private forecastRatio(): number | undefined {
+    const { forecast, most } = this
+    if (!forecast) return undefined
+    let [low, high] = [0, most.ratio]
+    for (let tries = 0; tries < forecasts; tries++) {
+      const middle = (low + high) / 2
+      if (forecast.excess(this.cutter.outline(this.demand(middle))) > aim) low = middle
+      else high = middle
+    }
+    return high
   }
 
   /** Error: BUDGET_MISSED, unless there are more tries. */
@@ -136,7 +190,8 @@ class TargetSearch {
   }
 
   private demand(ratio: number): Demand {
-    return { ratio, least: this.least }
+    const { prices, roundTo } = this.forecast ?? {}
+    return { ratio, least: this.least, prices, roundTo }
   }
 }
 

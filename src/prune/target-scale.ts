@@ -12,7 +12,7 @@ import type { Demand } from '../plan/pass.js'
 import type { PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { type CountedCosts, cacheCosts, costsOf, cutCopy, type Subject } from './costs.js'
-import { measureCost } from './measured-cost.js'
+import { type Clock, measureCost } from './measured-cost.js'
 import type { Target } from './target.js'
 
 /** What measuring can tell: it is met within this share of what was asked. */
@@ -26,6 +26,8 @@ export interface TargetResult {
   readonly reached: number
   /** Of what is measured: cut ÷ original, of turns that ran one after the other. */
   readonly ratio: Ratio | undefined
+  /** What time was measured by. */
+  readonly clock?: Clock | undefined
   /** reached ÷ asked, or asked ÷ reached of what there is to be more of. */
   readonly excess: number
   readonly isMet: boolean
@@ -100,15 +102,17 @@ export class TargetScale {
     const { subject, options } = this
     const models = [subject.source, cutCopy(this.with(part))] as const
     const found = await measureCost(kind, models, target.shape, options)
-    const { before, after: reached, ratio } = found
+    const { before, after: reached, ratio, clock } = found
     const asked = target.isShare ? target.limit * before : target.limit
     const share = target.isShare ? ratio.ratio / target.limit : reached / asked
     const excess = isGain(kind) ? 1 / share : share
     const isBetter = isGain(kind) ? ratio.ratio > 1 : ratio.ratio < 1
     const [middle, low, high] = [ratio.ratio, ratio.low, ratio.high].map((n) => n.toFixed(3))
-    options.log.info(`Measured ${middle} (${low}–${high}) of the original's ${kind}.`)
+    options.log.info(
+      `Measured ${middle} (${low}–${high}) of the original's ${kind}${clock === 'processor' ? ', in processor time' : ''}.`,
+    )
     const isMet = excess <= 1 + tolerance && isBetter
-    return { target, before, asked, reached, ratio, excess, isMet }
+    return { target, before, asked, reached, ratio, clock, excess, isMet }
   }
 
   private with(part: PlanPart): Subject {
@@ -140,14 +144,14 @@ export const describeMissed = (result: TargetResult): string => {
 /** Results as plain JSON. */
 export const targetsJson = (results: readonly TargetResult[]) =>
   results.map((result) => {
-    const { target, before, asked, reached, ratio, isMet } = result
+    const { target, before, asked, reached, ratio, clock, isMet } = result
     return {
       target: target.text,
       before,
       asked,
       reached,
       share: shareOf(result),
-      ...(ratio && { low: ratio.low, high: ratio.high }),
+      ...(ratio && { low: ratio.low, high: ratio.high, clock }),
       met: isMet,
     }
   })

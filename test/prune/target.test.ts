@@ -184,7 +184,7 @@ describe('targets of quantised models', () => {
   it.runIf(dequantised)('are refused where there is nothing to count', async () => {
     const options = { source: loadModel(dequantised ?? ''), single: false, log: silentLog }
     const passes = [amp({ criterion: 'magnitude', recover: 'none' })]
-    const found = decidePlan({ ...options, passes, targets: parseTargets(['flops=0.9x']) })
+    const found = decidePlan({ ...options, passes, targets: parseTargets(['kv=0.9x']) })
     await expect(found).rejects.toMatchObject({ code: 'TARGET_NOTHING' })
   })
 })
