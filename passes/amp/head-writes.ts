@@ -3,6 +3,7 @@
  * ‖x·W‖₁, where x is what the head says and W its rows of the output projection. A unit of several query
  * heads has their mean. Costs a pass of its own, since no sum of inputs tells a norm of their product.
  */
+import { TokenMasks } from '../../src/calibrate/token-masks.js'
 import type { Batch } from '../../src/data/batch.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
@@ -11,7 +12,7 @@ import { addReduce, addUnsqueeze } from '../../src/graph/versioned-nodes.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { float32Tensor, int64Tensor } from '../../src/onnx/tensor.js'
 import type { PrunableBlock, Unit } from '../../src/repair/prunable.js'
-import { type RunOptions, runBatches, TOKEN_MASK } from '../../src/runtime/batches.js'
+import { type RunOptions, runBatches, tokenMaskOf } from '../../src/runtime/batches.js'
 
 interface Tap {
   readonly key: string
@@ -20,7 +21,8 @@ interface Tap {
   readonly heads: number
   /** Output with Σ over tokens of ‖x·W‖₁: [prompts, units·heads], or [1, …] where rows are no tokens. */
   readonly output: string
-  readonly isTokenwise: boolean
+  /** The input that tells its real tokens. */
+  readonly mask: string | undefined
 }
 
 /** Scores by block key and unit; blocks without a plain projection are left out. */
@@ -41,9 +43,9 @@ export async function measureHeadWrites(
   let prompts = 0
   for (const { key, units } of taps) scores.set(key, Array<number>(units).fill(0))
   await runBatches(copy, batches, options, 'scoring heads', (results, batch) => {
-    const tokens = tokensOf(batch)
-    prompts += tokens.length
+    prompts += tokensOf(batch).length
     for (const tap of taps) {
+      const tokens = tokensOf(batch, tap.mask)
       const data = results[tap.output]?.data as Float32Array
       const own = scores.get(tap.key) as number[]
       const width = tap.units * tap.heads
@@ -51,9 +53,9 @@ export async function measureHeadWrites(
       for (const [prompt, count] of tokens.entries())
         for (let unit = 0; unit < tap.units; unit++) {
           let sum = 0
-          const at = (tap.isTokenwise ? prompt * width : 0) + unit * tap.heads
+          const at = (tap.mask ? prompt * width : 0) + unit * tap.heads
           for (let head = 0; head < tap.heads; head++) sum += data[at + head] as number
-          own[unit] = (own[unit] as number) + sum / tap.heads / (tap.isTokenwise ? count : total)
+          own[unit] = (own[unit] as number) + sum / tap.heads / (tap.mask ? count : total)
         }
     }
   })
@@ -63,7 +65,9 @@ export async function measureHeadWrites(
 }
 
 /** Real tokens of each prompt; samples of other data count as one token each. */
-function tokensOf({ tokenMask, feeds }: Batch): number[] {
+function tokensOf(batch: Batch, name?: string): number[] {
+  const tokenMask = name ? tokenMaskOf(batch, name) : batch.tokenMask
+  const { feeds } = batch
   const [rows = 0, length = 0] = tokenMask?.dims ?? []
   if (!tokenMask) return Array<number>(Object.values(feeds)[0]?.dims[0] ?? 1).fill(1)
   return Array.from({ length: rows }, (_, row) => {
@@ -79,9 +83,7 @@ function addTaps(
   blocks: readonly PrunableBlock[],
 ): Tap[] {
   for (const output of [...change.graph.outputs]) change.hide(output)
-  const mask = blocks.some(({ isTokenwise }) => isTokenwise)
-    ? change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
-    : undefined
+  const masks = new TokenMasks(change)
   return blocks.flatMap((block) => {
     const units = block.choices.find(({ frame }) => !frame)?.units ?? []
     const size = view.attention.find(
@@ -91,10 +93,11 @@ function addTaps(
     if (!size || rows % size !== 0 || units.some((unit) => unit.rows.length !== rows)) return []
     const heads = rows / size
     const norms = addNorms(change, block, units, heads, size)
-    const sums = addSums(change, norms, block.isTokenwise ? mask : undefined, units.length * heads)
+    const { key, tokens } = block
+    const mask = tokens && masks.of(tokens)
+    const sums = addSums(change, norms, mask, units.length * heads)
     change.expose(sums)
-    const { key, isTokenwise } = block
-    return [{ key, isTokenwise, units: units.length, heads, output: sums.name }]
+    return [{ key, mask: mask?.name, units: units.length, heads, output: sums.name }]
   })
 }
 

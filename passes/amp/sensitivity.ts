@@ -4,17 +4,18 @@
  * in the second order (Fisher information); averaged apart from the inputs of the projection as in
  * K-FAC (Martens & Grosse 2015; for pruning, LLM Surgeon 2024).
  */
+import { TokenMasks } from '../../src/calibrate/token-masks.js'
 import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import { addLikelihood, feedTargets } from '../../src/evaluate/perplexity.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
-import type { Block } from '../../src/model/block.js'
+import { type Block, type TokenRows, tokensOf } from '../../src/model/block.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../../src/onnx/tensor.js'
-import { type RunOptions, runBatches, TOKEN_MASK } from '../../src/runtime/batches.js'
+import { type RunOptions, runBatches } from '../../src/runtime/batches.js'
 import { addGradients } from '../../src/train/gradients.js'
 
 /** Tokens that are looked at, at most: the ratios between blocks settle early. */
@@ -78,17 +79,19 @@ function addSensitivity(model: Model, view: TransformerModel, blocks: readonly B
   const last = output.type?.dims?.at(-1)
   const isLanguage = output.type?.dims?.length === 3 && last === view.vocabulary
   const reached = blocks.filter(({ stream }) => stream && copy.graph.values.has(stream.name))
-  const isTokenwise = blocks.some((block) => block.isTokenwise)
   const sums = edit(copy.graph, 'attnc.sensitivity', (change) => {
     const logits = own(output)
     const losses = isLanguage
       ? addLikelihood(change, logits)
       : addProjection(change, logits, typeof last === 'number' ? last : 1)
-    const mask = isTokenwise
-      ? change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
-      : undefined
-    const isMasked = mask && output.type?.dims?.length === 3
-    const weighed = isMasked ? change.add('Mul', [losses, unsqueezed(change, mask)]) : losses
+    const masks = new TokenMasks(change)
+    const maskOf = (tokens: TokenRows | undefined): Value | undefined => {
+      if (!tokens) return undefined
+      const mask = masks.of(tokens)
+      return tokens.isFlat ? asColumn(change, mask) : unsqueezed(change, mask)
+    }
+    const mask = output.type?.dims?.length === 3 ? maskOf(tokensOf(view, output)) : undefined
+    const weighed = mask ? change.add('Mul', [losses, mask]) : losses
     const loss = change.add('ReduceSum', [weighed], {
       attributes: { keepdims: { kind: 'int', value: 0n } },
     })
@@ -105,7 +108,7 @@ function addSensitivity(model: Model, view: TransformerModel, blocks: readonly B
         stream,
         gradient,
         block.projection?.columns ?? 0,
-        block.isTokenwise ? mask : undefined,
+        maskOf(block.tokens),
       )
       change.expose(sum)
       found.set(block.key, sum.name)
@@ -117,6 +120,9 @@ function addSensitivity(model: Model, view: TransformerModel, blocks: readonly B
 
 const unsqueezed = (change: GraphEdit, mask: Value): Value =>
   change.add('Unsqueeze', [mask, change.constant(int64Tensor([1], [-1]))])
+
+const asColumn = (change: GraphEdit, mask: Value): Value =>
+  change.add('Reshape', [mask, change.constant(int64Tensor([2], [-1, 1]))])
 
 /** Every output times ±1 in a fixed order: the square of its gradient has the mean of JᵀJ. */
 function addProjection(change: GraphEdit, output: Value, size: number): Value {
@@ -143,7 +149,7 @@ function addProduct(
   const squares = change.add('ReduceSum', [change.add('Mul', [single, single]), last])
   const floor = change.constant(float32Tensor([], [1e-12]))
   const norms = clipped(change, change.add('Sqrt', [change.add('Max', [squares, floor])]))
-  const scale = mask ? change.add('Mul', [norms, unsqueezed(change, mask)]) : norms
+  const scale = mask ? change.add('Mul', [norms, mask]) : norms
   const scaled = change.add('Mul', [change.add('Cast', [gradient], toFloat), scale])
   const rows = change.add('Reshape', [scaled, change.constant(int64Tensor([2], [-1, size]))])
   const across = change.add('Transpose', [rows], {
@@ -190,6 +196,11 @@ function firstRow(batch: Batch): Batch {
       Object.entries(batch.feeds).map(([name, tensor]) => [name, one(tensor)]),
     ),
     tokenMask: batch.tokenMask && one(batch.tokenMask),
+    ...(batch.tokenMasks && {
+      tokenMasks: Object.fromEntries(
+        Object.entries(batch.tokenMasks).map(([name, tensor]) => [name, one(tensor)]),
+      ),
+    }),
     ids: batch.ids.slice(0, 1),
   }
 }

@@ -10,7 +10,7 @@ import type { Batch } from '../../src/data/batch.js'
 import { edit } from '../../src/graph/edit.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { openProducts, type Products, transpose } from '../../src/linear-algebra/products.js'
-import { type Block, findBlocks, isTokenwise } from '../../src/model/block.js'
+import { type Block, findBlocks, tokensOf } from '../../src/model/block.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import type { Projection } from '../../src/model/projection.js'
 import { type BlockRead, findReads } from '../../src/model/reads.js'
@@ -164,7 +164,7 @@ async function roundTheRest(
         value: working.graph.values.get(input.name) as Value,
         size: weight.inputs,
         dataType: view.analysis.shapes.dataType(input) ?? 'float32',
-        isMasked: isTokenwise(view, input),
+        tokens: tokensOf(view, input),
         moments: true,
         stream: undefined,
       })

@@ -55,14 +55,14 @@ export const DEFAULT_STRIDE = 3
 
 /** What the output projections of all blocks read. */
 export function projectionInputs(view: TransformerModel, moments: boolean): Watch[] {
-  return findBlocks(view).map(({ key, input, width, isTokenwise, stream }) => {
+  return findBlocks(view).map(({ key, input, width, tokens, stream }) => {
     const size = stream && view.analysis.axes(stream)?.at(-1)?.size.value
     return {
       key,
       value: input,
       size: width,
       dataType: view.analysis.shapes.dataType(input) ?? 'float32',
-      isMasked: isTokenwise,
+      tokens,
       moments,
       stream: stream && size ? { value: stream, size } : undefined,
     }
@@ -110,7 +110,7 @@ export async function measure(model: Model, options: MeasureOptions): Promise<Ca
       state.done.add(indices[at] as number)
       return options.onBatch?.(state)
     },
-    (batch) => instrumentFeeds(batch, stride),
+    (batch) => instrumentFeeds(instruments, batch, stride),
   )
   return state
 }

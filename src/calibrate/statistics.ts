@@ -7,11 +7,13 @@ import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Value } from '../graph/graph.js'
 import { addReduce, addSplit } from '../graph/versioned-nodes.js'
+import type { TokenRows } from '../model/block.js'
 import type { DataType } from '../onnx/data-type.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
 import { type Feedable, TOKEN_MASK, tokenMaskOf } from '../runtime/batches.js'
 import { EXACT_ADDITIONS, ExactSums } from './exact-sums.js'
+import { TokenMasks } from './token-masks.js'
 
 /** Rows of [batch · sequence, n] whose moments are taken: every k-th real token. */
 const SAMPLED = 'attnc.sampledTokens'
@@ -22,8 +24,8 @@ export interface Watch {
   readonly value: Value
   readonly size: number
   readonly dataType: DataType
-  /** Whether its leading axes are the batch and sequence of the token mask. */
-  readonly isMasked: boolean
+  /** Whose tokens its rows are, where padding may be among them. */
+  readonly tokens: TokenRows | undefined
   readonly moments: boolean
   /**
    * The residual stream where the projection's result arrives, [..., D]: moments then count each token
@@ -112,6 +114,8 @@ export interface Instrument {
   readonly watch: Watch
   /** Output with [rows, n] of a value that isn't masked. */
   readonly shape: string | undefined
+  /** The input that masks the others. */
+  readonly mask: string | undefined
   /** Output with Σ |x| of each prompt: [prompts, n]. */
   readonly absolute: string
   readonly moments: readonly MomentsPart[]
@@ -123,39 +127,71 @@ export function instrument(
   watches: readonly Watch[],
   stride: number,
 ): Instrument[] {
-  const masked = watches.filter(({ isMasked }) => isMasked)
-  const mask =
-    masked.length > 0 ? edit.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence']) : undefined
-  // [batch, 1, sequence]: a product with it sums over the real tokens of each prompt.
-  const prompts = mask && reshape(edit, mask, [0, 1, -1])
-  const sampled = masked.some(({ moments }) => moments)
-    ? edit.addInput(SAMPLED, 'int64', ['sampled'])
-    : undefined
+  const masks = new TokenMasks(edit)
+  const maskings = new Map<Value, Masking>()
+  const maskingOf = (tokens: TokenRows | undefined): Masking | undefined => {
+    if (!tokens) return undefined
+    const mask = masks.of(tokens)
+    const known = maskings.get(mask)
+    if (known) return known
+    const { name } = mask
+    // [batch, 1, sequence]: a product with it sums over the real tokens of each prompt.
+    const prompts = reshape(edit, mask, [0, 1, -1])
+    const sampled = edit.addInput(sampledName(name), 'int64', [`${name}.sampled`])
+    const masking = { name, mask, prompts, sampled }
+    maskings.set(mask, masking)
+    return masking
+  }
   /** Every `stride`-th row of [..., size] as float32 [tokens, size]. */
-  const sample = (value: Value, size: number, isMasked: boolean): Value => {
+  const sample = (value: Value, size: number, masking: Masking | undefined): Value => {
     const rows = reshape(edit, value, [-1, size])
-    if (isMasked && sampled)
-      return toFloat(edit, edit.add('Gather', [rows, sampled], { attributes: { axis: int(0) } }))
+    if (masking)
+      return toFloat(
+        edit,
+        edit.add('Gather', [rows, masking.sampled], { attributes: { axis: int(0) } }),
+      )
     return toFloat(edit, stride > 1 ? everyNth(edit, rows, stride) : rows)
   }
   return watches.map((watch) => {
-    const { value, size, isMasked, stream } = watch
+    const { value, size, tokens, stream } = watch
+    const masking = maskingOf(tokens)
     const sizes = edit.add('Abs', [toFloat(edit, value, watch.dataType)])
-    const sums =
-      isMasked && prompts
-        ? edit.add('MatMul', [prompts, sizes])
-        : addReduce(edit, 'ReduceSum', reshape(edit, sizes, [-1, size]), [0])
+    const sums = masking
+      ? edit.add('MatMul', [
+          masking.prompts,
+          tokens?.isFlat ? asTokens(edit, sizes, masking.mask, size) : sizes,
+        ])
+      : addReduce(edit, 'ReduceSum', reshape(edit, sizes, [-1, size]), [0])
     edit.expose(sums)
-    const shape = isMasked ? undefined : edit.add('Shape', [reshape(edit, value, [-1, size])])
+    const shape = masking ? undefined : edit.add('Shape', [reshape(edit, value, [-1, size])])
     if (shape) edit.expose(shape)
-    const found = { watch, shape: shape?.name, absolute: sums.name }
+    const found = { watch, shape: shape?.name, mask: masking?.name, absolute: sums.name }
     if (!watch.moments) return { ...found, moments: [] }
-    const rows = sample(value, size, isMasked)
+    const rows = sample(value, size, masking)
     const weighted = stream
-      ? divideByNorm(edit, rows, sample(stream.value, stream.size, isMasked))
+      ? divideByNorm(edit, rows, sample(stream.value, stream.size, masking))
       : rows
     return { ...found, moments: addMoments(edit, weighted, size) }
   })
+}
+
+/** Inputs that say which rows are real tokens, and which of them are sampled. */
+interface Masking {
+  readonly name: string
+  readonly mask: Value
+  readonly prompts: Value
+  readonly sampled: Value
+}
+
+const sampledName = (mask: string): string => mask.replace(TOKEN_MASK, SAMPLED)
+
+/** Rows [batch · sequence, size] as [batch, sequence, size]. */
+function asTokens(edit: GraphEdit, rows: Value, mask: Value, size: number): Value {
+  const last = edit.constant(int64Tensor([1], [size]))
+  const shape = edit.add('Concat', [edit.add('Shape', [mask]), last], {
+    attributes: { axis: int(0) },
+  })
+  return edit.add('Reshape', [rows, shape])
 }
 
 const int = (value: number) => ({ kind: 'int', value: BigInt(value) }) as const
@@ -200,13 +236,25 @@ function addMoments(edit: GraphEdit, rows: Value, size: number): MomentsPart[] {
 }
 
 /** What graphs with instruments are fed besides the batch. */
-export function instrumentFeeds(batch: Feedable, stride: number): Record<string, RuntimeTensor> {
-  const mask = tokenMaskOf(batch)
-  if (!mask) return {}
-  const real: number[] = []
-  for (const [at, kept] of (mask.data as Float32Array).entries()) if (kept) real.push(at)
-  const sampled = real.filter((_, index) => index % stride === 0)
-  return { [TOKEN_MASK]: mask, [SAMPLED]: tensorOf('int64', [sampled.length], sampled) }
+export function instrumentFeeds(
+  instruments: readonly Instrument[],
+  batch: Feedable,
+  stride: number,
+): Record<string, RuntimeTensor> {
+  const names = new Set(instruments.flatMap(({ mask }) => mask ?? []))
+  return Object.fromEntries(
+    [...names].flatMap((name) => {
+      const mask = tokenMaskOf(batch, name)
+      if (!mask) return []
+      const real: number[] = []
+      for (const [at, kept] of (mask.data as Float32Array).entries()) if (kept) real.push(at)
+      const sampled = real.filter((_, index) => index % stride === 0)
+      return [
+        [name, mask],
+        [sampledName(name), tensorOf('int64', [sampled.length], sampled)],
+      ]
+    }),
+  )
 }
 
 type Results = Readonly<Record<string, RuntimeTensor>>
@@ -214,7 +262,7 @@ type Results = Readonly<Record<string, RuntimeTensor>>
 /** Adds one batch to the sums of a watched value. Error: CALIBRATION_NOT_FINITE. */
 export function accumulate(
   sums: Sums,
-  { watch, shape, absolute, moments }: Instrument,
+  { watch, shape, mask, absolute, moments }: Instrument,
   results: Results,
   batch: Feedable,
   stride: number,
@@ -222,6 +270,7 @@ export function accumulate(
   const { tokens, sampled, repeats } = countTokens(
     batch,
     shape ? results[shape] : undefined,
+    mask,
     stride,
   )
   const totals = results[absolute]?.data as Float32Array
@@ -275,6 +324,7 @@ interface TokenCounts {
 function countTokens(
   batch: Feedable,
   shape: RuntimeTensor | undefined,
+  maskName: string | undefined,
   stride: number,
 ): TokenCounts {
   if (shape) {
@@ -282,7 +332,7 @@ function countTokens(
     const samples = Object.values(batch.feeds)[0]?.dims[0] ?? 1
     return { tokens: [rows], sampled: Math.ceil(rows / stride), repeats: samples }
   }
-  const own = tokenMaskOf(batch)
+  const own = tokenMaskOf(batch, maskName)
   const [count = 0, length = 0] = own?.dims ?? []
   const mask = own?.data as Float32Array
   const tokens = Array.from({ length: count }, (_, row) => {

@@ -8,6 +8,8 @@ export interface Batch {
   readonly feeds: Feeds
   /** 1 for a real token, 0 for padding: [batch, sequence]; undefined where data isn't tokens. */
   readonly tokenMask: RuntimeTensor | undefined
+  /** The same for each input of tokens by its name: a decoder's are padded on their own. */
+  readonly tokenMasks?: Readonly<Record<string, RuntimeTensor>>
   /** Ids as fed, row by row without padding; empty where data isn't tokens. */
   readonly ids: readonly (readonly number[])[]
   /** Arrays that are no inputs (labels, candidates …), the same samples. */
@@ -36,8 +38,15 @@ export function makeTokenBatch(
   }
   const feeds: Record<string, RuntimeTensor> = {}
   for (const port of inputs) feeds[port.name] = fillPort(port, dims, fills)
-  return { feeds, tokenMask: tensorOf('float32', dims, mask), ids: rows }
+  const tokenMask = tensorOf('float32', dims, mask)
+  const tokenMasks = Object.fromEntries(
+    inputs.filter(isTokens).map(({ name }) => [name, tokenMask]),
+  )
+  return { feeds, tokenMask, tokenMasks, ids: rows }
 }
+
+const isTokens = ({ dims, dataType }: Port): boolean =>
+  dims.length === 2 && dataType.startsWith('int')
 
 /** [batch, heads, past, head size] of open length; features of pairs have two axes of one length. */
 export const isCachePort = ({ dims, dataType }: Port): boolean =>
@@ -206,24 +215,40 @@ function findWhole(
 }
 
 /** The mask and the ids, where an input is [batch, sequence] of whole numbers. */
-function tokensOf(feeds: Feeds, inputs: readonly Port[]): Pick<Batch, 'tokenMask' | 'ids'> {
-  const flat = inputs.filter((port) => port.dims.length === 2 && port.dataType.startsWith('int'))
+function tokensOf(
+  feeds: Feeds,
+  inputs: readonly Port[],
+): Pick<Batch, 'tokenMask' | 'tokenMasks' | 'ids'> {
+  const flat = inputs.filter(isTokens)
   const ids = flat.find(({ name }) => tokenRole(name) === 'ids')
   const mask = flat.find(({ name }) => tokenRole(name) === 'mask')
   const tokens = ids && feeds[ids.name]
   const kept = mask && feeds[mask.name]
   // Features of frames come with a mask and without ids.
-  if (!tokens) return { tokenMask: kept && castTo(kept, 'float32'), ids: [] }
+  const tokenMasks = masksOf(feeds, flat)
+  if (!tokens) return { tokenMask: kept && castTo(kept, 'float32'), tokenMasks, ids: [] }
   const [rows = 0, length = 0] = tokens.dims
   const isKept = Array.from({ length: rows * length }, (_, i) => (kept ? Number(kept.data[i]) : 1))
   return {
     tokenMask: tensorOf('float32', tokens.dims, isKept),
+    tokenMasks,
     ids: Array.from({ length: rows }, (_, row) =>
       Array.from({ length }, (_, i) => row * length + i)
         .filter((at) => isKept[at])
         .map((at) => Number(tokens.data[at])),
     ),
   }
+}
+
+/** Masks among the inputs, by the name of every input that has the same length. */
+function masksOf(feeds: Feeds, flat: readonly Port[]): Record<string, RuntimeTensor> {
+  return Object.fromEntries(
+    flat.flatMap(({ name, dims }) => {
+      const mask = flat.find((each) => tokenRole(each.name) === 'mask' && each.dims[1] === dims[1])
+      const fed = mask && feeds[mask.name]
+      return fed ? [[name, castTo(fed, 'float32')]] : []
+    }),
+  )
 }
 
 export function rowsOf(tensor: RuntimeTensor, from: number, to: number): RuntimeTensor {

@@ -3,11 +3,20 @@
  * place where it joins the stream. What calibration watches and what a re-fit changes.
  */
 import type { Contraction } from '../axes/analysis.js'
-import { leavesOf } from '../axes/axis.js'
+import { type Axis, leavesOf } from '../axes/axis.js'
 import type { Node, Value } from '../graph/graph.js'
 import { joinOf } from './feed-forward.js'
 import type { ModelDimension, TransformerModel } from './model.js'
 import { type Projection, readProjection } from './projection.js'
+
+/** An integer input [batch, sequence] whose tokens some rows are. */
+export interface TokenRows {
+  readonly input: string
+  /** Whether it is the model's first such input: others are a decoder's, of a length of their own. */
+  readonly isFirst: boolean
+  /** Rows [batch · sequence, n] rather than [batch, sequence, n]. */
+  readonly isFlat: boolean
+}
 
 export interface Block {
   /** `attention.3`, `feedForward.3`: position in the order of execution. The name in plans. */
@@ -25,8 +34,8 @@ export interface Block {
   readonly output: Value
   /** The stream after the block, [..., D]; undefined where its rows are not those of `input`. */
   readonly stream: Value | undefined
-  /** Whether the leading axes of `input` are batch and sequence of the token input. */
-  readonly isTokenwise: boolean
+  /** Whose tokens the rows of `input` are, where each is one. */
+  readonly tokens: TokenRows | undefined
 }
 
 /** Attention and feed-forward blocks with an output projection, in order of execution. */
@@ -58,7 +67,7 @@ export function findBlocks(view: TransformerModel): Block[] {
       width,
       output,
       stream: join?.outputs.find((each) => each && isSameRows(view, each, input)),
-      isTokenwise: isTokenwise(view, input),
+      tokens: tokensOf(view, input),
     })
   }
   for (const [index, each] of view.attention.entries())
@@ -98,16 +107,20 @@ function isSameRows(view: TransformerModel, one: Value, other: Value): boolean {
   return a.slice(0, -1).every((axis, index) => axis.size.equals(b[index]?.size ?? axis.size))
 }
 
-/** Whether a value's leading axes are those of the integer input of tokens. */
-export function isTokenwise(view: TransformerModel, value: Value): boolean {
+/** The input of tokens whose batch and sequence are a value's leading axes, apart or as one. */
+export function tokensOf(view: TransformerModel, value: Value): TokenRows | undefined {
   const axes = view.analysis.axes(value)
-  const tokens = view.graph.inputs.find(
-    (input) => input.type?.dims?.length === 2 && input.type.dataType?.startsWith('int'),
+  const rows = axes?.slice(0, -1).flatMap(leavesOf)
+  if (!axes || !rows || axes.length > 3 || axes.length < 2) return undefined
+  const inputs = view.graph.inputs.filter(
+    ({ type }) => type?.dims?.length === 2 && type.dataType?.startsWith('int'),
   )
-  const expected = tokens && view.analysis.axes(tokens)
-  if (axes?.length !== 3 || !expected) return false
-  return [0, 1].every((axis) => {
-    const [own, other] = [axes[axis], expected[axis]]
-    return own && other && leavesOf(own)[0] === leavesOf(other)[0]
-  })
+  const isSame = (one: readonly Axis[], other: readonly Axis[]): boolean =>
+    one.length === other.length && one.every((axis, index) => axis === other[index])
+  const leading = (input: Value): Axis[] => (view.analysis.axes(input) ?? []).flatMap(leavesOf)
+  const [first] = inputs
+  const input = inputs.find((each) => isSame(leading(each), rows))
+  if (!input || !first) return undefined
+  const isFirst = isSame(leading(first), rows)
+  return { input: input.name, isFirst, isFlat: axes.length === 2 }
 }

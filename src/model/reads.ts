@@ -4,7 +4,7 @@
  */
 import type { Contraction } from '../axes/analysis.js'
 import type { Node, Value } from '../graph/graph.js'
-import { type Block, findBlocks, isTokenwise } from './block.js'
+import { type Block, findBlocks, type TokenRows, tokensOf } from './block.js'
 import type { TransformerModel } from './model.js'
 import { type Projection, readProjection } from './projection.js'
 
@@ -12,7 +12,7 @@ import { type Projection, readProjection } from './projection.js'
 export interface BlockRead {
   readonly value: Value
   readonly size: number
-  readonly isTokenwise: boolean
+  readonly tokens: TokenRows | undefined
   readonly projections: readonly Projection[]
 }
 
@@ -58,7 +58,7 @@ function readsOf(
     const size = view.analysis.axes(value)?.at(-1)?.size.value
     const projections = all.filter(({ rows }) => rows === size)
     if (!size || projections.length === 0) return []
-    return [{ value, size, isTokenwise: isTokenwise(view, value), projections }]
+    return [{ value, size, tokens: tokensOf(view, value), projections }]
   })
 }
 

@@ -2,11 +2,12 @@
  * What is summed at one place of the pruned model while it runs beside the dense one: moments of a value
  * and its products with what the dense model has and the pruned one lacks, reduced inside the session.
  */
+import { TokenMasks } from '../calibrate/token-masks.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Value } from '../graph/graph.js'
+import type { TokenRows } from '../model/block.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
-import { TOKEN_MASK } from '../runtime/batches.js'
 
 /** Input that carries the dense model's value of each batch. */
 export const DENSE = 'attnc.dense'
@@ -34,7 +35,7 @@ export interface Place {
   readonly width: number
   /** What is compared with the dense model, [..., columns]. */
   readonly target: { readonly value: Value; readonly columns: number } | undefined
-  readonly isTokenwise: boolean
+  readonly tokens: TokenRows | undefined
   readonly hasMeans: boolean
 }
 
@@ -105,8 +106,9 @@ function split(moments: Float64Array, missing: Float64Array | undefined, n: numb
   }
 }
 
-/** Dimensions that may differ from batch to batch. */
-export const openDims = ({ dims }: RuntimeTensor): string[] => dims.map((_, axis) => `${axis}`)
+/** Dimensions that may differ from batch to batch, and from those of any other value. */
+export const openDims = (name: string, { dims }: RuntimeTensor): string[] =>
+  dims.map((_, axis) => `${name}.${axis}`)
 
 const asFloat = { attributes: { to: { kind: 'int', value: 1n } } } as const
 const swapped = { attributes: { perm: { kind: 'ints', value: [1n, 0n] } } } as const
@@ -114,18 +116,16 @@ const swapped = { attributes: { perm: { kind: 'ints', value: [1n, 0n] } } } as c
 /** Σ wxᵀx and Σ wxᵀδ, w = mask / ‖dense‖². `sample` is one batch's dense value. */
 export function addObservation(
   change: GraphEdit,
-  { input, width, target, isTokenwise, hasMeans }: Place,
+  { input, width, target, tokens: owner, hasMeans }: Place,
   sample: RuntimeTensor | undefined,
 ): Outputs {
   const float = (value: Value): Value => change.add('Cast', [value], asFloat)
   const rowsOf = (value: Value, size: number): Value =>
     change.add('Reshape', [float(value), change.constant(int64Tensor([2], [-1, size]))])
-  const dense = target && sample && change.addInput(DENSE, sample.dataType, openDims(sample))
+  const dense = target && sample && change.addInput(DENSE, sample.dataType, openDims(DENSE, sample))
   const gap = dense && rowsOf(dense, target.columns)
   const norm = gap && addNorm(change, gap)
-  const mask = isTokenwise
-    ? rowsOf(change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence']), 1)
-    : undefined
+  const mask = owner ? rowsOf(new TokenMasks(change).of(owner), 1) : undefined
   const scale =
     mask && norm
       ? change.add('Div', [mask, norm])

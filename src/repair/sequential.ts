@@ -111,10 +111,10 @@ class Walk<Kind extends Block> {
 
   private async correct(block: Kind): Promise<void> {
     for (const read of this.repair.reads(block)) {
-      const { value, size, isTokenwise } = read
+      const { value, size, tokens } = read
       const [dense] = await this.run(this.model, this.dense, [value])
       const target = { value, columns: size }
-      const place = { input: value, width: size, target, isTokenwise, hasMeans: false }
+      const place = { input: value, width: size, target, tokens, hasMeans: false }
       const found = await this.observe(place, dense)
       if (!this.repair.isThorough && !found.missing?.some((each) => each !== 0)) continue
       const weights = await this.repair.correct(block, read, found)
@@ -126,13 +126,13 @@ class Walk<Kind extends Block> {
   }
 
   private async refit(block: Kind, after: readonly RuntimeTensor[] | undefined): Promise<void> {
-    const { input, width, isTokenwise, stream, projection } = block
+    const { input, width, tokens, stream, projection } = block
     const target =
       after && stream && projection ? { value: stream, columns: projection.columns } : undefined
     const hasMeans = this.hasMeans(block, after !== undefined)
     const found = await this.repair.refit(
       block,
-      await this.observe({ input, width, target, isTokenwise, hasMeans }, after),
+      await this.observe({ input, width, target, tokens, hasMeans }, after),
     )
     const product = this.own(block.output).producer
     if (!found || !projection || !product) return
@@ -167,7 +167,7 @@ class Walk<Kind extends Block> {
     return new Map(
       [...this.dense].map(([value, [first]]) => [
         model.graph.values.get(value.name) as Value,
-        { dataType: first?.dataType ?? 'float32', dims: first && openDims(first) },
+        { dataType: first?.dataType ?? 'float32', dims: first && openDims(value.name, first) },
       ]),
     )
   }

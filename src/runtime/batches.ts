@@ -19,17 +19,28 @@ export interface RunOptions {
 export interface Feedable {
   readonly feeds: Readonly<Record<string, RuntimeTensor>>
   readonly tokenMask?: RuntimeTensor | undefined
+  /** The same of further inputs of tokens, by name. */
+  readonly tokenMasks?: Readonly<Record<string, RuntimeTensor>> | undefined
 }
 
 /** Input that tells real tokens from padding, in graphs that attnc extended. */
 export const TOKEN_MASK = 'attnc.tokenMask'
 
-/** Where data says nothing of padding, every token is real. */
-export function tokenMaskOf({ tokenMask, feeds }: Feedable): RuntimeTensor | undefined {
-  if (tokenMask) return tokenMask
-  const ids = Object.values(feeds).find(
-    ({ dims, dataType }) => dims.length === 2 && dataType.startsWith('int'),
-  )
+/** The input that masks the tokens of an input: `TOKEN_MASK` for the first. */
+export const maskNameOf = ({ input, isFirst }: { input: string; isFirst: boolean }): string =>
+  isFirst ? TOKEN_MASK : `${TOKEN_MASK}.${input}`
+
+/** What is fed to a mask. Where data says nothing of padding, every token is real. */
+export function tokenMaskOf(
+  { tokenMask, tokenMasks, feeds }: Feedable,
+  name = TOKEN_MASK,
+): RuntimeTensor | undefined {
+  const input = name === TOKEN_MASK ? undefined : name.slice(TOKEN_MASK.length + 1)
+  const known = input === undefined ? tokenMask : tokenMasks?.[input]
+  if (known) return known
+  const isIds = ({ dims, dataType }: RuntimeTensor): boolean =>
+    dims.length === 2 && dataType.startsWith('int')
+  const ids = input === undefined ? Object.values(feeds).find(isIds) : feeds[input]
   return ids && tensorOf('float32', ids.dims, new Float32Array(ids.data.length).fill(1))
 }
 
@@ -63,7 +74,12 @@ export async function runBatches<Batch extends Feedable>(
     const start = (index: number): Promise<Record<string, RuntimeTensor>> | undefined => {
       const batch = batches[index]
       if (!batch) return undefined
-      const all = { ...batch.feeds, [TOKEN_MASK]: tokenMaskOf(batch), ...extra(batch, index) }
+      const masks = [...ports.keys()].filter((name) => name.startsWith(TOKEN_MASK))
+      const all = {
+        ...batch.feeds,
+        ...Object.fromEntries(masks.map((name) => [name, tokenMaskOf(batch, name)])),
+        ...extra(batch, index),
+      }
       const feeds: Record<string, RuntimeTensor> = {}
       for (const [name, tensor] of Object.entries(all)) {
         const port = ports.get(name)

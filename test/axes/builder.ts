@@ -2,6 +2,7 @@
 import { generator } from '../../src/data/generator.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { type Attribute, Model, type TensorType, type Value } from '../../src/graph/graph.js'
+import type { DataType } from '../../src/onnx/data-type.js'
 import { elementCount, float32Tensor, int64Tensor, tensorFromBytes } from '../../src/onnx/tensor.js'
 
 type Setting = number | readonly number[] | string
@@ -11,8 +12,8 @@ export class Builder {
 
   constructor(private readonly change: GraphEdit) {}
 
-  input(name: string, dims: TensorType['dims']): Value {
-    return this.change.addInput(name, 'float32', dims)
+  input(name: string, dims: TensorType['dims'], dataType: DataType = 'float32'): Value {
+    return this.change.addInput(name, dataType, dims)
   }
 
   op(op: string, inputs: readonly (Value | undefined)[], settings: Record<string, Setting> = {}) {
