@@ -4,7 +4,7 @@
  * codes are found after the scale was rounded to the model's own type.
  */
 import type { DataType } from '../onnx/data-type.js'
-import { fromHalf, toHalf } from '../onnx/numbers.js'
+import { fromHalf, toHalf } from '../onnx/half-precision.js'
 
 export interface Grid {
   readonly bits: 4 | 8
