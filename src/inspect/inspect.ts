@@ -133,8 +133,10 @@ function prunability(
 
 /** One width where all streams have it, else each in order. */
 export function describeHidden(hidden: readonly Axis[]): Inspection['hidden'] {
-  const sizes = hidden.flatMap((axis) => axis.size.value ?? [])
-  return new Set(sizes).size > 1 ? sizes : (sizes[0] ?? null)
+  const all = hidden.flatMap((axis) => axis.size.value ?? [])
+  // Streams of one width beside each other are one stage.
+  const sizes = all.filter((size, index) => size !== all[index - 1])
+  return sizes.length > 1 ? sizes : (sizes[0] ?? null)
 }
 
 function describeExperts(view: TransformerModel): Inspection['experts'] {

@@ -79,16 +79,24 @@ function isProgression(numbers: ArrayLike<number>, width: number): boolean {
   if (width < 4) return false
   // Of a row that is longer than what was read, as much as there is.
   const length = Math.min(width, numbers.length)
+  let longest = 0
   for (let row = 0; row + length <= numbers.length; row += length) {
-    const step = at(numbers, row + 1) - at(numbers, row)
-    const scale = Math.abs(at(numbers, row)) + Math.abs(step) * width
-    for (let i = 1; i < length; i++) {
-      const expected = at(numbers, row) + step * i
+    // What a mask hides says nothing of the rest.
+    const open = Array.from({ length }, (_, i) => i).filter((i) => !isHidden(at(numbers, row + i)))
+    const [first = 0, second = 1] = open
+    longest = Math.max(longest, open.length)
+    const start = at(numbers, row + first)
+    const step = (at(numbers, row + second) - start) / (second - first)
+    const scale = Math.abs(start) + Math.abs(step) * width
+    for (const i of open.slice(1)) {
+      const expected = start + step * (i - first)
       if (!(Math.abs(at(numbers, row + i) - expected) <= TOLERANCE * scale)) return false
     }
   }
-  return true
+  return longest > 3
 }
+
+const isHidden = (number: number): boolean => number < -1e30
 
 /** Equal ratios from one number to the next, in one run or two: frequencies, slopes. */
 export function isGeometric(tensor: Tensor): boolean {

@@ -11,8 +11,8 @@ import { isProjection } from './projection.js'
 import { isMeasure, isSoftmax, upstream } from './trace.js'
 
 /**
- * Cross-attention reads keys that are not made of what the queries are made of. The queries' stream is
- * followed back past the blocks that wrote to it, but not into what those blocks read. Features that two
+ * Cross-attention reads keys of another stream than the queries'. Both are followed back past the blocks
+ * that wrote to them, but not into what those blocks read: two streams may read each other. Features that two
  * towers embed each on its own make them no one stream, and neither do positions.
  */
 export function isCross(
@@ -29,15 +29,17 @@ export function isCross(
     return !contraction || isProjection(analysis, contraction)
   }
   const own = valuesBehind(analysis, queries, isOwn)
-  const sources = valuesBehind(analysis, keyInput, (node) => !isMeasure(node))
+  const sources = valuesBehind(analysis, keyInput, isOwn)
   const isStream = (value: Value): boolean =>
     (analysis.axes(value) ?? []).some((axis) =>
       leavesOf(axis).some((leaf) => leaf.marks.has('projected')),
     )
-  // Queries that are learned are positions themselves.
+  // Queries that are learned are positions themselves; a scale of both is no stream.
   const isPosition = positions.has(queries)
+  const isNumber = (value: Value): boolean =>
+    (analysis.axes(value) ?? []).every(({ size }) => size.isOne)
   const shared = [...own].filter(
-    (value) => sources.has(value) && (isPosition || !positions.has(value)),
+    (value) => sources.has(value) && !isNumber(value) && (isPosition || !positions.has(value)),
   )
   if (shared.some(isStream)) return false
   if (shared.length === 0) return true
@@ -61,7 +63,7 @@ function valuesBehind(
     if (each && !analysis.isConstant(each)) found.add(each)
   }
   for (const node of upstream(value, through)) {
-    node.outputs.forEach(add)
+    if (!isMeasure(node)) node.outputs.forEach(add)
     if (!through(node)) continue
     for (const input of node.inputs)
       if (input && !input.producer && isFloating(analysis.shapes.dataType(input) ?? 'int64'))

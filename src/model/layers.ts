@@ -105,6 +105,13 @@ function periodOfWidths(blocks: readonly LayerBlock[]): number | undefined {
  */
 function layersByRepetition(blocks: readonly LayerBlock[]): number[] | undefined {
   const kinds = blocks.map(({ kind }) => kind)
+  const found = findRepetition(kinds)
+  if (found || kinds.at(-1) !== 'cross') return found
+  const before = findRepetition(kinds.slice(0, -1))
+  return before && [...before, before.at(-1) ?? 0]
+}
+
+function findRepetition(kinds: readonly LayerBlock['kind'][]): number[] | undefined {
   const periods = (from: number, to: number): number[] | undefined => {
     const part = kinds.slice(from, to)
     const count = part.filter((kind) => kind === 'self').length

@@ -12,7 +12,7 @@ import { type FeedForward, findFeedForward } from './feed-forward.js'
 import { withHeadsTogether } from './heads-together.js'
 import { type LayerBlock as Block, findTowers, numberTowers } from './layers.js'
 import { findHidden, isStream } from './streams.js'
-import { ancestorsOf, isMeasure, upstream } from './trace.js'
+import { ancestorsOf, dependsOn, isMeasure, upstream } from './trace.js'
 
 export type Role =
   | 'keyValueHeads'
@@ -143,10 +143,18 @@ function onStreams(
   return feedForward.filter(
     (block) =>
       block.node.op !== 'Conv' ||
+      (isPointwise(analysis, block) &&
+        attention.some((each) => dependsOn(block.hidden, each.context))) ||
       columns(block)
         .flatMap(leavesOf)
         .some((leaf) => streams.has(leaf)),
   )
+}
+
+/** Whether the product sees each position alone. */
+const isPointwise = (analysis: AxisAnalysis, { node }: FeedForward): boolean => {
+  const axes = (node.inputs[1] && analysis.axes(node.inputs[1])) ?? []
+  return axes.length > 2 && axes.slice(2).every(({ size }) => size.isOne)
 }
 
 function encoderNodes(attention: readonly AttentionBlock[]): Set<Node> {

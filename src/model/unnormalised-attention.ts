@@ -140,7 +140,7 @@ function readLinear(
     inner,
     block: {
       node: product.node,
-      kind: isCross(analysis, byNode, positions, behindSoftmax(queries), keyInput)
+      kind: isCross(analysis, byNode, positions, behindSoftmax(queries), behindSoftmax(keyInput))
         ? 'cross'
         : 'self',
       ...shape,

@@ -277,4 +277,52 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect(new Set(ids).size).toBe(ids.length)
     expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
   })
+
+  it('two streams that read each other in turn, and a last look: cross-attention of two layers', async () => {
+    const open = () =>
+      build((b) => {
+        const x = b.linear(b.input('x', ['batch', S, C]), C, C)
+        const y = b.linear(b.input('y', ['batch', 7, C]), C, C)
+        const heads = (value: Value, n: number): Value =>
+          b.transpose(b.reshape(b.linear(value, C, C), 0, n, H, D), 0, 2, 1, 3)
+        const read = (to: Value, n: number, from: Value, m: number): Value => {
+          const [key, value] = [heads(from, m), heads(from, m)]
+          const context = attend(b, heads(to, n), b.transpose(key, 0, 1, 3, 2), value)
+          const merged = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, n, C)
+          return b.op('Add', [to, b.linear(merged, C, C)])
+        }
+        const layer = ([tokens, image]: readonly [Value, Value]): [Value, Value] => {
+          const own = read(tokens, S, tokens, S)
+          const seen = read(own, S, image, 7)
+          const bent = b.linear(b.op('Relu', [b.linear(seen, C, 24)]), 24, C)
+          const now = b.op('Add', [seen, bent])
+          return [now, read(image, 7, now, S)]
+        }
+        const [tokens, image] = layer(layer([x, y]))
+        return read(tokens, S, image, 7)
+      })
+    const seen = await inspect(open())
+    const layer = ['self', 'cross', 'cross']
+    expect(seen.attention.map(({ kind }) => kind)).toEqual([...layer, ...layer, 'cross'])
+    expect([seen.layers, seen.hidden]).toEqual([2, C])
+  })
+
+  it('a feed-forward of pointwise convolutions on the stream and what attention says of it', async () => {
+    const open = make((b, x) => {
+      const context = attend(
+        b,
+        b.linear(x, C, C),
+        b.transpose(b.linear(x, C, C), 0, 2, 1),
+        b.linear(x, C, C),
+      )
+      const stream = b.transpose(x, 0, 2, 1)
+      const both = b.op('Concat', [stream, b.transpose(b.linear(context, C, C), 0, 2, 1)], {
+        axis: 1,
+      })
+      const wide = b.op('Relu', [b.op('Conv', [both, b.weight(24, 2 * C, 1), b.weight(24)])])
+      return b.op('Add', [stream, b.op('Conv', [wide, b.weight(C, 24, 1), b.weight(C)])])
+    })
+    expect((await inspect(open())).feedForward.map(({ width }) => width)).toEqual([24])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
 })

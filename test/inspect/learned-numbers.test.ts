@@ -10,6 +10,11 @@ const random = generator(1)
 it.each([
   ['rows longer than what is looked at, drawn by chance', () => random() - 0.5, false],
   ['rows longer than what is looked at, of positions', (i: number) => (i % width) * 0.5, true],
+  [
+    'slopes that a mask hides a part of',
+    (i: number) => (i % width > width / 2 ? -3e38 : (i % width) * 0.5),
+    true,
+  ],
 ])('%s: a formula is %s', (_, number, expected) => {
   const numbers = Array.from({ length: 2 * width }, (_, i) => number(i))
   expect(isFormula(toConstant(tensorOf('float32', [2, width], numbers)))).toBe(expected)
