@@ -15,7 +15,11 @@
  */
 export { amp } from '../passes/amp/index.js'
 export { type AmpOptions, ampDefaults, type Criterion } from '../passes/amp/options.js'
+export { quantize } from '../passes/quantize/index.js'
+export { type QuantizeOptions, quantizeDefaults } from '../passes/quantize/options.js'
+export { recover } from '../passes/recover/index.js'
 export { type SparsifyOptions, sparsify } from '../passes/sparsify/index.js'
+export { type VocabularyOptions, vocabulary } from '../passes/vocabulary/index.js'
 export { vtrans } from '../passes/vtrans/index.js'
 export { type VtransOptions, vtransDefaults } from '../passes/vtrans/options.js'
 export { type BenchOptions, type BenchResult, bench } from './bench/bench.js'

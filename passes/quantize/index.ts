@@ -1,20 +1,15 @@
-/** Quantisation of what the passes before left, as a pass: weights in 4 or 8 bits, on data or without. */
+/** Quantisation of what the passes before left, as a pass: fewer bits, on data or without. */
 import { AttncError } from '../../src/errors.js'
-import { assertFinite } from '../../src/model/finite-weights.js'
-import type { TransformerModel } from '../../src/model/model.js'
-import { digestOfConstant } from '../../src/plan/constants.js'
-import type { ChosenPass, Pass, PassContext, PassFlags } from '../../src/plan/pass.js'
-import type { IntegerProduct, PlanPart, QuantizedWeight } from '../../src/plan/plan.js'
+import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
-import { hasFloatWork } from '../../src/quantize/half.js'
-import { calibratedCodes } from './calibrated.js'
-import { type ChosenWeights, chooseWeights } from './choose-weights.js'
-import { measureRanges, type Range } from './input-ranges.js'
+import { blockSizes } from '../../src/quantize/grid.js'
+import { quantizeModel } from './decide.js'
 import { type QuantizeOptions, quantizeDefaults } from './options.js'
 
-/** Errors: NO_DATA; of its decision NOTHING_QUANTIZED and those of running. */
+/** Errors: BLOCK_SIZE, NO_DATA, OPSET_TOO_OLD; of its decision NOTHING_QUANTIZED and those of running. */
 export function quantize(given: Partial<QuantizeOptions> = {}): ChosenPass {
   const options = { ...quantizeDefaults, ...given }
+  if (!blockSizes.some((size) => size === options.block)) throw blockError(options)
   return {
     name: 'quantize',
     phase: 'quantize',
@@ -28,60 +23,13 @@ export function quantize(given: Partial<QuantizeOptions> = {}): ChosenPass {
   }
 }
 
-async function quantizeModel(context: PassContext, options: QuantizeOptions): Promise<PlanPart> {
-  const { view, batches, log } = context
-  if (options.precision === 'float16') {
-    if (!hasFloatWork(view.graph)) throw nothingError(view, [])
-    return { pass: 'quantize', options, slices: [], precision: 'float16' }
-  }
-  if (options.precision === 'qdq') return useIntegers(context, options)
-  const { chosen, left } = chooseWeights(view, options)
-  if (chosen.length === 0) throw nothingError(view, left)
-  // Those of products were looked at before.
-  for (const { weight } of chosen)
-    for (const lookup of weight.lookups) assertFinite(weight.value, weight.tensor, lookup)
-  const isCalibrated = batches !== undefined && options.rounding !== 'nearest'
-  const bits = [...new Set(chosen.map(({ grid }) => grid.bits))].sort().join(' and ')
-  log.info(
-    `${chosen.length} weights in ${bits} bits, ${isCalibrated ? 'rounded on what they read' : 'each number to the nearest'}; ${left.length} stay as they are.`,
+const blockError = ({ block }: QuantizeOptions): AttncError =>
+  new AttncError(
+    'BLOCK_SIZE',
+    'usage',
+    `Blocks of ${block} inputs can't share a scale; the kernels take ${blockSizes.join(', ')}.`,
+    { suggestions: ['32 is usual, 128 is smaller and less exact.'] },
   )
-  const codes = isCalibrated
-    ? await calibratedCodes(context, batches, chosen, options)
-    : new Map<unknown, undefined>()
-  const quantized = chosen.map(({ weight, grid }): QuantizedWeight => {
-    const found = codes.get(weight.value)
-    return {
-      name: weight.value.name,
-      digest: digestOfConstant(weight.tensor),
-      grid,
-      accuracy: options.accuracy,
-      ...(found && { codes: found }),
-    }
-  })
-  const rounding = isCalibrated ? 'calibrated' : 'nearest'
-  return { pass: 'quantize', options: { ...options, rounding, left }, slices: [], quantized }
-}
-
-/** Products of integers: tables stay, also where a head is tied to them. */
-async function useIntegers(context: PassContext, options: QuantizeOptions): Promise<PlanPart> {
-  const { view, model, batches = [], log } = context
-  const { chosen, left } = chooseWeights(view, { ...options, tables: 'float' })
-  const plain = chosen.filter(({ weight }) => weight.tensor.dataType === 'float32')
-  if (plain.length === 0) throw nothingError(view, left)
-  const inputs = plain.flatMap(({ weight }) => weight.products.map(({ input }) => input))
-  log.info(`Measuring what ${plain.length} weights read, on ${batches.length} batches.`)
-  const ranges = await measureRanges(model, inputs, { ...context, batches })
-  const integers = plain.map(({ weight }): IntegerProduct => {
-    const own = weight.products.map(({ input }) => ranges.get(input) as Range)
-    return {
-      name: weight.value.name,
-      digest: digestOfConstant(weight.tensor),
-      low: Math.min(...own.map(({ low }) => low)),
-      high: Math.max(...own.map(({ high }) => high)),
-    }
-  })
-  return { pass: 'quantize', options: { ...options, left }, slices: [], integers }
-}
 
 /** QuantizeLinear and its inverse with an axis. */
 const OLDEST_QDQ = 13
@@ -110,37 +58,6 @@ const noData = ({ precision }: QuantizeOptions): AttncError =>
       ],
     },
   )
-
-const integerOps = new Set([
-  'MatMulNBits',
-  'GatherBlockQuantized',
-  'MatMulInteger',
-  'QLinearMatMul',
-  'DequantizeLinear',
-  'QGemm',
-  'DynamicQuantizeMatMul',
-  'MatMulIntegerToFloat',
-])
-
-function nothingError({ graph }: TransformerModel, left: ChosenWeights['left']): AttncError {
-  const own = [...graph.nodes()].find(({ op }) => integerOps.has(op))
-  const reasons = [...new Set(left.map(({ name, reason }) => `"${name}": ${reason}.`))].slice(0, 3)
-  return new AttncError(
-    'NOTHING_QUANTIZED',
-    'partial',
-    own
-      ? `No weight is left to quantise: the model keeps them in integers already ("${own.label}").`
-      : 'No weight of this model can be quantised.',
-    {
-      suggestions: [
-        ...reasons,
-        own
-          ? 'Start from the model as it was before.'
-          : 'Run "attnc inspect --explain" to see what was read.',
-      ],
-    },
-  )
-}
 
 /** Values of its flags, where they were given. */
 interface QuantizeFlags

@@ -23,6 +23,7 @@ export function describeResult(
     '',
     ...describeTargets(result.targets ?? []),
     ...describeVerdicts(result.verdicts ?? []),
+    ...describeBits(result),
     ...describeCheck(result),
     ...describeWritten(result),
   ]
@@ -111,6 +112,16 @@ function describeTargets(results: readonly TargetResult[]): string[] {
     return [target.text, text(before), text(asked), text(reached), `${share}${interval}${by}`]
   })
   return [...table(['target', 'before', 'asked', 'reached', ''], rows), '']
+}
+
+function describeBits({ bits: kept }: FolderResult): string[] {
+  if (kept.length === 0) return []
+  const parts = kept.map(({ bits, weights }) =>
+    weights === undefined
+      ? `the model in ${bits} bits`
+      : `${weights} ${weights === 1 ? 'weight' : 'weights'} in ${bits} bits`,
+  )
+  return [`Kept: ${parts.join(', ')}.`]
 }
 
 function describeCheck({ check }: FolderResult): string[] {

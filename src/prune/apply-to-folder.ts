@@ -23,7 +23,14 @@ import { idInputs } from '../vocabulary/find-vocabulary.js'
 import { cutTokenizerFile, isOlderForm, renumberedConfig } from '../vocabulary/vocabulary-files.js'
 import { checkSlice, halfBound, type NumericCheck } from './check.js'
 import { editConfig, modelSizes } from './config-edit.js'
-import { type ReportRow, reportRows, type Totals, totalsOf } from './report.js'
+import {
+  type KeptBits,
+  keptBits,
+  type ReportRow,
+  reportRows,
+  type Totals,
+  totalsOf,
+} from './report.js'
 
 export interface FolderOptions extends RunOptions {
   readonly source: LoadedModel
@@ -46,6 +53,8 @@ export interface FolderResult {
   readonly rows: readonly ReportRow[]
   /** Blocks that follow a pattern now. */
   readonly attention: readonly AttentionPatterns[]
+  /** How many weights are kept in how few bits. */
+  readonly bits: readonly KeptBits[]
   readonly check: NumericCheck | undefined
   readonly written: SavedFolder | undefined
 }
@@ -113,7 +122,8 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
           onProgress: (done, total) => log.progress('writing', done, total),
         })
   const attention = plan.parts.flatMap((part) => part.attention ?? [])
-  return { before, after, rows, attention, check, written }
+  const bits = keptBits(plan.parts)
+  return { before, after, rows, attention, bits, check, written }
 }
 
 /** The model as it is after a part, against a fresh copy with the part masked. */

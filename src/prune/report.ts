@@ -64,3 +64,21 @@ function vocabularyRows(view: TransformerModel, { size, keep }: VocabularyCut): 
   const role = 'vocabulary'
   return [{ dimension: role, layer: null, role, size, kept, parameters }]
 }
+
+export interface KeptBits {
+  readonly bits: number
+  /** undefined: the whole model. */
+  readonly weights: number | undefined
+}
+
+/** What parts of a plan keep in fewer bits. */
+export function keptBits(parts: readonly PlanPart[]): KeptBits[] {
+  const counts = new Map<number, number | undefined>()
+  const add = (bits: number): unknown => counts.set(bits, (counts.get(bits) ?? 0) + 1)
+  for (const { quantized = [], integers = [], precision } of parts) {
+    for (const { grid } of quantized) add(grid.bits)
+    for (const _ of integers) add(8)
+    if (precision) counts.set(16, undefined)
+  }
+  return [...counts].sort(([a], [b]) => a - b).map(([bits, weights]) => ({ bits, weights }))
+}

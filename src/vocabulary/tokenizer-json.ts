@@ -166,30 +166,19 @@ function cutModel(model: TokenizerModel, numbers: TokenNumbers): TokenizerModel 
   }
 }
 
-/** Templates name tokens with their ids; older processors have pairs of a token and its id. */
-function cutProcessor(
-  processor: Readonly<Record<string, unknown>>,
-  numbers: TokenNumbers,
-): unknown {
+/** Templates list the ids of their tokens; older processors have pairs of a token and its id. */
+function cutProcessor(processor: unknown, numbers: TokenNumbers): unknown {
+  if (Array.isArray(processor)) return processor.map((each) => cutProcessor(each, numbers))
+  if (!isObject(processor)) return processor
+  const mapped = (id: unknown): unknown => numbers.get(id as number) ?? id
   const entries = Object.entries(processor).map(([key, value]): [string, unknown] => {
-    if (key === 'ids' && Array.isArray(value))
-      return [key, value.map((id) => numbers.get(id as number) ?? id)]
+    if (key === 'ids' && Array.isArray(value)) return [key, value.map(mapped)]
     if ((key === 'sep' || key === 'cls') && Array.isArray(value))
-      return [key, [value[0], numbers.get(value[1] as number) ?? value[1]]]
-    if (key === 'processors' && Array.isArray(value))
-      return [key, value.map((each) => (isObject(each) ? cutProcessor(each, numbers) : each))]
-    return [
-      key,
-      key === 'special_tokens' || isTemplateToken(key, value) ? cutInside(value, numbers) : value,
-    ]
+      return [key, [value[0], mapped(value[1])]]
+    return [key, cutProcessor(value, numbers)]
   })
   return Object.fromEntries(entries)
 }
-
-const isTemplateToken = (_: string, value: unknown): boolean => isObject(value) && 'ids' in value
-
-const cutInside = (value: unknown, numbers: TokenNumbers): unknown =>
-  isObject(value) ? cutProcessor(value, numbers) : value
 
 function withNumber(
   object: Readonly<Record<string, unknown>>,

@@ -259,6 +259,10 @@ describe('is refused', () => {
     expect(() => readPlan(path)).toThrow(expect.objectContaining({ code: 'PLAN_FORMAT' }))
   })
 
+  test('in blocks that no kernel takes', () => {
+    expect(() => quantize({ block: 48 })).toThrow(expect.objectContaining({ code: 'BLOCK_SIZE' }))
+  })
+
   test('on a table with NaN in it', async () => {
     const source = loadModel(example)
     edit(source.model.graph, 'test', (change) => {
