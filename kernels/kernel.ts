@@ -89,8 +89,7 @@ export function emitKernel<Attributes>(
   // Trailing inputs that are left out are inputs of neither the node nor the function.
   const present = isPresent.slice(0, isPresent.lastIndexOf(true) + 1)
   const dataType = options.inputs[0]?.type?.dataType ?? 'float32'
-  const overload = overloadName(kernel, attributes, present, count, dataType)
-  declareFunction(model, kernel, { attributes, present, count, overload, dataType })
+  const overload = declareKernel(model, kernel, { attributes, present, count, dataType })
   return edit.addNode({
     op: kernel.name,
     domain: KERNEL_DOMAIN,
@@ -122,17 +121,19 @@ function overloadName<Attributes>(
 
 interface FunctionRequest<Attributes> {
   readonly attributes: Attributes
+  /** Which inputs there are, up to the last one. */
   readonly present: readonly boolean[]
   readonly count: number
-  readonly overload: string
   readonly dataType: DataType
 }
 
-function declareFunction<Attributes>(
+/** Puts the function of such a use into the model, where it isn't yet; returns its overload. */
+export function declareKernel<Attributes>(
   model: Model,
   kernel: Kernel<Attributes>,
-  { attributes, present, count, overload, dataType }: FunctionRequest<Attributes>,
-): void {
+  { attributes, present, count, dataType }: FunctionRequest<Attributes>,
+): string {
+  const overload = overloadName(kernel, attributes, present, count, dataType)
   const opset = model.opsets.get('') ?? 0
   if (opset < OLDEST_OPSET)
     throw new AttncError(
@@ -147,7 +148,7 @@ function declareFunction<Attributes>(
     (each) =>
       each.domain === KERNEL_DOMAIN && each.name === kernel.name && each.overload === overload,
   )
-  if (isDeclared) return
+  if (isDeclared) return overload
   const body = new Graph(kernel.name, model)
   const build = new BodyBuilder(body, kernel.name, opset)
   const inputs = kernel.inputs.slice(0, present.length).map((port, index) => {
@@ -165,4 +166,5 @@ function declareFunction<Attributes>(
     defaults: new Map(),
     message: undefined,
   })
+  return overload
 }

@@ -90,9 +90,13 @@ export class GraphEdit {
   }
 
   /** Another node makes the outputs of `node`, at its place: values, names and readers stay as they are. */
-  replaceNode(node: Node, spec: Pick<NodeSpec, 'op' | 'domain' | 'inputs' | 'attributes'>): Node {
+  replaceNode(
+    node: Node,
+    spec: Pick<NodeSpec, 'op' | 'domain' | 'overload' | 'inputs' | 'attributes'>,
+  ): Node {
     const { graph } = this
-    const made = new Node(graph.model.nextNodeId(), graph, spec.op, spec.domain ?? '', node.name)
+    const { op, domain = '', overload } = spec
+    const made = new Node(graph.model.nextNodeId(), graph, op, domain, node.name, overload)
     made.origin = this.label
     for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
       made.attributes.set(key, attribute)

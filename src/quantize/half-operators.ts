@@ -9,10 +9,13 @@ SimplifiedLayerNormalization Softmax Split Squeeze Sub Tanh Tile Transpose Unsqu
 const microsoft = `BiasGelu EmbedLayerNormalization FastGelu FusedMatMul Gelu GroupQueryAttention
 MultiHeadAttention QuickGelu RotaryEmbedding SkipLayerNormalization SkipSimplifiedLayerNormalization`
 
+const own = 'BlockSparseAttention GatherBlockAttention BlockSelect StreamAttention'
+
 /** `Add`, `com.microsoft.FastGelu` */
 export const halfOperators: ReadonlySet<string> = new Set([
   ...standard.split(/\s+/),
   ...microsoft.split(/\s+/).map((op) => `com.microsoft.${op}`),
+  ...own.split(' ').map((op) => `attnc.${op}`),
 ])
 
 /** Read a value's shape or turn its type into another: they take any type. */

@@ -4,6 +4,7 @@
  * above 2,048 and the most negative floats are none in half precision. The surprise: such values are
  * clipped where they enter, so that a row that is masked everywhere doesn't become NaN.
  */
+import { retypeKernel } from '../../kernels/retype.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
@@ -112,8 +113,9 @@ class Conversion {
   ) {}
 
   run(nodes: readonly Node[]): void {
-    for (const node of nodes) {
-      const wanted = this.isHalf.has(node)
+    for (const each of nodes) {
+      const node = this.isHalf.has(each) ? retypeKernel(this.change, each, 'float16') : each
+      const wanted = this.isHalf.has(each)
       for (const [index, input] of [...node.inputs].entries()) {
         if (!input) continue
         if (wanted && !this.halved.has(input) && isFloat(input, this.shapes))
