@@ -90,7 +90,7 @@ ${marks.length > 0 && html`<ul class="badges">${marks}</ul>`}
 }
 
 const describeCheck = (largest: number): string =>
-  `equals its masked original${largest > 0 ? ` within ${largest.toExponential(0)}` : ''}`
+  `equals its masked self${largest > 0 ? ` within ${largest.toExponential(0)}` : ''}`
 
 /** Undecided is said, and what came of it. */
 export const describeCondition = (result: ConditionEntry['result'], isMissed: boolean): string =>
