@@ -310,7 +310,8 @@ function addRow(
   at: number,
   watch: Watch,
 ): void {
-  for (let i = 0; i < count; i++) to.add(at + i, finite(numbers[from + i] as number, watch))
+  const odd = to.addAll(numbers, from, count, at)
+  if (odd >= 0) finite(numbers[odd] as number, watch)
 }
 
 interface TokenCounts {

@@ -54,6 +54,19 @@ test('any order, split and order of merging gives the same bytes', () => {
   fc.assert(property, { seed: 1, numRuns: 500 })
 })
 
+test('many at once are added as one by one, up to the first that is not finite', () => {
+  const odd = fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY)
+  const property = fc.property(rows(4), fc.nat(4), odd, (numbers, place, what) => {
+    const sums = new ExactSums(4)
+    for (const row of numbers) expect(sums.addAll(Float32Array.from([0, ...row]), 1, 4, 0)).toBe(-1)
+    expect(bytesOf(sums)).toBe(bytesOf(sumOf(numbers, 4)))
+    const broken = Float32Array.of(1, 1, 1, 1, 1)
+    broken[place] = what
+    expect(sums.addAll(broken, 0, 4, 0)).toBe(place < 4 ? place : -1)
+  })
+  fc.assert(property, { seed: 3, numRuns: 500 })
+})
+
 test('a sum is the true one to 36 bits of its largest number', () => {
   const property = fc.property(fc.array(single, { minLength: 1, maxLength: 50 }), (numbers) => {
     const sums = sumOf(
