@@ -160,6 +160,9 @@ describe.runIf(executable)('the page in a browser', () => {
       'rgb(255, 255, 255)',
     )
     expect(await page.locator('.top').isVisible()).toBe(false)
+    // A4 less its margins.
+    await page.setViewportSize({ width: 718, height: 1000 })
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(718)
     const pdf = await page.pdf({ path: join(pictures, 'full.pdf'), format: 'A4' })
     expect(pdf.length).toBeGreaterThan(10_000)
     expect(await page.locator('details:not([open])').count()).toBe(0)

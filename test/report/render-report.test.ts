@@ -128,12 +128,24 @@ describe('the verdict', () => {
     ['slower', ratios(1.25, 1.2, 1.3), /1\.25\u00a0× the time/],
     ['neither', ratios(0.97, 0.9, 1.05), /no measurable change in speed/],
     [
+      'of fewer bits',
+      { ...base, savings: { ...base.savings, diskBytes: { before: 4e6, after: 1e6 } } },
+      /^75\.0\u00a0% less on disk, 20\.0\u00a0% fewer parameters/,
+    ],
+    [
       'not measured',
       base,
       /^20\.0\u00a0% fewer parameters, for a perplexity of 9\.400 instead of 6\.700\.$/,
     ],
   ])('says of a model that is %s what was measured', (_, data, sentence) => {
     expect(judgeReport(data).sentence).toMatch(sentence)
+  })
+
+  it('says that a model is only masked', () => {
+    const parameters = { before: 1e6, after: 1e6 }
+    const masked = { ...base, savings: { ...base.savings, parameters } }
+    expect(renderReport(masked)).toContain('masked, not cut')
+    expect(renderReport(base)).not.toContain('masked, not cut')
   })
 
   it('names what was not measured', () => {

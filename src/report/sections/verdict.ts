@@ -12,8 +12,8 @@ export interface Verdict {
 
 /** Only what was measured is said. */
 export function judgeReport({ savings, quality }: ReportData): Verdict {
-  const { parameters, cacheBytesPerToken, timing } = savings
-  const size = shrinkOf(parameters)
+  const { parameters, diskBytes, cacheBytesPerToken, timing } = savings
+  const size = shrinkOf(parameters, diskBytes)
   const cache =
     cacheBytesPerToken && cacheBytesPerToken.after < cacheBytesPerToken.before
       ? `${percentLess(cacheBytesPerToken)} less cache`
@@ -35,10 +35,15 @@ export function judgeReport({ savings, quality }: ReportData): Verdict {
 const percentLess = (pair: Change<number>): string =>
   describeChange(pair.before, pair.after).replace('−', '')
 
-function shrinkOf(parameters: Change<number>): string {
+/** Fewer bits save what fewer parameters don't: then the files are said too. */
+function shrinkOf(parameters: Change<number>, diskBytes: Change<number>): string {
   const { before, after } = parameters
-  if (after === before) return 'as many parameters as before'
-  return `${describeChange(before, after).replace(/^[−+]/, '')} ${after < before ? 'fewer' : 'more'} parameters`
+  const count =
+    after === before
+      ? 'as many parameters as before'
+      : `${describeChange(before, after).replace(/^[−+]/, '')} ${after < before ? 'fewer' : 'more'} parameters`
+  const left = diskBytes.after / diskBytes.before
+  return left < 0.9 * (after / before) ? `${percentLess(diskBytes)} less on disk, ${count}` : count
 }
 
 /** A ratio whose interval holds 1 says nothing of which is faster. */
@@ -80,6 +85,7 @@ export function renderVerdict(data: ReportData): Html {
           ),
         ]
       : []),
+    ...(isMasked(data) ? [html`<li class="open">masked, not cut: sizes stay</li>`] : []),
     ...open.map((text) => html`<li class="open">${text}</li>`),
   ]
   return html`<div class="verdict">
@@ -88,6 +94,10 @@ export function renderVerdict(data: ReportData): Html {
 ${marks.length > 0 && html`<ul class="badges">${marks}</ul>`}
 </div>`
 }
+
+const isMasked = ({ layers, savings }: ReportData): boolean =>
+  savings.parameters.after === savings.parameters.before &&
+  layers.some(({ strips }) => strips.some(({ removed }) => removed.length > 0))
 
 const describeCheck = (largest: number): string =>
   `equals its masked self${largest > 0 ? ` within ${largest.toExponential(0)}` : ''}`
