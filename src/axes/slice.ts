@@ -5,7 +5,8 @@
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Attribute, Node, Value } from '../graph/graph.js'
-import { isFloating } from '../onnx/data-type.js'
+import { type DataType, isFloating } from '../onnx/data-type.js'
+import { tensorOf, toConstant } from '../onnx/numbers.js'
 import { int64Tensor, type Tensor } from '../onnx/tensor.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { Size } from '../shape/symbolic.js'
@@ -92,14 +93,29 @@ function keepNumbersOfSizes(
     const [output] = node.outputs
     if (node.op !== 'Cast' || !input || !output || output.constant) continue
     const type = before.dataType(output)
-    const old = before.constant(output)
-    if (!type || !isFloating(type) || !old) continue
+    if (!type || !isFloating(type)) continue
     const now = after.integers(input)?.elements
     const was = before.integers(input)?.elements
+    const old = before.constant(output) ?? constantOf(type, before.dims(output), was)
+    if (!old) continue
     const isSame = was?.every((size, i) => size && now?.[i] && size.equals(now[i]))
     if (isSame !== false) continue
     edit.replaceUses(output, edit.constant(old, `${output.name}/fixed`))
   }
+}
+
+/** Sizes that are numbers, in a type that shapes are not worked out in. */
+function constantOf(
+  type: DataType,
+  dims: readonly Size[] | undefined,
+  elements: readonly (Size | undefined)[] | undefined,
+): Tensor | undefined {
+  if (type !== 'float16' && type !== 'float32' && type !== 'float64') return undefined
+  const numbers = elements?.map((size) => size?.value)
+  const sizes = dims?.map((size) => size.value)
+  if (!numbers?.every((each) => each !== undefined) || !sizes?.every((each) => each !== undefined))
+    return undefined
+  return toConstant(tensorOf(type, sizes as number[], numbers as number[]))
 }
 
 function rewriteContext(

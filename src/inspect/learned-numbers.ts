@@ -9,7 +9,13 @@ import { elementCount, readTensor, type Tensor, tensorFromBytes } from '../onnx/
 /** Numbers that are looked at. */
 const LIMIT = 1 << 14
 
+/** Of single precision; half precision has three digits. */
 const TOLERANCE = 1e-4
+const HALF_TOLERANCE = 2e-3
+
+const isHalf = ({ dataType }: Tensor): boolean => dataType === 'float16'
+
+const toleranceOf = (tensor: Tensor): number => (isHalf(tensor) ? HALF_TOLERANCE : TOLERANCE)
 
 export interface Sample {
   readonly tensor: Tensor
@@ -34,13 +40,14 @@ export function sampleOf(tensor: Tensor, limit = LIMIT): Sample | undefined {
 /** Whether a formula of positions made the numbers. */
 export function isFormula(tensor: Tensor): boolean {
   const width = tensor.dims.at(-1) ?? 1
+  const tolerance = toleranceOf(tensor)
   const holds = ({ numbers }: Sample): boolean =>
     numbers.length > 1 &&
     (isFill(numbers) ||
       isMask(numbers) ||
-      (numbers.length <= 16 && isWritten(numbers)) ||
-      isProgression(numbers, width) ||
-      isSinusoid(numbers, width))
+      (numbers.length <= 16 && isWritten(numbers, isHalf(tensor))) ||
+      isProgression(numbers, width, tolerance) ||
+      isSinusoid(numbers, width, tolerance))
   // A glance at two rows tells most tensors.
   const glance = sampleOf(tensor, Math.min(LIMIT, Math.max(64, 3 * width)))
   if (!glance || !holds(glance)) return false
@@ -69,13 +76,14 @@ function isMask(numbers: ArrayLike<number>): boolean {
 }
 
 /** Numbers that people write: means and deviations of colours, for one. */
-const isWritten = (numbers: ArrayLike<number>): boolean => every(numbers, (each) => !isOdd(each))
+const isWritten = (numbers: ArrayLike<number>, half: boolean): boolean =>
+  every(numbers, (each) => !isOdd(each, half))
 
 const isNear = (a: number, b: number): boolean =>
   Math.abs(a - b) <= TOLERANCE * (Math.abs(a) + Math.abs(b))
 
 /** Rows that grow by equal steps: positions, and positions times a slope. */
-function isProgression(numbers: ArrayLike<number>, width: number): boolean {
+function isProgression(numbers: ArrayLike<number>, width: number, tolerance: number): boolean {
   if (width < 4) return false
   // Of a row that is longer than what was read, as much as there is.
   const length = Math.min(width, numbers.length)
@@ -90,7 +98,7 @@ function isProgression(numbers: ArrayLike<number>, width: number): boolean {
     const scale = Math.abs(start) + Math.abs(step) * width
     for (const i of open.slice(1)) {
       const expected = start + step * (i - first)
-      if (!(Math.abs(at(numbers, row + i) - expected) <= TOLERANCE * scale)) return false
+      if (!(Math.abs(at(numbers, row + i) - expected) <= tolerance * scale)) return false
     }
   }
   return longest > 3
@@ -102,13 +110,14 @@ const isHidden = (number: number): boolean => number < -1e30
 export function isGeometric(tensor: Tensor): boolean {
   const { numbers } = sampleOf(tensor, 4096) ?? {}
   if (!numbers || numbers.length < 2) return false
+  const tolerance = toleranceOf(tensor)
   // Two numbers always have a ratio: it tells something where they look written.
-  if (numbers.length === 2) return isWritten(numbers)
+  if (numbers.length === 2) return isWritten(numbers, isHalf(tensor))
   let breaks = 0
   let ratio = at(numbers, 1) / at(numbers, 0)
   for (let i = 2; i < numbers.length; i++) {
     const next = at(numbers, i) / at(numbers, i - 1)
-    if (Math.abs(next / ratio - 1) <= TOLERANCE) continue
+    if (Math.abs(next / ratio - 1) <= tolerance) continue
     if (++breaks > 2) return false
     ratio = next
   }
@@ -116,13 +125,18 @@ export function isGeometric(tensor: Tensor): boolean {
 }
 
 /** Sines and cosines of the same angles in one row, next to each other or a part of the row apart. */
-function isSinusoid(numbers: ArrayLike<number>, width: number): boolean {
+function isSinusoid(numbers: ArrayLike<number>, width: number, tolerance: number): boolean {
   if (width < 2 || numbers.length < 2 * width) return false
   const distances = [1, width / 2, width / 4].filter((each) => Number.isInteger(each) && each > 0)
-  return distances.some((distance) => isSinusoidAt(numbers, width, distance))
+  return distances.some((distance) => isSinusoidAt(numbers, width, distance, tolerance))
 }
 
-function isSinusoidAt(numbers: ArrayLike<number>, width: number, distance: number): boolean {
+function isSinusoidAt(
+  numbers: ArrayLike<number>,
+  width: number,
+  distance: number,
+  tolerance: number,
+): boolean {
   let radius: number | undefined
   for (let row = 0; row + width <= numbers.length; row += width) {
     // The row of a padding token is zero.
@@ -131,7 +145,7 @@ function isSinusoidAt(numbers: ArrayLike<number>, width: number, distance: numbe
       if (Math.floor((i - row) / distance) % 2 === 1) continue
       const square = at(numbers, i) ** 2 + at(numbers, i + distance) ** 2
       radius ??= square
-      if (!(Math.abs(square - radius) <= TOLERANCE * radius)) return false
+      if (!(Math.abs(square - radius) <= tolerance * radius)) return false
     }
   }
   return radius !== undefined && radius > 0
@@ -156,10 +170,11 @@ export function findAngles(tensors: readonly Tensor[]): Tensor[] {
 function areOnCircle(one: Sample | undefined, other: Sample | undefined): boolean {
   const [a, b] = [one?.numbers, other?.numbers]
   if (!a || !b || a.length < 8) return false
+  const tolerance = one ? toleranceOf(one.tensor) : TOLERANCE
   const radius = at(a, 0) ** 2 + at(b, 0) ** 2
   return every(a, (each, index) => {
     const square = each ** 2 + at(b, index) ** 2
-    return Math.abs(square - radius) <= TOLERANCE * radius
+    return Math.abs(square - radius) <= tolerance * radius
   })
 }
 
@@ -217,20 +232,35 @@ export function presentNumbers(tensor: Tensor): number {
   return zeros * 4 >= count ? count - zeros : count
 }
 
+interface Precision {
+  /** Digits that people write, of the number and of its square. */
+  readonly digits: readonly [number, number]
+  readonly tolerance: number
+  /** Bits of a mantissa that are zero in sums of few powers of two. */
+  readonly zeros: number
+  /** Whole numbers up to here are told from others. */
+  readonly most: number
+}
+
+const fullPrecision: Precision = { digits: [5, 3], tolerance: 1e-6, zeros: 13, most: 1e5 }
+/** Of ten bits, few are left to tell by. */
+const halfPrecision: Precision = { digits: [2, 1], tolerance: 5e-4, zeros: 18, most: 100 }
+
 /** Whether a number looks like one that nobody would write down: no root, logarithm or fraction. */
-export function isOdd(value: number): boolean {
+export function isOdd(value: number, half = false): boolean {
+  const { digits, tolerance, zeros, most } = half ? halfPrecision : fullPrecision
   const size = Math.abs(value)
   if (!Number.isFinite(value) || size === 0 || size > 1e6 || size < 1e-6) return false
-  const isShortBy = (number: number, digits: number): boolean =>
-    Math.abs(Number(number.toPrecision(digits)) / number - 1) < 1e-7
-  const isShort = isShortBy(size, 5) || isShortBy(size ** 2, 3)
+  const isShortBy = (number: number, count: number): boolean =>
+    Math.abs(Number(number.toPrecision(count)) / number - 1) < (half ? tolerance : tolerance / 10)
+  const isShort = isShortBy(size, digits[0]) || isShortBy(size ** 2, digits[1])
   const bits = Math.round((size / 2 ** Math.floor(Math.log2(size))) * 2 ** 23)
-  const isBinary = bits % 2 ** 13 === 0
+  const isBinary = bits % 2 ** zeros === 0
   const forms = [size ** 2, 1 / size ** 2, size ** 4, 1 / size ** 4, Math.exp(size), 1 / size]
   const isWhole = (each: number): boolean =>
-    each > 0.5 && each < 1e5 && Math.abs(each / Math.round(each) - 1) < 1e-6
+    each > 0.5 && each < most && Math.abs(each / Math.round(each) - 1) < tolerance
   const isKnown = [Math.sqrt(2 / Math.PI), Math.PI, Math.E, Math.LOG2E].some(
-    (each) => Math.abs(size / each - 1) < 1e-6,
+    (each) => Math.abs(size / each - 1) < tolerance,
   )
   return !isShort && !isBinary && !isKnown && !forms.some(isWhole)
 }

@@ -113,7 +113,8 @@ function isLearnedScalar(value: Value, positional: ReadonlySet<Value>): boolean 
       // Of what nobody learned the exporter would have written the result.
       !curves.has(node.op) && node.outputs.every((output) => !output || positional.has(output)),
   )
-  return !isPosition && isOdd(number)
+  // Half precision leaves too few digits to tell one number by.
+  return !isPosition && value.constant?.dataType !== 'float16' && isOdd(number)
 }
 
 const curves = new Set(['Exp', 'Sigmoid', 'Softplus', 'Tanh'])
@@ -183,7 +184,7 @@ function learnedIn(value: Value, { node, index }: Use, positional: ReadonlySet<V
         ? count * (tensor.dataType === 'uint8' ? 8 / intAttribute(node, 'bits', 4) : 1)
         : 0
     case 'DequantizeLinear':
-      return index === 0 ? count : 0
+      return index === 0 && !isOneByte(tensor) && isReadAsLearned(node, positional) ? count : 0
     case 'QuantizeLinear':
       return index === 0 ? count : 0
     case 'MatMulInteger':
@@ -204,6 +205,21 @@ function learnedIn(value: Value, { node, index }: Use, positional: ReadonlySet<V
     default:
       return isLearnedOperand(node, index, positional) ? floats(tensor) : 0
   }
+}
+
+/** Whether any reader of a dequantised constant takes it for learned. */
+function isReadAsLearned({ outputs: [output] }: Node, positional: ReadonlySet<Value>): boolean {
+  const uses = [...(output?.uses ?? [])]
+  return (
+    uses.length === 0 || uses.some(({ node, index }) => isLearnedOperand(node, index, positional))
+  )
+}
+
+/** One number everywhere, quantised: the gain of a norm without one. */
+function isOneByte(tensor: Tensor): boolean {
+  if (tensor.dims.length !== 1 || bitsPerElement(tensor.dataType) !== 8) return false
+  const bytes = tensor.bytes()
+  return bytes.length > 1 && bytes.every((byte) => byte === bytes[0])
 }
 
 const floats = (tensor: Tensor): number =>

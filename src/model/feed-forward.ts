@@ -94,7 +94,9 @@ function isWeightInput(analysis: AxisAnalysis, node: Node, index: number): boole
   return analysis.isConstant(value) || expertTable(analysis, value) !== undefined
 }
 
-const reshapers = new Set(['Transpose', 'Squeeze', 'Unsqueeze', 'Identity'])
+const roundings = ['QuantizeLinear', 'DequantizeLinear', 'Cast', 'Identity']
+
+const reshapers = new Set(['Transpose', 'Squeeze', 'Unsqueeze', ...roundings])
 
 function expertTable(analysis: AxisAnalysis, value: Value): Value | undefined {
   let { producer } = value
@@ -288,7 +290,8 @@ export function joinOf(
 
 /** What `source` was made from, scaled, or with another block's result added already; of its width. */
 function isSumWith(analysis: AxisAnalysis, next: Node, value: Value, source: Value): boolean {
-  const { producer } = value
+  let { producer } = value
+  while (producer && roundings.includes(producer.op)) producer = producer.inputs[0]?.producer
   if (producer?.domain !== '') return false
   const open = producer.inputs.flatMap((input) =>
     input && !analysis.isConstant(input) ? [input] : [],

@@ -325,4 +325,48 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect((await inspect(open())).feedForward.map(({ width }) => width)).toEqual([24])
     expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
   })
+
+  it('a scale made of the size in half precision keeps its value', async () => {
+    const open = make((b, x) => {
+      const [query, key, value] = [toHeads(b, x), toHeads(b, x), toHeads(b, x)]
+      const size = b.op('Slice', [b.op('Shape', [query]), b.integers(3), b.integers(4)])
+      const half = b.op('Sqrt', [b.op('Cast', [size], { to: 10 })])
+      const scaled = b.op('Div', [query, b.op('Cast', [half], { to: 1 })])
+      return joined(b, x, attend(b, scaled, b.transpose(key, 0, 1, 3, 2), value))
+    })
+    const choice = new Map([['layer.0.headSize', [1, 2, 3]]])
+    expect(await compareModels(open, feeds, choice)).toBeLessThanOrEqual(1e-5)
+  })
+
+  it('members that an index addresses among those of the batch stay', () => {
+    const model = make((b, x) => {
+      const columns = b.linear(x, C, C)
+      const some = b.op('Gather', [b.reshape(columns, -1), b.integers(0, 3, 7, 20)])
+      return b.op('Add', [b.linear(columns, C, 4), some])
+    })
+    const { dimensions } = readModel(model().graph)
+    expect(dimensions.filter(canLose)).toEqual([])
+  })
+
+  it('a feed-forward beside attention whose sums are quantised', async () => {
+    const open = make((b, x) => {
+      const round = (value: Value): Value => {
+        const operands = [b.scalar(0.05), b.bytes([100])]
+        const [scale, zero] = operands as [Value, Value]
+        return b.op('DequantizeLinear', [b.op('QuantizeLinear', [value, scale, zero]), scale, zero])
+      }
+      const own = round(x)
+      const context = attend(
+        b,
+        toHeads(b, own),
+        b.transpose(toHeads(b, own), 0, 1, 3, 2),
+        toHeads(b, own),
+      )
+      const seen = round(joined(b, own, context))
+      const wide = b.op('Mul', [b.op('Sigmoid', [b.linear(own, C, 24)]), b.linear(own, C, 24)])
+      return round(b.op('Add', [seen, round(b.linear(wide, 24, C))]))
+    })
+    const found = (await inspect(open())).feedForward
+    expect(found.map(({ width, gated }) => [width, gated])).toEqual([[24, true]])
+  })
 })

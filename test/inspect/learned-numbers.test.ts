@@ -1,7 +1,7 @@
 /** Learned numbers and computed ones, told apart by the numbers. */
 import { expect, it } from 'vitest'
 import { generator } from '../../src/data/generator.js'
-import { isFormula } from '../../src/inspect/learned-numbers.js'
+import { isFormula, isOdd } from '../../src/inspect/learned-numbers.js'
 import { tensorOf, toConstant } from '../../src/onnx/numbers.js'
 
 const width = 20_000
@@ -18,4 +18,13 @@ it.each([
 ])('%s: a formula is %s', (_, number, expected) => {
   const numbers = Array.from({ length: 2 * width }, (_, i) => number(i))
   expect(isFormula(toConstant(tensorOf('float32', [2, width], numbers)))).toBe(expected)
+})
+
+it.each([
+  ['a tenth', 0.0999755859375, false],
+  ['the root of three', 1.732421875, false],
+  ['a half and a quarter', 0.75, false],
+  ['a trained number', 0.72314453125, true],
+])('%s in half precision: nobody would write it down is %s', (_, number, expected) => {
+  expect(isOdd(number, true)).toBe(expected)
 })

@@ -45,7 +45,8 @@ const gather: AxisRule = {
       else context.block(segment, 'this member is read by its number')
       return
     }
-    if (rows.size.value !== undefined) context.block(rows, 'its members are addressed by index')
+    // Also where the batch is a factor of them: the others are addressed all the same.
+    context.block(rows, 'its members are addressed by index')
     if (context.isConstant(0))
       for (const each of data.slice(axis + 1)) context.mark(each, 'projected')
   },
