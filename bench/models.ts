@@ -1,6 +1,7 @@
 /**
  * Real models pruned and measured: quality, parameters, bytes and the time attnc took, at each ratio.
  * Usage: npm run bench:models -- [--models a,b] [--ratios 0.1,0.2] [--provider cuda] [--built FOLDER] [--amp JSON] [--json FILE]
+ *   [--timed] also times the pruned folder beside the original; [--unjudged] leaves the quality out
  * SmolLM2 and MiniLM are looked for, and built by their build.py where that works, under `--built`
  * (default ../built); what is absent is said and left out. Every protocol is that of the model's README.
  */
@@ -18,6 +19,7 @@ import { applyToFolder } from '../src/prune/apply-to-folder.js'
 import { prune } from '../src/prune/prune.js'
 import type { ProviderName } from '../src/runtime/provider.js'
 import { type Case, findCases, type Part, readPart } from './cases.js'
+import { costsHeader, describeCosts, measureCosts } from './model-costs.js'
 
 const { values: flags } = parseArgs({
   options: {
@@ -31,6 +33,8 @@ const { values: flags } = parseArgs({
     json: { type: 'string' },
     verbose: { type: 'boolean', default: false },
     dense: { type: 'boolean', default: false },
+    timed: { type: 'boolean', default: false },
+    unjudged: { type: 'boolean', default: false },
     threads: { type: 'string' },
     provider: { type: 'string', default: 'cpu' },
   },
@@ -101,6 +105,12 @@ async function measure(each: Case): Promise<object[]> {
       log,
     })
     const seconds = (performance.now() - started) / 1000
+    if (flags.timed) {
+      const costs = await measureCosts(each.model, plan, { ...run, log })
+      timed.push(describeCosts(`${each.name}, ${ratio * 100} %`, costs))
+      rows.push({ model: each.name, ratio, seconds, costs })
+    }
+    if (flags.unjudged) continue
     const pruned = loadModel(each.model)
     const { before, after } = await applyToFolder({
       source: pruned,
@@ -134,11 +144,13 @@ async function measure(each: Case): Promise<object[]> {
   return rows
 }
 
+const timed: string[] = []
 const wanted = flags.models?.split(',')
 const cases = findCases({ shared: resolve(flags.shared), built: flags.built, wanted })
 const results: object[] = []
 for (const each of cases)
   if (!wanted || wanted.includes(each.name)) results.push(...(await measure(each)))
+if (timed.length > 0) say([costsHeader, ...timed].join('\n'))
 if (flags.json)
   writeFileSync(
     flags.json,
