@@ -1,7 +1,7 @@
 /**
  * Fewer bits beside fewer heads, in one table: quality, bytes and times of a model as it is, in 8 and in 4
  * bits, pruned, and pruned and in 4 bits. Times of all are taken in turns on the same machine.
- * Usage: npx tsx bench/quantized.ts --models tiny-stories,minilm,smollm2 [--ratio 0.2] [--only dense,int4] [--length 128] [--json FILE]
+ * Usage: npx tsx bench/quantized.ts --models tiny-stories,minilm,smollm2 [--ratio 0.2] [--only 'dense;int4'] [--length 128] [--json FILE]
  */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
@@ -43,20 +43,26 @@ interface Variant {
   readonly firstOf?: string
 }
 
-const cut = (): ChosenPass => amp({ ratio: Number(flags.ratio) })
+const pruned = `AMP ${percent}`
 const variants: readonly Variant[] = [
   { name: 'dense', passes: [] },
   { name: 'int8', passes: [quantize({ precision: 'int8', rounding: 'nearest' })] },
+  { name: 'qdq', passes: [quantize({ precision: 'qdq' })] },
   { name: 'int4 nearest', passes: [quantize({ rounding: 'nearest' })] },
   { name: 'int4', passes: [quantize()] },
   { name: 'int4, blocks of 128', passes: [quantize({ block: 128 })] },
-  { name: `AMP ${percent} + int4`, passes: [cut(), quantize()] },
+  { name: pruned, passes: [amp({ ratio: Number(flags.ratio) })] },
   {
-    name: `AMP ${percent} + int8`,
-    passes: [quantize({ precision: 'int8' })],
-    firstOf: `AMP ${percent} + int4`,
+    name: `${pruned} + int8`,
+    passes: [quantize({ precision: 'int8', rounding: 'nearest' })],
+    firstOf: pruned,
   },
-  { name: `AMP ${percent}`, passes: [], firstOf: `AMP ${percent} + int4` },
+  {
+    name: `${pruned} + int4 nearest`,
+    passes: [quantize({ rounding: 'nearest' })],
+    firstOf: pruned,
+  },
+  { name: `${pruned} + int4`, passes: [quantize()], firstOf: pruned },
 ]
 
 async function planOf(
@@ -91,7 +97,7 @@ async function measure(each: Case): Promise<object[]> {
     say(`${each.name}: left out, there is no ${each.model}`)
     return []
   }
-  const only = flags.only?.split(',')
+  const only = flags.only?.split(';')
   const folder = mkdtempSync(join(tmpdir(), 'attnc-quantized-'))
   const rows: { name: string; quality: number[]; bytes: number; seconds: number }[] = []
   const models: LoadedModel[] = []
