@@ -2,10 +2,10 @@
 import { AttncError } from '../../src/errors.js'
 import { assertFinite } from '../../src/model/finite-weights.js'
 import type { TransformerModel } from '../../src/model/model.js'
-import { digestOfConstant } from '../../src/plan/constants.js'
 import type { PassContext } from '../../src/plan/pass.js'
 import type { IntegerProduct, PlanPart, QuantizedWeight } from '../../src/plan/plan.js'
 import { hasFloatWork } from '../../src/quantize/half.js'
+import { digestOfMatrix } from '../../src/quantize/places.js'
 import { calibratedCodes } from './calibrated.js'
 import { type ChosenWeights, chooseWeights } from './choose-weights.js'
 import { measureRanges, type Range } from './input-ranges.js'
@@ -39,7 +39,7 @@ export async function quantizeModel(
     const found = codes.get(weight.value)
     return {
       name: weight.value.name,
-      digest: digestOfConstant(weight.tensor),
+      digest: digestOfMatrix(weight),
       grid,
       accuracy: options.accuracy,
       ...(found && { codes: found }),
@@ -62,7 +62,7 @@ async function useIntegers(context: PassContext, options: QuantizeOptions): Prom
     const own = weight.products.map(({ input }) => ranges.get(input) as Range)
     return {
       name: weight.value.name,
-      digest: digestOfConstant(weight.tensor),
+      digest: digestOfMatrix(weight),
       low: Math.min(...own.map(({ low }) => low)),
       high: Math.max(...own.map(({ high }) => high)),
     }

@@ -54,7 +54,7 @@ export interface ReplacedWeight {
 
 /** A weight that is kept in fewer bits. */
 export interface QuantizedWeight {
-  /** Name of the constant, and the digest of its numbers until then, as in `ReplacedWeight`. */
+  /** Name of the constant, and the digest of its numbers until then as a matrix [outputs, inputs]. */
   readonly name: string
   readonly digest?: string | undefined
   readonly grid: Grid

@@ -27,7 +27,7 @@ export function useIntegers(
   const places = new Places(findQuantizable(graph, inferShapes(graph)).weights)
   const rounded = new Map<Value, Value>()
   for (const entry of entries)
-    for (const weight of places.of(entry)) {
+    for (const weight of places.take(entry)) {
       const numbers = as === 'mask' ? floatWeight(change, weight) : integerWeight(change, weight)
       for (const { node, input, bias } of weight.products) {
         const before = node.inputs[1]

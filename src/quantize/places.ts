@@ -1,21 +1,36 @@
-/** Weights of a plan found in a model: by name and numbers, or by numbers alone. */
+/**
+ * Weights of a plan found in a model: by name and numbers, or by numbers alone, whichever way round they are
+ * stored. Models of one folder call the same weight by other names, and exporters turn it.
+ */
+import { createHash } from 'node:crypto'
 import { AttncError } from '../errors.js'
-import { digestOfConstant } from '../plan/constants.js'
-import type { QuantizableWeight } from './quantizable.js'
+import { type QuantizableWeight, readMatrix } from './quantizable.js'
 
-/** Weights by their numbers, as other models of a folder call them by other names. */
+interface Entry {
+  readonly name: string
+  readonly digest?: string | undefined
+}
+
 export class Places {
   private readonly byName: ReadonlyMap<string, QuantizableWeight>
   private readonly digests = new Map<QuantizableWeight, string>()
+  private readonly taken = new Set<QuantizableWeight>()
 
   constructor(private readonly weights: readonly QuantizableWeight[]) {
     this.byName = new Map(weights.map((weight) => [weight.value.name, weight]))
   }
 
-  of(entry: {
-    readonly name: string
-    readonly digest?: string | undefined
-  }): readonly QuantizableWeight[] {
+  /**
+   * The weights of an entry that no entry had before: where another model has one constant for a table and
+   * its head, two entries find the same. Error: QUANTIZED_MISSING.
+   */
+  take(entry: Entry): readonly QuantizableWeight[] {
+    const open = this.find(entry).filter((weight) => !this.taken.has(weight))
+    for (const weight of open) this.taken.add(weight)
+    return open
+  }
+
+  private find(entry: Entry): readonly QuantizableWeight[] {
     const named = this.byName.get(entry.name)
     if (named && (entry.digest === undefined || this.digest(named) === entry.digest)) return [named]
     const found =
@@ -32,8 +47,18 @@ export class Places {
   }
 
   private digest(weight: QuantizableWeight): string {
-    const found = this.digests.get(weight) ?? digestOfConstant(weight.tensor)
+    const found = this.digests.get(weight) ?? digestOfMatrix(weight)
     this.digests.set(weight, found)
     return found
   }
+}
+
+/** Type, shape and numbers of [outputs, inputs], in 64 hexadecimal digits. */
+export function digestOfMatrix(weight: QuantizableWeight): string {
+  const { outputs, inputs, tensor } = weight
+  const numbers = Float32Array.from(readMatrix(weight))
+  return createHash('sha256')
+    .update(`${tensor.dataType} ${outputs},${inputs}\0`)
+    .update(new Uint8Array(numbers.buffer))
+    .digest('hex')
 }

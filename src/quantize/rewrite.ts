@@ -26,7 +26,7 @@ export function quantizeWeights(
   const known = new Map<string, Codes>()
   const places = new Places(findQuantizable(graph, inferShapes(graph)).weights)
   for (const entry of entries)
-    for (const weight of places.of(entry)) {
+    for (const weight of places.take(entry)) {
       const codes = entry.codes ?? nearestCodes(weight, entry.grid)
       if (as === 'mask')
         change.setConstant(weight.value, asWeight(weight, dequantise(codes, entry.grid)))
