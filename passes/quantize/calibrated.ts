@@ -4,8 +4,8 @@
  * Weights outside of blocks (a language model's head) come last, tables are rounded first.
  */
 import { measure } from '../../src/calibrate/calibrate.js'
+import type { Watch } from '../../src/calibrate/instrument.js'
 import { finishState } from '../../src/calibrate/state.js'
-import type { Watch } from '../../src/calibrate/statistics.js'
 import type { Batch } from '../../src/data/batch.js'
 import { edit } from '../../src/graph/edit.js'
 import type { Model, Value } from '../../src/graph/graph.js'

@@ -9,15 +9,10 @@ import type { Model, Value } from '../graph/graph.js'
 import { findBlocks } from '../model/block.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
+import { accumulate } from './accumulate.js'
+import { instrument, instrumentFeeds, type Watch } from './instrument.js'
 import { type CalibrationKey, type CalibrationState, digestBatches, finishState } from './state.js'
-import {
-  accumulate,
-  instrument,
-  instrumentFeeds,
-  type Statistics,
-  Sums,
-  type Watch,
-} from './statistics.js'
+import { type Statistics, Sums } from './statistics.js'
 
 export interface CalibrationOptions extends RunOptions {
   readonly batches: readonly Batch[]
