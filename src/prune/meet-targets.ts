@@ -136,7 +136,8 @@ class TargetSearch {
       else low = point
       const isEnough = ratio === counted && point.excess <= 1
       const isNear = Math.abs(point.excess - aim) < tolerance / 2
-      const isLast = outlines >= outlinesAtMost || high.ratio - low.ratio < 1e-3
+      const isSettled = high.ratio - low.ratio < 1e-3
+      const isLast = outlines >= outlinesAtMost || isSettled
       if (isEnough || isNear || isLast) {
         const chosen = isNear || isEnough ? ratio : high.ratio
         const isFinal = ++decisions >= decisionsAtMost
@@ -144,7 +145,7 @@ class TargetSearch {
         const excess = excessOf(met.results.filter(isRun))
         const isMet = met.results.every((each) => each.isMet)
         // More went than was needed: once more, with less.
-        const isTooMuch = !isEnough && !isLast && excess < 1 - tolerance
+        const isTooMuch = !isEnough && !isSettled && excess < 1 - tolerance
         if (isMet && (!isTooMuch || isFinal)) return met
         if (isFinal && best) return best
         if (isMet) best = met
