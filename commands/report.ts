@@ -1,6 +1,13 @@
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../src/cli/base-command.js'
-import { evalFlags, metricFlag, modelArgument, providerFlag, seedFlag } from '../src/cli/flags.js'
+import {
+  evalFlags,
+  metricFlag,
+  modelArgument,
+  providerFlag,
+  seedFlag,
+  textFlags,
+} from '../src/cli/flags.js'
 import type { ReportData } from '../src/report/report-data.js'
 
 export default class Report extends BaseCommand {
@@ -51,6 +58,7 @@ export default class Report extends BaseCommand {
       description: 'text that both models continue',
     }),
     'max-tokens': Flags.integer({ min: 1, default: 64, description: 'of a continuation' }),
+    ...textFlags,
     ...evalFlags,
     metric: metricFlag,
     provider: providerFlag,

@@ -9,6 +9,7 @@ import { join, resolve } from 'node:path'
 const root = resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '..')
 const model = 'examples/tiny-stories'
 const smaller = 'out/tiny-stories-30'
+const page = `${smaller}.html`
 const text = ['--text-mode', 'paragraphs']
 
 const say = (line) => process.stdout.write(`${line}\n`)
@@ -25,7 +26,7 @@ function attnc(why, ...words) {
   if (status !== 0) process.exit(status ?? 130)
 }
 
-rmSync(join(root, smaller), { recursive: true, force: true })
+for (const old of [smaller, page]) rmSync(join(root, old), { recursive: true, force: true })
 const started = performance.now()
 say(
   'A language model that writes stories for children: 2 million parameters, an ONNX folder of 8 MB.',
@@ -51,8 +52,13 @@ for (const [which, path] of [
     ...['generate', path, '--prompt', 'Once upon a time, there was a little'],
     ...['--temperature', '0.7', '--top-p', '0.9', '--seed', '3', '--max-tokens', '80'],
   )
+attnc(
+  'All of it on one page.',
+  ...['report', model, smaller, '--bench', '--eval', `${model}/eval.txt`, ...text],
+  ...['--prompt', 'Once upon a time', '-o', page],
+)
 say(
-  `\nThat took ${Math.round((performance.now() - started) / 1000)} s. The smaller model is ${smaller}; its plan is in ${smaller}/plan.json.`,
+  `\nThat took ${Math.round((performance.now() - started) / 1000)} s. The smaller model is ${smaller}; its plan is in ${smaller}/plan.json, and ${page} shows what happened.`,
 )
 say(
   'Your own model: node bin/run.js prune MODEL --data text.txt -o smaller   (or npm link, then attnc …)',

@@ -23,7 +23,7 @@ export const outputFlags = {
 }
 
 /** How texts are cut. */
-const textFlags = {
+export const textFlags = {
   'sequence-length': Flags.integer({
     min: 2,
     helpValue: 'TOKENS',
