@@ -1,6 +1,14 @@
 /** A file that appears whole or not at all: written beside its place and renamed. */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { AttncError } from './errors.js'
 
 /** Makes the folder too. Error: OUTPUT_UNWRITABLE; what was there before stays then. */
@@ -12,11 +20,25 @@ export function writeWhole(path: string, content: string): void {
     renameSync(aside, path)
   } catch (cause) {
     rmSync(aside, { force: true })
-    throw new AttncError(
-      'OUTPUT_UNWRITABLE',
-      'usage',
-      `"${path}" can't be written: ${(cause as Error).message}.`,
-      { cause, suggestions: ['Name a file in a folder that this user may write to.'] },
-    )
+    throw unwritable(path, cause)
   }
 }
+
+/** Worth asking before long work. Error: OUTPUT_UNWRITABLE. */
+export function checkWritable(path: string): void {
+  let folder = dirname(resolve(path))
+  while (!existsSync(folder)) folder = dirname(folder)
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw unwritable(path, cause)
+  }
+}
+
+const unwritable = (path: string, cause: unknown): AttncError =>
+  new AttncError(
+    'OUTPUT_UNWRITABLE',
+    'usage',
+    `"${path}" can't be written: ${(cause as Error).message}.`,
+    { cause, suggestions: ['Name a file in a folder that this user may write to.'] },
+  )

@@ -13,7 +13,7 @@ import type { ReportData } from '../report/report-data.js'
 import { readRunFile } from '../report/run-file.js'
 import { judgeReport } from '../report/sections/verdict.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
-import { writeWhole } from '../write-whole.js'
+import { checkWritable, writeWhole } from '../write-whole.js'
 import { chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 
@@ -67,8 +67,9 @@ export async function runReport(
   return { json, lines: writePage(flags.output, json) }
 }
 
-/** Worth asking before long work. Errors: OUTPUT_EXISTS, OUTPUT_NOT_A_FILE. */
+/** Worth asking before long work. Errors: OUTPUT_EXISTS, OUTPUT_NOT_A_FILE, OUTPUT_UNWRITABLE. */
 export function checkPage(output: string, force: boolean): void {
+  checkWritable(output)
   const found = lstatSync(output, { throwIfNoEntry: false })
   if (found?.isDirectory())
     throw new AttncError('OUTPUT_NOT_A_FILE', 'usage', `"${output}" is a folder.`, {

@@ -120,7 +120,7 @@ const changeOf = <Item>(pair: Change<Item>, of: (item: Item) => number): Change<
 })
 
 const nameOf = ({ folder, file }: LoadedModel, single: boolean): string =>
-  single ? file : basename(folder)
+  single ? `${basename(folder)}/${file}` : basename(folder)
 
 /** Measurements of other models are not shown as if they were of these. */
 function checkRuns(runs: readonly RunFile[], parameters: Change<number>): void {

@@ -119,6 +119,8 @@ describe('attnc report', () => {
     expect(readFileSync(page, 'utf8')).toBe('mine')
     const other = await runCommand(Report, [example, pruned, '-o', folder])
     expect(other.error).toMatchObject({ code: 'OUTPUT_NOT_A_FILE' })
+    const below = await runCommand(Report, [example, pruned, '-o', join(page, 'below.html')])
+    expect(below.error).toMatchObject({ code: 'OUTPUT_UNWRITABLE' })
   })
 
   it('says what is wrong, what to do, and writes nothing', async () => {
