@@ -40,7 +40,9 @@ export function makeTokenBatch(
   for (const port of inputs) feeds[port.name] = fillPort(port, dims, fills)
   const tokenMask = tensorOf('float32', dims, mask)
   const tokenMasks = Object.fromEntries(
-    inputs.filter(isTokens).map(({ name }) => [name, tokenMask]),
+    inputs
+      .filter(isTokens)
+      .map((port) => [port.name, fillPort({ ...port, ...asMask }, dims, fills)]),
   )
   return { feeds, tokenMask, tokenMasks, ids: rows }
 }
@@ -55,6 +57,9 @@ export const isCachePort = ({ dims, dataType }: Port): boolean =>
   dims.some((dim) => typeof dim !== 'number') &&
   (typeof dims[1] === 'number' || dims[1] === '' || dims[1] !== dims[2])
 
+/** A mask in the place of ids. */
+const asMask = { name: 'mask', dataType: 'float32' } as const
+
 const isFloat = (dataType: Port['dataType']): boolean => /^b?float/.test(dataType)
 
 type Fills = Readonly<Record<TokenRole, readonly number[]>>
@@ -62,8 +67,12 @@ type Fills = Readonly<Record<TokenRole, readonly number[]>>
 function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTensor {
   const { name, dataType } = port
   const role = tokenRole(name)
-  if (port.dims.length === 2 && (!isFloat(dataType) || role === 'mask'))
-    return tensorOf(dataType, dims, fills[role])
+  if (port.dims.length === 2 && (!isFloat(dataType) || role === 'mask')) {
+    const [, stated] = port.dims
+    const [rows = 0, length = 0] = dims
+    const own = typeof stated === 'number' ? stated : length
+    return tensorOf(dataType, [rows, own], fitRows(fills[role], length, own))
+  }
   // A cache that is still empty.
   if (isCachePort(port))
     return zeros(
@@ -82,6 +91,14 @@ function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTen
     'usage',
     `Input "${name}" (${dataType} [${port.dims}]) can't be made from text.`,
     { suggestions: ['Give the data as arrays: an .npz with one array for each input.'] },
+  )
+}
+
+/** Rows of another length, for inputs that are not as long as the others: cut, or padded with zeros. */
+function fitRows(numbers: readonly number[], from: number, to: number): readonly number[] {
+  if (from === to) return numbers
+  return Array.from({ length: (numbers.length / from) * to }, (_, i) =>
+    i % to < from ? (numbers[Math.floor(i / to) * from + (i % to)] as number) : 0,
   )
 }
 

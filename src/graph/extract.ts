@@ -104,7 +104,7 @@ function copyNode(
   }
   for (const value of node.outputs) {
     const isCut = value !== undefined && cuts.has(value)
-    const output = value && !isCut ? copyOf(value) : undefined
+    const output = isCut ? unread(value, graph) : value && copyOf(value)
     if (output) {
       output.producer = copy
       output.constant = value?.constant
@@ -112,6 +112,14 @@ function copyNode(
     copy.outputs.push(output)
   }
   graph.nodesById.set(copy.id, copy)
+}
+
+/** A result that is fed instead, beside one that is needed: operators may not leave it out. */
+function unread(value: Value, graph: Graph): Value {
+  const copy = new Value(`${value.name}/unread`, graph)
+  copy.type = value.type
+  graph.values.set(copy.name, copy)
+  return copy
 }
 
 function neededNodes(

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { makeTokenBatch } from '../../src/data/batch.js'
 import { areTokens } from '../../src/data/random.js'
 import { findRandomLength } from '../../src/data/random-length.js'
 import type { Value } from '../../src/graph/graph.js'
@@ -39,4 +40,16 @@ it('features of pairs are no cache beside tokens', () => {
     ({ name: 'other', dataType: 'float32', dims }) as const
   expect(areTokens([ids, port(['batch', 4, 'past', 8])])).toBe(true)
   expect(areTokens([ids, port(['batch', 'nodes', 'nodes', 5])])).toBe(false)
+})
+
+it('inputs of tokens with fixed lengths of their own get rows of that length', () => {
+  const port = (name: string, length: number) =>
+    ({ name, dataType: 'int64', dims: ['batch', length] }) as const
+  const ports = [port('input_ids', 4), port('decoder_input_ids', 2), port('decoder_mask', 3)]
+  const { feeds, tokenMasks } = makeTokenBatch([[5, 6, 7], [8]], ports)
+  const rows = (name: string) => [...(feeds[name]?.data ?? [])].map(Number)
+  expect(rows('input_ids')).toEqual([5, 6, 7, 0, 8, 0, 0, 0])
+  expect(rows('decoder_input_ids')).toEqual([5, 6, 8, 0])
+  expect(rows('decoder_mask')).toEqual([1, 1, 1, 1, 0, 0])
+  expect([...(tokenMasks?.['decoder_input_ids']?.data ?? [])]).toEqual([1, 1, 1, 0])
 })
