@@ -151,12 +151,11 @@ async function provePart(
       ...(part.integers && { optimization: 'disabled' }),
     })
   if (given.length > 0) return check(given)
-  if (!part.attention) return check(checkInputs(masked, tokens, 16))
-  // Patterns show at some length only, which the model's positions may not reach.
-  return check(checkInputs(masked, tokens, PATTERN_LENGTH)).catch((error) => {
+  const [wanted, instead] = part.attention ? [PATTERN_LENGTH, SHORT] : [SHORT, LONG]
+  return check(checkInputs(masked, tokens, wanted)).catch((error) => {
     if (error instanceof AttncError && error.kind === 'numeric') throw error
     options.signal?.throwIfAborted()
-    return check(checkInputs(masked, tokens, 16))
+    return check(checkInputs(masked, tokens, instead))
   })
 }
 
@@ -173,8 +172,11 @@ function exactModel({ source, plan }: FolderOptions, index: number, part: PlanPa
   return model
 }
 
-/** Tokens at which patterns are proved without data: several blocks of keys, and one that is not full. */
-const PATTERN_LENGTH = 330
+/**
+ * Tokens at which is proved without data. Patterns show over several blocks of keys and one that is not
+ * full, which the model's positions may not reach; samples of sound have to outlast convolutions.
+ */
+const [PATTERN_LENGTH, SHORT, LONG] = [330, 16, 1024]
 
 const largerOf = (one: NumericCheck | undefined, other: NumericCheck): NumericCheck =>
   one && one.largest > other.largest ? one : other
