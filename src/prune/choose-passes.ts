@@ -11,14 +11,21 @@ export function choosePasses(
   view: TransformerModel,
 ): ChosenPass[] {
   const named = names.map(findPass)
-  const found = [
-    ...named,
-    ...passes.filter((pass) => !named.includes(pass) && pass.isAskedFor?.(flags)),
-  ]
-  checkFlags(found, flags)
-  const chosen = found.map((pass) => pass.read(flags, view))
+  const asked = passes.filter((pass) => !named.includes(pass) && pass.isAskedFor?.(flags))
+  checkFlags([...named, ...asked], flags)
+  const chosen = asked.reduce(
+    (all, pass) => insertByPhase(all, pass.read(flags, view)),
+    named.map((pass) => pass.read(flags, view)),
+  )
   checkOrder(chosen)
   return chosen
+}
+
+/** A pass that only a flag asks for stands where it can: before the first of a later phase. */
+function insertByPhase(chosen: readonly ChosenPass[], pass: ChosenPass): ChosenPass[] {
+  const place = (each: ChosenPass): number => phases.indexOf(each.phase)
+  const later = chosen.findIndex((each) => place(each) > place(pass))
+  return chosen.toSpliced(later < 0 ? chosen.length : later, 0, pass)
 }
 
 function findPass(name: string): Pass {

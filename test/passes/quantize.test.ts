@@ -259,6 +259,12 @@ describe('is refused', () => {
     expect(() => readPlan(path)).toThrow(expect.objectContaining({ code: 'PLAN_FORMAT' }))
   })
 
+  test('not where a flag alone asks for training, which then comes before it', () => {
+    const flags = { recover: 'distill' }
+    const chosen = choosePasses(['amp', 'quantize'], flags, view)
+    expect(chosen.map(({ name }) => name)).toEqual(['amp', 'recover', 'quantize'])
+  })
+
   test('in blocks that no kernel takes', () => {
     expect(() => quantize({ block: 48 })).toThrow(expect.objectContaining({ code: 'BLOCK_SIZE' }))
   })
