@@ -9,7 +9,7 @@ import { inputsOf } from '../bench/bench.js'
 import { OperatorTimes } from '../bench/operator-times.js'
 import type { Graph, Node, Value } from '../graph/graph.js'
 import { silentLog } from '../log.js'
-import { type ModelDimension, readModel, type TransformerModel } from '../model/model.js'
+import { type ModelDimension, type Role, readModel, type TransformerModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import type { PlanSlice } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
@@ -38,6 +38,7 @@ export class CostModel {
     private readonly curves: ReadonlyMap<string, readonly Knot[]>,
     /** Widths that are no multiple of it are no faster than the next that is. */
     readonly roundTo: number,
+    private readonly roles: ReadonlyMap<string, Role>,
   ) {}
 
   /** Times what the dimensions of `most` run through; `most` lists all members that could go. */
@@ -64,17 +65,31 @@ export class CostModel {
       .filter(({ role, granularity }) => role === 'width' && granularity === 1)
       .sort((one, other) => other.size - one.size)[0]
     const roundTo = widest ? await findStep(timer, widest) : 1
-    return new CostModel(new Map([...curves].map(([id, knots]) => [id, rising(knots)])), roundTo)
+    const roles = new Map(chosen.map(({ id, role }) => [id, role]))
+    const risen = new Map([...curves].map(([id, knots]) => [id, rising(knots)]))
+    return new CostModel(risen, roundTo, roles)
   }
 
-  /** Milliseconds that a member of each dimension takes, where many go. */
-  get prices(): Map<string, number> {
+  /** What a member of each dimension takes, where many go: milliseconds, or these times what a role is worth. */
+  prices(scales: ReadonlyMap<string, number> = new Map()): Map<string, number> {
     const ends = [...this.curves].flatMap(([id, knots]) => {
       const last = knots.at(-1)
-      return last ? [{ id, ...last }] : []
+      const scale = scales.get(this.roles.get(id) ?? '') ?? 1
+      return last ? [{ id, gone: last.gone, saved: last.saved * scale }] : []
     })
     const least = leastPrice * Math.max(...ends.map(({ saved }) => saved))
     return new Map(ends.map(({ id, gone, saved }) => [id, Math.max(saved, least) / gone]))
+  }
+
+  /** Slices of each role together, where they save anything. */
+  byRole(slices: readonly PlanSlice[]): Map<string, PlanSlice[]> {
+    const found = new Map<string, PlanSlice[]>()
+    for (const slice of slices) {
+      const role = this.roles.get(slice.dimension)
+      if (role === undefined || this.saved([slice]) <= 0) continue
+      found.set(role, [...(found.get(role) ?? []), slice])
+    }
+    return found
   }
 
   /** Milliseconds that go with what goes. */

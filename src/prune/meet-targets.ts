@@ -4,7 +4,7 @@
  * counted is counted on the cut graph. Time and memory are measured on it, in turns with the original:
  * they depend on sizes and not on numbers. Calibration and ranking happen once.
  */
-import { isGain, isMeasured } from '../bench/cost.js'
+import { isGain } from '../bench/cost.js'
 import { AttncError } from '../errors.js'
 import type { Cut, Cutter, Demand, Outline, PassContext } from '../plan/pass.js'
 import type { PlanPart, PlanSlice } from '../plan/plan.js'
@@ -43,6 +43,8 @@ interface Point {
 const countsAtMost = 16
 const outlinesAtMost = 6
 const decisionsAtMost = 3
+/** Of the time: what a role saves at least, lest noise makes it free. */
+const leastSaved = 0.01
 /** Halvings; outlines cost next to nothing. */
 const forecasts = 12
 /** Where a target is counted, this near below it is near enough. */
@@ -58,7 +60,8 @@ export async function meetTargets(options: MeetOptions): Promise<Met> {
   const nearest = await scale.measure({ slices: all.slices })
   refuseMet(nearest)
   refuseUnreachable(nearest)
-  const forecast = await forecastTime(nearest, all, options)
+  const timed = nearest.find(({ target: { kind } }) => kind === 'latency' || kind === 'throughput')
+  const forecast = timed && (await forecastTime(scale, timed, all, options))
   const most = forecast ? cut.most(context, forecast.prices) : all
   await using cutter = await cut.open(context)
   const search = new TargetSearch(scale, cutter, most, forecast)
@@ -67,7 +70,7 @@ export async function meetTargets(options: MeetOptions): Promise<Met> {
   return await search.decide(ratio)
 }
 
-/** What outlines will take, by the times of operators and one of the whole. */
+/** What outlines will take, by the times of operators and some of the whole. */
 interface Forecast {
   readonly prices: ReadonlyMap<string, number>
   readonly roundTo: number
@@ -76,22 +79,31 @@ interface Forecast {
 }
 
 async function forecastTime(
-  nearest: readonly TargetResult[],
+  scale: TargetScale,
+  { target, before, asked }: TargetResult,
   most: Outline,
   { subject, context }: MeetOptions,
-): Promise<Forecast | undefined> {
-  const timed = nearest.find(({ target }) => target.kind !== 'memory' && isMeasured(target.kind))
-  if (!timed) return undefined
-  const model = await CostModel.measure(subject, most.slices, timed.target, context)
-  const whole = model.saved(most.slices)
-  if (whole <= 0) return undefined
-  const isUp = isGain(timed.target.kind)
-  const left = isUp ? 1 / shareOf(timed) : shareOf(timed)
-  const asked = isUp ? timed.before / timed.asked : timed.asked / timed.before
+): Promise<Forecast> {
+  const model = await CostModel.measure(subject, most.slices, target, context)
+  // Operators alone say how times differ within a role; the whole model says what a role is worth in it.
+  const scales = new Map<string, number>()
+  for (const [role, slices] of model.byRole(most.slices)) {
+    const results = await scale.measure({ slices })
+    const found = results.find((each) => each.target === target)
+    const share = found ? shareOf(found) : 1
+    const left = isGain(target.kind) ? 1 / share : share
+    scales.set(role, Math.max(leastSaved, 1 - left) / model.saved(slices))
+  }
+  const limit = isGain(target.kind) ? before / asked : asked / before
   return {
-    prices: model.prices,
+    prices: model.prices(scales),
     roundTo: model.roundTo,
-    excess: (slices) => (1 - ((1 - left) * model.saved(slices)) / whole) / asked,
+    excess(slices) {
+      const saved = [...model.byRole(slices)].map(
+        ([role, own]) => (scales.get(role) ?? 0) * model.saved(own),
+      )
+      return (1 - saved.reduce((sum, each) => sum + each, 0)) / limit
+    },
   }
 }
 

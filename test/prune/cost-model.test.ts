@@ -69,7 +69,7 @@ describe('a model of costs', () => {
     const measure = () =>
       CostModel.measure(subject, slices, parseTarget('latency=0.7x@seq=64'), { log: silentLog })
     const model = await measure()
-    const prices = [...model.prices]
+    const prices = [...model.prices()]
     expect(prices.length).toBe(slices.length)
     for (const role of ['keyValueHeads', 'width']) {
       const own = prices.filter(([id]) => id.endsWith(role)).map(([, price]) => price)
@@ -87,6 +87,6 @@ describe('a model of costs', () => {
     expect(saved[0]).toBe(0)
     expect(saved[3]).toBeGreaterThan(0)
     // A second time nothing is timed, so nothing differs.
-    expect([...(await measure()).prices]).toEqual(prices)
+    expect([...(await measure()).prices()]).toEqual(prices)
   })
 })
