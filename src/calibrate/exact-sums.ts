@@ -101,14 +101,16 @@ export class ExactSums {
   }
 }
 
-/** The bin of a number's leading bit. */
+const double = new Float64Array(1)
+const words = new Uint32Array(double.buffer)
+/** Which of a double's words holds its exponent. */
+const upper = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 1 : 0
+
+/** The bin of a number's leading bit, by its exponent. */
 function binOf(value: number): number {
-  const size = Math.abs(value)
-  let bin = Math.floor(Math.log2(size) / BIN_BITS)
-  // The logarithm is rounded; the bin may not be.
-  while (size >= scaleUp(bin + 1)) bin++
-  while (size < scaleUp(bin)) bin--
-  return bin
+  double[0] = value
+  const exponent = (((words[upper] as number) >>> 20) & 0x7ff) - 1023
+  return Math.floor(exponent / BIN_BITS)
 }
 
 /** 2^(36·bin) and its inverse for the bins of single precision and some more; exact. */
