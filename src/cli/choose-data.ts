@@ -25,7 +25,7 @@ export interface DataChoice {
 }
 
 /** Tokens that run together: enough for full speed on a CPU, and Ctrl-C is answered between runs. */
-const batchTokens = 1024
+const batchTokens = 2048
 /** Windows beyond this hardly change what calibration measures. */
 const calibrationSamples = { text: 64, arrays: 512 }
 

@@ -44,7 +44,7 @@ export const textFlags = {
   }),
   'batch-size': Flags.integer({
     min: 1,
-    description: 'samples that run together [default: as many as make 1,024 tokens]',
+    description: 'samples that run together [default: as many as make 2,048 tokens]',
     helpGroup: 'DATA',
   }),
 }
