@@ -88,14 +88,7 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
 /** What a model says of its plan in its metadata: what was done, not by whom. */
 export const planSummary = ({ parts }: Plan): PlanJson =>
   planJson({
-    parts: parts.map(({ slices, attention, vocabulary, quantized, integers, precision }) => ({
-      slices,
-      attention,
-      vocabulary,
-      quantized,
-      integers,
-      precision,
-    })),
+    parts: parts.map(({ pass: _pass, options: _options, findings: _findings, ...done }) => done),
   })
 
 /** Checks a parsed plan; its numbers are not in it yet. Error: PLAN_FORMAT. */
