@@ -93,6 +93,17 @@ class Attention:
         return self.output
 
 
+def time_ms(run, repeats):
+    """Milliseconds of one run on the device, of so many in a row."""
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin.record()
+    for _ in range(repeats):
+        run()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / repeats
+
+
 def compressed(kept):
     """bool [L, R, C] to rows [L, R+1] and columns [L, N]."""
     L, R, _ = kept.shape

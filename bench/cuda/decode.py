@@ -12,7 +12,7 @@ import statistics
 import torch
 import torch.nn.functional as F
 
-from attnc import Attention, compressed
+from attnc import Attention, compressed, time_ms
 
 H, K, D = 32, 8, 128
 
@@ -20,16 +20,6 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--rounds", type=int, default=7)
 parser.add_argument("--only-attnc", action="store_true")
 given = parser.parse_args()
-
-
-def time_ms(run, repeats):
-    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    begin.record()
-    for _ in range(repeats):
-        run()
-    end.record()
-    end.synchronize()
-    return begin.elapsed_time(end) / repeats
 
 
 def copy_rate():

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from attnc import HOPPER, Attention, compressed, window_blocks
+from attnc import HOPPER, Attention, compressed, time_ms, window_blocks
 
 H, K, D = 32, 8, 128
 WINDOW, SINKS, SHARE = 1024, 64, 0.1
@@ -31,16 +31,6 @@ given = parser.parse_args()
 torch._dynamo.config.recompile_limit = 64
 flex = torch.compile(flex_attention, dynamic=False)
 flex_spent = 0.0
-
-
-def time_once(run, repeats):
-    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    begin.record()
-    for _ in range(repeats):
-        run()
-    end.record()
-    end.synchronize()
-    return begin.elapsed_time(end) / repeats
 
 
 def ours(contenders, query, key, value, S, kept, block, **options):
@@ -127,11 +117,11 @@ def measure(layout, S):
     }
     outputs.clear()
     # About 12 ms each time; the kernels follow each other, then all again.
-    repeats = {name: max(2, min(60, int(12 / max(time_once(run, 2), 1e-3)))) for name, run in contenders.items()}
+    repeats = {name: max(2, min(60, int(12 / max(time_ms(run, 2), 1e-3)))) for name, run in contenders.items()}
     times = {name: [] for name in contenders}
     for _ in range(given.rounds):
         for name, run in contenders.items():
-            times[name].append(time_once(run, repeats[name]))
+            times[name].append(time_ms(run, repeats[name]))
     for name in contenders:
         ms = statistics.median(times[name])
         line = {
