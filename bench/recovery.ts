@@ -151,6 +151,7 @@ const made =
         source: dense,
         batches: own,
         windows: Number(flags.recite),
+        vocabulary,
         seed: 0,
       })
     : []

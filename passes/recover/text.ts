@@ -19,7 +19,7 @@ export async function makeText(
   batchSize: number,
   { recite: asked, updates, seed }: RecoverOptions,
 ): Promise<Batch[]> {
-  const { source, single, log } = context
+  const { source, single, view, log } = context
   const windows = learned.reduce((sum, { ids }) => sum + ids.length, 0)
   const wanted = asked ?? Math.max(0, Math.ceil((updates * batchSize) / repeats) - windows)
   if (windows === 0 || wanted === 0) return []
@@ -29,5 +29,13 @@ export async function makeText(
     return []
   }
   log.info(`Making up ${wanted} windows of text with the original model.`)
-  return recite({ ...context, source, batches: learned, windows: wanted, seed, single })
+  return recite({
+    ...context,
+    source,
+    batches: learned,
+    windows: wanted,
+    seed,
+    single,
+    vocabulary: view.vocabulary,
+  })
 }

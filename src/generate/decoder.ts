@@ -7,7 +7,14 @@ import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { ProviderName } from '../runtime/provider.js'
-import { openSession, type Port, type Session, type SessionOptions } from '../runtime/session.js'
+import {
+  type Feeds,
+  openSession,
+  type Port,
+  type Session,
+  type SessionOptions,
+} from '../runtime/session.js'
+import { DRAWN, NOISE_FROM, PLACE, SUM } from './draw.js'
 import type { Counter, LanguagePorts } from './language-ports.js'
 
 export interface DecoderOptions extends Omit<SessionOptions, 'provider'> {
@@ -72,23 +79,57 @@ export class Decoder implements AsyncDisposable {
 
   /** As `next`, for texts that are all as long: one row each, the same rows until `restart`. */
   async nextOfAll(rows: readonly (readonly number[])[]): Promise<Scores[]> {
+    const { name } = this.ports.logits
+    const { results, place } = await this.say(rows, [name])
+    const scores = scoresAt(results[name] as RuntimeTensor, place)
+    this.refuseNaN(scores.some((row) => row.some(Number.isNaN)))
+    return scores
+  }
+
+  /**
+   * As `nextOfAll`, of a model that draws the token itself (`drawInGraph`), each row by the noise from its place
+   * on. Error: NOT_A_NUMBER.
+   */
+  async drawOfAll(
+    rows: readonly (readonly number[])[],
+    noiseFrom: readonly number[],
+  ): Promise<number[]> {
+    // Sequences of fixed length have room behind the newest token.
+    const hasRoom = this.limit !== undefined && this.ports.logits.dims[1] !== 1
+    const { results } = await this.say(rows, [DRAWN, SUM], (place) => ({
+      [PLACE]: tensorOf('int64', [], [hasRoom ? place : -1]),
+      [NOISE_FROM]: tensorOf('int64', [rows.length, 1], noiseFrom),
+    }))
+    this.refuseNaN(numbersOf(results[SUM] as RuntimeTensor).some(Number.isNaN))
+    return [...numbersOf(results[DRAWN] as RuntimeTensor)]
+  }
+
+  /** One run; `place` is where along the sequence the newest tokens' scores stand. */
+  private async say(
+    rows: readonly (readonly number[])[],
+    fetches: readonly string[],
+    more: (place: number) => Feeds = () => ({}),
+  ) {
     const { ports, session } = this
     const past = this.usesCache ? (this.said[0]?.length ?? 0) : 0
     this.said = rows.map((ids, row) => [...(this.said[row] ?? []), ...ids])
     const fed = this.usesCache ? rows : this.said
-    const feeds = feedsOf(ports, fed, past, this.encoded)
+    const place = (fed[0]?.length ?? 1) - 1
+    const feeds = { ...feedsOf(ports, fed, past, this.encoded), ...more(place) }
     const results = this.usesCache
       ? await session.step(feeds, ports.carry)
-      : await session.run(feeds, [ports.logits.name])
-    const scores = scoresAt(results[ports.logits.name] as RuntimeTensor, (fed[0]?.length ?? 1) - 1)
-    if (scores.some((row) => row.some(Number.isNaN)))
-      throw new AttncError(
-        'NOT_A_NUMBER',
-        'numeric',
-        `Output "${ports.logits.name}" is NaN after ${this.said[0]?.length} tokens.`,
-        { suggestions: ['Run "attnc verify" on the model.'] },
-      )
-    return scores
+      : await session.run(feeds, fetches)
+    return { results, place }
+  }
+
+  private refuseNaN(hasNaN: boolean): void {
+    if (!hasNaN) return
+    throw new AttncError(
+      'NOT_A_NUMBER',
+      'numeric',
+      `Output "${this.ports.logits.name}" is NaN after ${this.said[0]?.length} tokens.`,
+      { suggestions: ['Run "attnc verify" on the model.'] },
+    )
   }
 
   async close(): Promise<void> {
