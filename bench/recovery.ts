@@ -2,18 +2,18 @@
  * What recovery gives back to a pruned language model, and what the same training gives to the dense
  * one: perplexity of both, before and after, on a text of the kind that was trained on and on another.
  *
- *   npx tsc --outDir dist && node dist/bench/recovery.js --dense FOLDER --pruned FOLDER --train FILE
+ *   npx tsc --outDir dist && node dist/bench/recovery.js --dense FOLDER [--pruned FOLDER] --train FILE
  *     --test FILE --other FILE [--provider cuda] [--method lora|full] [--updates 400] [--batch-size 8]
- *     [--length 512] [--rank 32] [--rate 1e-3] [--teacher-share 0.5] [--recite 0] [--samples N]
+ *     [--length 512] [--rank 32] [--rate 1e-3] [--teacher-share 0.5] [--recite 0] [--recited FILE] [--samples N]
  *     [--test-tokens 65536] [--window 1024] [--without dense] [--json FILE]
  *
  * The teacher is the dense model, for itself too. The last tenth of the training text is held out.
  */
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
-import type { Batch } from '../src/data/batch.js'
-import { openData } from '../src/data/open-data.js'
+import { type Batch, makeTokenBatch } from '../src/data/batch.js'
+import { openData, portsOf } from '../src/data/open-data.js'
 import { evaluate } from '../src/evaluate/evaluate.js'
 import { recite } from '../src/generate/recite.js'
 import { edit } from '../src/graph/edit.js'
@@ -40,6 +40,7 @@ const { values: flags } = parseArgs({
     rate: { type: 'string', default: '1e-3' },
     'teacher-share': { type: 'string', default: '0.5' },
     recite: { type: 'string', default: '0' },
+    recited: { type: 'string' },
     samples: { type: 'string' },
     'test-tokens': { type: 'string', default: '65536' },
     window: { type: 'string', default: '1024' },
@@ -140,27 +141,42 @@ async function recover(
   await measure(name, model, { trainingSeconds, updates: result.updates })
 }
 
+/** What the dense model makes up, kept in `--recited FILE` for the next run. */
+async function recited(): Promise<Batch[]> {
+  const windows = Number(flags.recite)
+  if (windows === 0) return []
+  const batchSize = Number(flags['batch-size'])
+  if (flags.recited && existsSync(flags.recited)) {
+    const kept = JSON.parse(readFileSync(flags.recited, 'utf8')) as number[][]
+    const inputs = portsOf(dense.model)
+    return Array.from({ length: Math.ceil(windows / batchSize) }, (_, index) =>
+      makeTokenBatch(kept.slice(index * batchSize, (index + 1) * batchSize), inputs),
+    )
+  }
+  const made = await recite({
+    ...options,
+    source: dense,
+    batches: own,
+    windows,
+    vocabulary,
+    seed: 0,
+  })
+  if (flags.recited) writeFileSync(flags.recited, JSON.stringify(made.flatMap(({ ids }) => ids)))
+  return made
+}
+
 const all = open(flags.train, Number(flags.length), Number(flags['batch-size']))
 const held = Math.max(1, Math.round(all.length / 10))
 const heldOut = all.slice(-held)
 const own = all.slice(0, -held)
-const made =
-  Number(flags.recite) > 0
-    ? await recite({
-        ...options,
-        source: dense,
-        batches: own,
-        windows: Number(flags.recite),
-        vocabulary,
-        seed: 0,
-      })
-    : []
+const made = await recited()
 // Batches of one size mix; what is left over of either text does not.
 const batches = [...own, ...made].filter(({ ids }) => ids.length === Number(flags['batch-size']))
 print(
   `[${seconds()} s] ${batches.length} batches of ${flags['batch-size']} × ${flags.length} tokens, ${made.length} of them recited; ${heldOut.length} held out`,
 )
 
+if (flags.pruned === '') process.exit()
 const pruned = loadModel(flags.pruned)
 await measure('pruned', pruned.model)
 await recover('pruned, recovered', pruned, batches, heldOut)
