@@ -86,14 +86,7 @@ function groupHeads(patterns: readonly Pattern[], heads: number): HeadGroup[] {
 function withPadding({ build, type, padding }: EmitContext, heads: Heads): Heads {
   if (!padding) return heads
   const sizeOf = (value: Value): Value =>
-    build.op(
-      'Concat',
-      [
-        build.op('Slice', [build.op('Shape', [value]), build.ints(0), build.ints(3)]),
-        build.ints(1),
-      ],
-      { axis: 0 },
-    )
+    build.op('Concat', [build.sizes(value, 0, 3), build.ints(1)], { axis: 0 })
   const ones = build.op('Expand', [build.number(1, type), sizeOf(heads.query)])
   const added = build.op('Expand', [padding, sizeOf(heads.key)])
   return {

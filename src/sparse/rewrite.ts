@@ -54,7 +54,7 @@ export function rewriteAttention(
       const heads = readHeads(build, view, read, afterScores)
       edit.setType(heads.query, { dataType: type, dims: heads.query.type?.dims })
       const keysName = String(shapes.dims(block.scores as Value)?.at(-1) ?? entry.block)
-      const keys = build.op('Slice', [build.op('Shape', [heads.key]), build.ints(2), build.ints(3)])
+      const keys = build.sizes(heads.key, 2, 3)
       const context: BlockContext = { build, read, facts, keys, keysName, blocks }
       if (as === 'mask') {
         addToScores(context, view, patternMask(context, heads, patterns, type))

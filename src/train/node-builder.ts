@@ -78,7 +78,14 @@ export class NodeBuilder {
   sizeAlong(value: Value, axis: number): Value {
     const known = this.shapes.dims(value)?.[axis]?.value
     if (known !== undefined) return this.ints(known)
-    return this.op('Shape', [value], { start: axis, end: axis + 1 })
+    return this.sizes(value, axis, axis + 1)
+  }
+
+  /** int64 [end − start]: the sizes of some axes; Shape itself tells them from opset 15 on. */
+  sizes(value: Value, start: number, end: number): Value {
+    return this.opset >= 15
+      ? this.op('Shape', [value], { start, end })
+      : this.op('Slice', [this.op('Shape', [value]), this.ints(start), this.ints(end)])
   }
 
   rank(value: Value): number {

@@ -67,8 +67,7 @@ export const withPast = (c: LoweringContext, past: Value | undefined, now: Value
   past ? c.op('Concat', [past, now], { axis: 2 }) : now
 
 /** int64 [1]: length along the sequence axis of [batch, heads, sequence, size]. */
-export const lengthOf = (c: LoweringContext, value: Value): Value =>
-  c.op('Shape', [value], { start: 2, end: 3 })
+export const lengthOf = (c: LoweringContext, value: Value): Value => c.sizes(value, 2, 3)
 
 /**
  * bool [queries, keys]: a key is seen by queries at its own place or later, no more than `window`
