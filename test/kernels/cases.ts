@@ -114,6 +114,26 @@ export const attentionCases: readonly AttentionCase[] = [
     layout: windowLayout(size(256, 256), { window: 50, sinks: 4, causal: true }),
   },
   {
+    title: 'one query, three heads on one, in several parts, sizes of no whole vector',
+    sizes: [1, 3, 1, 1, 700, 40, 72],
+    attributes: { queryBlock: 64, keyBlock: 64, causal: true },
+    layout: denseLayout(size(704, 704, 64, 64), true),
+  },
+  {
+    title: 'one query, heads of seven on one, some blocks, a bias and a soft cap',
+    sizes: [2, 14, 2, 1, 300, 32, 32],
+    attributes: { ...causal, softcap: 3 },
+    layout: fromColumns([Array.from({ length: 19 }, () => [1, 2, 5, 6, 7, 11, 18])]),
+    bias: { batch: 1, heads: 14 },
+  },
+  {
+    title: 'one query in half precision, a window that ends in a block of its sinks',
+    sizes: [1, 5, 1, 1, 90, 64, 64],
+    attributes: { queryBlock: 64, keyBlock: 64, causal: true, window: 60, sinks: 20 },
+    layout: denseLayout(size(128, 128, 64, 64), true),
+    dataType: 'float16',
+  },
+  {
     title: 'cross-attention: fewer queries than keys, from the first row',
     sizes: [1, 3, 3, 10, 75, 32, 64],
     attributes: small,

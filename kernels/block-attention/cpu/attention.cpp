@@ -10,18 +10,28 @@ using attnc::Scratch;
 using attnc::Storage;
 using attnc::Threads;
 
+// The only query of every head, scaled.
+template <typename T>
+float* only_queries(const View<T>& view, bool turned, const Scratch& scratch) {
+  const Problem& p = view.p;
+  float* to = scratch.take(scratch.pool, (size_t)(p.B * p.H * p.d));
+  for (int64_t b = 0; b < p.B; b++)
+    for (int64_t h = 0; h < p.H; h++) view.read_queries(b, h, 0, 1, turned, to + (b * p.H + h) * p.d);
+  return to;
+}
+
 template <typename T>
 void attend_one(const Problem& p, const Threads& threads, const Scratch& scratch) {
   SingleQuery<T> work(p);
-  int64_t most = 0;
-  for (int64_t b = 0; b < p.B; b++)
-    for (int64_t h = 0; h < p.H; h++) most = larger_of(most, p.kept(b, h, p.first_row()).count);
-  work.splits = larger_of(1, most * p.key_block / work.split_keys());
-  work.partial = scratch.take(scratch.pool, (size_t)(p.B * p.H * work.splits * work.part_size()));
+  const size_t heads = (size_t)(p.B * p.H);
+  work.choose_parts();
+  work.queries = only_queries(work, false, scratch);
+  if (p.turned_query) work.turned = only_queries(work, true, scratch);
+  work.partial = scratch.take(scratch.pool, heads * (size_t)(work.parts * work.part_size()));
   threads.run(
       threads.host, [](void* data, size_t i) { ((SingleQuery<T>*)data)->attend(i); },
-      (size_t)(p.B * work.head_groups() * work.splits), &work);
-  for (int64_t i = 0; i < p.B * p.H; i++) work.merge((size_t)i);
+      (size_t)(p.B * work.head_groups() * work.parts), &work);
+  for (size_t i = 0; i < heads; i++) work.merge(i);
 }
 
 template <typename T>

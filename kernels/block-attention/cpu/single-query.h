@@ -1,200 +1,137 @@
-// One query: keys and values are read where they lie, in splits that are merged by their log-sum-exp. Heads that
-// share keys read them together.
+// One query: keys and values are read where they lie, once for all heads that share them. Each head's keys are
+// worked on in parts, which are merged by their largest scores.
 #pragma once
 
-#include "scores.h"
-#include "tiles.h"
+#include "key-tiles.h"
+#include "row-tiles.h"
 
 namespace {
-
-// Keys of one part of a single query's work; fewer where many heads read them one after the other, so that
-// they are still in the cache.
-constexpr int64_t kSplitKeys = 1024;
-constexpr int64_t kHeadsAtOnce = 4;
-constexpr int64_t kCachedFloats = 1 << 17;
 
 template <typename T>
 struct SingleQuery : View<T> {
   using View<T>::p;
-  using View<T>::key_blocks;
   using View<T>::padded_e;
 
   explicit SingleQuery(const Problem& problem) : View<T>{problem} {}
 
-  // Splits of [largest, sum, context], for each head.
-  int64_t splits = 1;
-  float* partial = nullptr;
+  float* queries = nullptr;  // [B, H, d], scaled
+  float* turned = nullptr;   // the same as the first keys see them, or null
+  int64_t parts = 1;
+  float* partial = nullptr;  // [B, H, parts, part_size]
 
+  // Heads of one layout that share keys are a group.
   int64_t head_groups() const { return larger_of(p.L, p.K); }
-  int64_t part_size() const { return 2 + padded_e; }
-  int64_t split_keys() const {
-    if (p.H / head_groups() <= kHeadsAtOnce) return kSplitKeys;
-    return larger_of(p.key_block, smaller_of(kSplitKeys, kCachedFloats / (p.d + p.e)));
+  // Context, sums of weights, largest score.
+  int64_t part_size() const { return padded_e + 2 * kWidth; }
+
+  // Parts long enough that merging them costs little, and so many that threads have equal shares.
+  void choose_parts() {
+    constexpr int64_t kLong = 1024, kShort = 128, kEnough = 16;
+    int64_t most = 0;
+    for (int64_t b = 0; b < p.B; b++)
+      for (int64_t h = 0; h < p.H; h++) most = larger_of(most, p.kept(b, h, p.first_row()).count);
+    const int64_t keys = most * p.key_block;
+    const int64_t wanted = larger_of(keys / kLong, kEnough / (p.B * head_groups()));
+    parts = larger_of(1, smaller_of(wanted, keys / kShort));
   }
 
-  // `index` is a split of a group of heads that read the same keys.
+  // `index` is a part of a group of heads.
   void attend(size_t index) const {
-    const int64_t split = (int64_t)index % splits;
-    const int64_t at = (int64_t)index / splits;
-    const int64_t groups = head_groups();
-    const int64_t b = at / groups;
-    const int64_t m = at % groups;
-    const int64_t heads = p.H / groups;
-    const int64_t h = m * heads;
-    const int64_t k = h * p.K / p.H;
-    float* part = partial + ((b * p.H + h) * splits + split) * part_size();
-    const KeptBlocks kept = p.kept(b, h, p.first_row());
-    const int64_t per_split = (kept.count + splits - 1) / splits;
-    const int64_t last = smaller_of(kept.count, (split + 1) * per_split);
-    // As many heads at once as have their sums in registers.
-    for (int64_t done = 0; done < heads;) {
-      const int64_t left = heads - done;
-      float* to = part + done * splits * part_size();
-      const int64_t step = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      if (step == 4)
-        walk<4>(b, h + done, k, kept, split * per_split, last, to);
-      else if (step == 2)
-        walk<2>(b, h + done, k, kept, split * per_split, last, to);
-      else
-        walk<1>(b, h + done, k, kept, split * per_split, last, to);
-      done += step;
-    }
+    const int64_t part = (int64_t)index % parts;
+    const int64_t group = (int64_t)index / parts % head_groups();
+    const int64_t heads = p.H / head_groups();
+    Walk{*this, (int64_t)index / parts / head_groups(), group * heads, heads, part}.run();
   }
 
-  template <int Heads>
-  void walk(int64_t b, int64_t h, int64_t k, const KeptBlocks& kept, int64_t first, int64_t last,
-            float* part) const {
-    alignas(64) float queries[Heads * (kLargestHead + kWidth)];
-    alignas(64) float turned[Heads * (kLargestHead + kWidth)];
-    alignas(64) float context[Heads * (kLargestHead + kWidth)];
-    alignas(64) float scores[Heads * kLargestBlock];
-    alignas(64) float sums[Heads * kWidth];
-    float maxima[Heads];
-    this->read_queries(b, h, 0, Heads, false, queries);
-    if (p.turned_query) this->read_queries(b, h, 0, Heads, true, turned);
-    for (int r = 0; r < Heads; r++) {
-      maxima[r] = -INFINITY;
-      for (int64_t i = 0; i < padded_e; i++) context[r * padded_e + i] = 0.0f;
-      for (int64_t i = 0; i < kWidth; i++) sums[r * kWidth + i] = 0.0f;
-    }
-    const int64_t keys = this->keys_of(b);
-    const Visible seen = visible_keys(p, p.start, keys);
-    const T* all_keys = this->key_at(b, k);
-    const T* all_values = this->value_at(b, k);
-    for (int64_t i = first; i < last; i++) {
-      const int64_t column = kept.columns[i];
-      if (column < 0 || column >= key_blocks) continue;
-      const int64_t base = column * p.key_block;
-      const int64_t from = base < seen.sinks ? base : larger_of(base, seen.first);
-      int64_t end = smaller_of(larger_of(seen.end, seen.sinks), base + p.key_block);
-      if (base < seen.sinks && seen.first >= base + p.key_block) end = smaller_of(end, seen.sinks);
-      if (from >= end) continue;
-      const int64_t count = end - from;
-      const T* rows = all_keys + from * p.d;
-      // Sinks that see turned queries come first.
-      int64_t t = 0;
-      if (p.turned_query)
-        for (; t < smaller_of(count, p.turned_keys - from); t++)
-          score_keys<Heads, 1>(turned, p.d, rows + t * p.d, scores + t);
-      constexpr int kKeys = kWidth / Heads;
-      for (; t + kKeys <= count; t += kKeys)
-        score_keys<Heads, kKeys>(queries, p.d, rows + t * p.d, scores + t);
-      for (; t < count; t++) score_keys<Heads, 1>(queries, p.d, rows + t * p.d, scores + t);
-      const int64_t rounded = round_up(count, kWidth);
-      float decay[Heads];
-      for (int r = 0; r < Heads; r++) {
-        float* line = scores + r * kLargestBlock;
-        this->adjust(line, count, b, h + r, 0, from, keys, false);
-        if (from < seen.first || end > seen.end) hide_scalar(line, count, from, seen);
-        if (p.raw_scores)
-          std::memcpy(p.raw_scores + (b * p.H + h + r) * p.T + from, line, (size_t)count * sizeof(float));
-        for (int64_t t = count; t < rounded; t++) line[t] = -INFINITY;
-        decay[r] = soften(line, rounded, maxima[r], sums + r * kWidth);
-      }
-      const T* values = all_values + from * p.e;
-      int64_t j = 0;
-      for (; j + 4 * kWidth <= p.e; j += 4 * kWidth)
-        context_tile<Heads, 4>(scores, kLargestBlock, count, values + j, p.e, decay, context + j,
-                               padded_e);
-      for (; j + kWidth <= p.e; j += kWidth)
-        context_tile<Heads, 1>(scores, kLargestBlock, count, values + j, p.e, decay, context + j,
-                               padded_e);
-      for (; j < p.e; j++)
-        for (int r = 0; r < Heads; r++) {
-          float total = context[r * padded_e + j] * decay[r];
-          for (int64_t t = 0; t < count; t++)
-            total += scores[r * kLargestBlock + t] * to_float(values[t * p.e + j]);
-          context[r * padded_e + j] = total;
-        }
-    }
-    for (int r = 0; r < Heads; r++) {
-      float* to = part + r * splits * part_size();
-      to[0] = maxima[r];
-      to[1] = sum(load(sums + r * kWidth));
-      for (int64_t i = 0; i < p.e; i++) to[2 + i] = context[r * padded_e + i];
-    }
-  }
-
-  // Products of `Heads` queries with `Keys` rows of keys: scores[r][t].
-  template <int Heads, int Keys>
-  static void score_keys(const float* queries, int64_t d, const T* rows, float* scores) {
-    const int64_t whole = d / kWidth * kWidth;
-    Vector products[Heads * Keys];
-    // Row after row, as they lie in memory: that is what the processor fetches ahead.
-    for (int t = 0; t < Keys; t++) {
-      Vector totals[Heads];
-#pragma GCC unroll 4
-      for (int r = 0; r < Heads; r++) totals[r] = Vector{};
-      for (int64_t j = 0; j < whole; j += kWidth) {
-        const Vector each = load(rows + t * d + j);
-#pragma GCC unroll 4
-        for (int r = 0; r < Heads; r++) totals[r] += each * load(queries + r * d + j);
-      }
-#pragma GCC unroll 4
-      for (int r = 0; r < Heads; r++) products[r * Keys + t] = totals[r];
-    }
-    alignas(64) float results[kWidth];
-    if constexpr (Heads * Keys == kWidth)
-      store(results, sums_of(products));
-    else
-      for (int i = 0; i < Heads * Keys; i++) results[i] = sum(products[i]);
-    for (int r = 0; r < Heads; r++)
-      for (int t = 0; t < Keys; t++) {
-        float product = results[r * Keys + t];
-        for (int64_t j = whole; j < d; j++) product += to_float(rows[t * d + j]) * queries[r * d + j];
-        scores[r * kLargestBlock + t] = product;
-      }
-  }
-
-  static void hide_scalar(float* line, int64_t count, int64_t key, const Visible& seen) {
-    for (int64_t t = 0; t < count; t++) {
-      const int64_t at = key + t;
-      const bool shown = (at >= seen.first && at < seen.end) || at < seen.sinks;
-      if (!shown) line[t] = -INFINITY;
-    }
-  }
-
-  // Splits of one head become one: each decays to the largest maximum of all.
+  // Parts of one head become one: each decays to the largest score of all.
   void merge(size_t index) const {
-    const float* part = partial + (int64_t)index * splits * part_size();
+    const float* part = partial + (int64_t)index * parts * part_size();
+    const auto highest = [&](int64_t s) { return part[s * part_size() + padded_e + kWidth]; };
     float maximum = -INFINITY;
-    for (int64_t s = 0; s < splits; s++)
-      if (part[s * part_size()] > maximum) maximum = part[s * part_size()];
+    for (int64_t s = 0; s < parts; s++)
+      if (highest(s) > maximum) maximum = highest(s);
     float total = 0.0f;
-    alignas(64) float context[kLargestHead];
-    for (int64_t i = 0; i < p.e; i++) context[i] = 0.0f;
-    for (int64_t s = 0; s < splits; s++) {
+    alignas(64) float context[kLargestHead + kWidth];
+    for (int64_t i = 0; i < padded_e; i++) context[i] = 0.0f;
+    for (int64_t s = 0; s < parts; s++) {
       const float* each = part + s * part_size();
       // NaN scores have no maximum; their sum carries the NaN on.
-      const float decay = each[0] == maximum ? 1.0f : exponential1(each[0] - maximum);
-      total += each[1] * decay;
-      for (int64_t i = 0; i < p.e; i++) context[i] += each[2 + i] * decay;
+      const float decay = highest(s) == maximum ? 1.0f : exponential1(highest(s) - maximum);
+      total += sum(load(each + padded_e)) * decay;
+      for (int64_t i = 0; i < padded_e; i += kWidth)
+        store(context + i, load(context + i) + load(each + i) * decay);
     }
     const float factor = total == 0.0f ? 0.0f : 1.0f / total;
     T* output = (T*)p.output + (int64_t)index * p.e;
     for (int64_t i = 0; i < p.e; i++) from_float(context[i] * factor, output + i);
     if (p.log_sum_exp) p.log_sum_exp[index] = total == 0.0f ? -INFINITY : maximum + logf(total);
   }
+
+ private:
+  // Heads h … h+heads of batch b, on one part of their keys.
+  struct Walk {
+    const SingleQuery& work;
+    const int64_t b, h, heads, part;
+
+    const Problem& p = work.p;
+    const int64_t stride = work.parts * work.part_size();
+    float* const partial = work.partial + ((b * p.H + h) * work.parts + part) * work.part_size();
+    const T* const keys = work.key_at(b, work.key_head(h));
+    const T* const values = work.value_at(b, work.key_head(h));
+    KeyTiles tiles{p, p.kept(b, h, p.first_row()), work.keys_of(b), part, work.parts, (int64_t)sizeof(T)};
+
+    void run() {
+      for (int64_t r = 0; r < heads; r++) {
+        float* to = partial + r * stride;
+        for (int64_t i = 0; i < work.padded_e + kWidth; i++) to[i] = 0.0f;
+        to[work.padded_e + kWidth] = -INFINITY;
+      }
+      KeyTiles::Tile tile = tiles.next();
+      while (tile.count > 0) {
+        const KeyTiles::Tile after = tiles.next();
+        // As many heads at once as have their sums in registers.
+        for (int64_t r = 0; r < heads; r += 4) {
+          switch (heads - r) {
+            case 1: attend<1>(r, tile, after); break;
+            case 2: attend<2>(r, tile, after); break;
+            case 3: attend<3>(r, tile, after); break;
+            default: attend<4>(r, tile, after);
+          }
+        }
+        tile = after;
+      }
+    }
+
+    template <int Heads>
+    void attend(int64_t first, KeyTiles::Tile tile, KeyTiles::Tile after) const {
+      alignas(64) float scores[Heads * kLargestBlock];
+      const auto [from, count] = tile;
+      const T* rows = values + from * p.e;
+      const bool is_turned = p.turned_query && from < p.turned_keys;
+      const float* query = (is_turned ? work.turned : work.queries) + (b * p.H + h + first) * p.d;
+      // The first heads' scores bring the values, the last heads' values the next keys.
+      score_all<Heads>(query, p.d, keys + from * p.d, count, scores, first == 0 ? Ahead(rows) : Ahead());
+      float decay[Heads];
+      for (int r = 0; r < Heads; r++)
+        decay[r] = weigh(first + r, tile, scores + r * kLargestBlock);
+      const bool is_last = first + Heads == heads && after.count > 0;
+      add_values<Heads>(scores, count, rows, p.e, decay, partial + first * stride, stride,
+                        is_last ? Ahead(keys + after.from * p.d) : Ahead());
+    }
+
+    // A head's scores to weights; returns by how much its context has to decay.
+    float weigh(int64_t head, KeyTiles::Tile tile, float* line) const {
+      const auto [from, count] = tile;
+      const int64_t rounded = round_up(count, kWidth);
+      float* sums = partial + head * stride + work.padded_e;
+      work.adjust(line, count, b, h + head, 0, from, p.T, false);
+      tiles.hide(tile, line);
+      if (p.raw_scores)
+        std::memcpy(p.raw_scores + (b * p.H + h + head) * p.T + from, line, (size_t)count * sizeof(float));
+      for (int64_t t = count; t < rounded; t++) line[t] = -INFINITY;
+      return soften(line, rounded, sums[kWidth], sums);
+    }
+  };
 };
 
 }  // namespace

@@ -32,11 +32,17 @@ ATTNC_INLINE void score_tile(const float* q, int64_t d, const float* panels, flo
     for (int j = 0; j < Vectors; j++) store(scores + r * stride + j * kWidth, sums[r][j]);
 }
 
+// Nothing is fetched ahead.
+struct Idle {
+  template <int Bytes>
+  ATTNC_INLINE void step() {}
+};
+
 // context[r] = context[r] · decay[r] + Σ_k weights[r][k] · values[k]; k runs over `count` rows.
-template <int Rows, int Vectors, typename T>
+template <int Rows, int Vectors, typename T, typename Fetch = Idle>
 ATTNC_INLINE void context_tile(const float* weights, int64_t stride, int64_t count, const T* values,
                                int64_t value_stride, const float* decay, float* context,
-                               int64_t context_stride) {
+                               int64_t context_stride, Fetch&& ahead = {}) {
   Vector sums[Rows][Vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; r++)
@@ -44,6 +50,7 @@ ATTNC_INLINE void context_tile(const float* weights, int64_t stride, int64_t cou
     for (int j = 0; j < Vectors; j++)
       sums[r][j] = load(context + r * context_stride + j * kWidth) * decay[r];
   for (int64_t k = 0; k < count; k++) {
+    ahead.template step<Vectors * kWidth * (int)sizeof(T)>();
     Vector row[Vectors];
 #pragma GCC unroll 8
     for (int j = 0; j < Vectors; j++) row[j] = load(values + k * value_stride + j * kWidth);

@@ -75,29 +75,41 @@ ATTNC_INLINE float sum(Vector a) {
 #endif
 }
 
-// Pairs of neighbours, each `Step` lanes wide, added: those of `a` and those of `b` in turns.
-template <int Step>
-ATTNC_INLINE Vector add_pairs(Vector a, Vector b) {
+// Two vectors as pieces of `Piece` lanes, a register's quarters or parts of one: where a quarter (or the vector, for whole quarters)
+// has pieces 0 1 2 3 …, the pieces 0 2 … of `a` and `b` are added to their pieces 1 3 ….
+template <int Piece>
+ATTNC_INLINE Vector fold(Vector a, Vector b) {
   Integers first, second;
   for (int i = 0; i < kWidth; i++) {
-    const int group = i / Step;
-    const int from = group / 2 * 2 * Step + i % Step + (group % 2 ? kWidth : 0);
+    int from, step;
+    if constexpr (Piece == 1) {
+      // a0 b0 a1 b1 + a2 b2 a3 b3 of each quarter.
+      from = i / 4 * 4 + i % 4 / 2 + i % 2 * kWidth, step = 2;
+    } else if constexpr (Piece == 2) {
+      // a0 a1 b0 b1 + a2 a3 b2 b3.
+      from = i / 4 * 4 + i % 2 + i % 4 / 2 * kWidth, step = 2;
+    } else {
+      // Even quarters of both + odd quarters.
+      constexpr int quarters = kWidth / 4;
+      from = i / 4 * 2 % quarters * 4 + i % 4 + (i / 4 * 2 >= quarters ? kWidth : 0), step = 4;
+    }
     first[i] = from;
-    second[i] = from + Step;
+    second[i] = from + step;
   }
   return __builtin_shuffle(a, b, first) + __builtin_shuffle(a, b, second);
 }
 
 // The sums of kWidth vectors as one vector.
-template <int Step = 1>
+template <int Count = kWidth>
 ATTNC_INLINE Vector sums_of(const Vector* each) {
-  if constexpr (Step == kWidth)
+  if constexpr (Count == 1)
     return each[0];
   else {
-    Vector halves[kWidth / Step / 2];
+    constexpr int piece = Count == kWidth ? 1 : Count == kWidth / 2 ? 2 : 4;
+    Vector halves[Count / 2];
 #pragma GCC unroll 8
-    for (int i = 0; i < kWidth / Step / 2; i++) halves[i] = add_pairs<Step>(each[2 * i], each[2 * i + 1]);
-    return sums_of<2 * Step>(halves);
+    for (int i = 0; i < Count / 2; i++) halves[i] = fold<piece>(each[2 * i], each[2 * i + 1]);
+    return sums_of<Count / 2>(halves);
   }
 }
 
