@@ -156,7 +156,9 @@ async function recited(): Promise<Batch[]> {
   const made = await recite({
     ...options,
     source: dense,
-    batches: own,
+    texts: own.flatMap(({ ids }) => ids),
+    length: Number(flags.length),
+    batchSize,
     windows,
     vocabulary,
     seed: 0,

@@ -55,7 +55,7 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
           {
             suggestions: [
               'Give some with --data: a text file for a language model, an .npz with one array per input for others.',
-              'Without data: --criterion magnitude --recover none.',
+              'Without data: --data self has a language model make up its own; --criterion magnitude --recover none needs none.',
             ],
           },
         )

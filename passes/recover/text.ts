@@ -29,13 +29,14 @@ export async function makeText(
     return []
   }
   log.info(`Making up ${wanted} windows of text with the original model.`)
+  const texts = learned.flatMap(({ ids }) => ids)
   return recite({
     ...context,
-    source,
-    batches: learned,
+    texts,
+    length: texts.reduce((longest, ids) => Math.max(longest, ids.length), 0),
+    batchSize: Math.max(learned[0]?.ids.length ?? 1, 1),
     windows: wanted,
     seed,
-    single,
     vocabulary: view.vocabulary,
   })
 }

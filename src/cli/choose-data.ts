@@ -5,9 +5,12 @@ import type { Batch } from '../data/batch.js'
 import { openData, portsOf } from '../data/open-data.js'
 import { findRandomLength } from '../data/random-length.js'
 import type { TextMode } from '../data/text.js'
+import { AttncError } from '../errors.js'
+import { recite } from '../generate/recite.js'
 import type { Log } from '../log.js'
 import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
+import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 
 export interface DataContext {
   readonly log: Log
@@ -22,6 +25,7 @@ export interface DataChoice {
   readonly 'start-token'?: number | undefined
   readonly 'batch-size'?: number | undefined
   readonly seed?: number | undefined
+  readonly provider?: 'auto' | ProviderName | undefined
 }
 
 /** Tokens that run together: enough for full speed on a CPU, and Ctrl-C is answered between runs. */
@@ -36,16 +40,21 @@ export async function chooseData(
   choice: DataChoice,
   { log, signal }: DataContext,
 ): Promise<Batch[]> {
-  const config = readConfig(source.folder)
+  if (path === 'self')
+    throw new AttncError(
+      'SELF_DATA',
+      'usage',
+      'Text that the model makes up can be calibrated on, nothing else.',
+      { suggestions: ['Give a file: .txt, .jsonl, .npz.'] },
+    )
   const { vocabulary } = readModel(source.model.graph)
-  const context = [config['max_position_embeddings'], config['n_positions']].find(isCount)
-  let sequenceLength = choice['sequence-length'] ?? Math.min(512, context ?? 512)
+  let sequenceLength = windowLength(source, choice)
   if (path === 'random') {
     log.warn('RANDOM_DATA', 'The inputs are drawn by chance: they say nothing about quality.')
     sequenceLength =
       choice['sequence-length'] ?? (await findRandomLength(source, vocabulary, signal)) ?? 128
   }
-  const start = choice['start-token'] ?? config['bos_token_id']
+  const start = choice['start-token'] ?? readConfig(source.folder)['bos_token_id']
   const mode = choice['text-mode'] ?? (isLanguageModel(source, vocabulary) ? 'stream' : 'sentences')
   return openData(path, {
     model: source.model,
@@ -65,6 +74,27 @@ export async function chooseData(
   })
 }
 
+/** Text that the model makes up itself, where the user has none. */
+async function recited(
+  source: LoadedModel,
+  choice: DataChoice,
+  context: DataContext,
+): Promise<Batch[]> {
+  const length = windowLength(source, choice)
+  const { name: provider } = await chooseProvider(choice.provider ?? 'auto')
+  return recite({
+    ...context,
+    source,
+    provider,
+    length,
+    windows:
+      choice.samples ?? Math.ceil((choice.tokens ?? calibrationSamples.text * length) / length),
+    batchSize: choice['batch-size'] ?? Math.max(1, Math.floor(batchTokens / length)),
+    vocabulary: readModel(source.model.graph).vocabulary,
+    seed: choice.seed ?? 0,
+  })
+}
+
 /** As much as calibration needs, where the user doesn't say how much. */
 export async function chooseCalibration(
   source: LoadedModel,
@@ -72,17 +102,25 @@ export async function chooseCalibration(
   choice: DataChoice,
   context: DataContext,
 ): Promise<Batch[]> {
+  if (path === 'self') return recited(source, choice, context)
   const { text, arrays } = calibrationSamples
   const isOpen = choice.samples === undefined && choice.tokens === undefined
   const most = isText(path) && choice['text-mode'] !== 'sentences' ? text : arrays
   return chooseData(source, path, isOpen ? { ...choice, samples: most } : choice, context)
 }
 
+/** Tokens of a window: what the model can take, where the user doesn't say. */
+function windowLength({ folder }: LoadedModel, choice: DataChoice): number {
+  const config = readConfig(folder)
+  const positions = [config['max_position_embeddings'], config['n_positions']].find(isCount)
+  return choice['sequence-length'] ?? Math.min(512, positions ?? 512)
+}
+
 export const countSamples = (batches: readonly Batch[]): number =>
   batches.reduce((sum, { feeds }) => sum + (Object.values(feeds)[0]?.dims[0] ?? 0), 0)
 
 const isText = (path: string): boolean =>
-  ['.txt', '.md', '.jsonl'].includes(extname(path).toLowerCase())
+  path === 'self' || ['.txt', '.md', '.jsonl'].includes(extname(path).toLowerCase())
 
 /** Whether an output has an axis of the vocabulary beside batch and sequence. */
 function isLanguageModel(source: LoadedModel, vocabulary: number | undefined): boolean {

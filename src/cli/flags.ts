@@ -51,7 +51,8 @@ export const textFlags = {
 
 const data = {
   helpValue: 'FILE',
-  description: '.txt, .md, .jsonl, .npz, .npy, a test_data_set folder, or "random"',
+  description:
+    '.txt, .md, .jsonl, .npz, .npy, a test_data_set folder, "random", or "self" to calibrate on text that a language model makes up',
   helpGroup: 'DATA',
 } as const
 

@@ -8,6 +8,7 @@ import { MetricMissed, verdictsJson } from '../evaluate/verdict.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
+import type { ChosenPass } from '../plan/pass.js'
 import { printablePlan, readPlan, writePlan } from '../plan/plan-file.js'
 import { planJson } from '../plan/plan-json.js'
 import { isSingle } from '../prune/apply-to-folder.js'
@@ -82,7 +83,7 @@ export async function runPrune(
               pruned,
               page,
               json,
-              text: flags.eval ?? flags.data,
+              text: flags.eval ?? (flags.data === 'self' ? undefined : flags.data),
               provider: provider.name,
             },
             context,
@@ -131,12 +132,6 @@ async function readOptions(
   const view = readModel(source.model.graph)
   const plan = flags.plan === undefined ? undefined : readPlan(flags.plan)
   const passes = plan ? [] : choosePasses(flags.pass, { ...flags }, view)
-  const batches = flags.data
-    ? await chooseCalibration(source, flags.data, flags, context)
-    : undefined
-  const takesAll = passes.some(({ phase }) => phase === 'recover' || phase === 'vocabulary')
-  const training =
-    flags.data && takesAll ? await chooseData(source, flags.data, flags, context) : undefined
   const calibration =
     flags.calibration === undefined
       ? undefined
@@ -145,6 +140,7 @@ async function readOptions(
   const evaluate = isJudged
     ? { ...(await readEvaluation(source, flags, context)), failIf, undecided: flags.undecided }
     : undefined
+  const inputs = await chooseInputs(source, flags, passes, context)
   const provider = await chooseProvider(flags.provider)
   const options: PruneOptions = {
     ...context,
@@ -153,8 +149,7 @@ async function readOptions(
     plan,
     passes,
     targets,
-    batches,
-    training,
+    ...inputs,
     calibration,
     output,
     force,
@@ -172,6 +167,28 @@ async function readStatistics(path: string, source: LoadedModel, context: Comman
       `"${path}" holds ${state.done.size} of ${state.key.batches} batches.`,
     )
   return finishState(state)
+}
+
+/** What is calibrated on, and all there is of it for passes that train on it or count its tokens. */
+async function chooseInputs(
+  source: LoadedModel,
+  flags: PruneFlags,
+  passes: readonly ChosenPass[],
+  context: CommandContext,
+): Promise<Pick<PruneOptions, 'batches' | 'training'>> {
+  const { data } = flags
+  if (data === undefined) return {}
+  const phases = new Set(passes.map(({ phase }) => phase))
+  if (data === 'self' && phases.has('vocabulary'))
+    throw new AttncError(
+      'SELF_DATA',
+      'usage',
+      'Which tokens are in use can’t be counted in text that the model makes up.',
+      { suggestions: ['Give all the text that counts with --data: .txt, .md or .jsonl.'] },
+    )
+  const batches = await chooseCalibration(source, data, flags, context)
+  const isWhole = data !== 'self' && (phases.has('recover') || phases.has('vocabulary'))
+  return { batches, training: isWhole ? await chooseData(source, data, flags, context) : undefined }
 }
 
 async function readEvaluation(source: LoadedModel, flags: PruneFlags, context: CommandContext) {

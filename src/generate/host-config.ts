@@ -6,6 +6,8 @@ import { AttncError } from '../errors.js'
 export interface HostConfig {
   /** Tokens after which nothing follows. */
   readonly stop: ReadonlySet<number>
+  /** What texts begin with. */
+  readonly start: number | undefined
   /** First token of a decoder that has an encoder. */
   readonly decoderStart: number | undefined
   /** Tokens that the model can tell apart by position. */
@@ -30,6 +32,7 @@ export function readHostConfig(folder: string): HostConfig {
   const stop = [first('eos_token_id')].flat().filter((id) => typeof id === 'number')
   return {
     stop: new Set(stop),
+    start: number('bos_token_id'),
     decoderStart: number('decoder_start_token_id', 'pad_token_id', 'bos_token_id'),
     positions: number('max_position_embeddings', 'n_positions', 'context_length'),
   }

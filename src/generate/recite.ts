@@ -1,29 +1,36 @@
 /**
- * Text by a language model, many windows at once: what a smaller model can learn from where there is
- * little data. Every other window continues a few tokens of the data, the rest one token of the vocabulary (Liu et al.,
- * LLM-QAT, 2023, section 3.1), so that what the data never speak of isn't forgotten; all drawn by the model's
- * own probabilities.
+ * Text that a language model makes up, many windows at once: what a smaller model can learn from where there is
+ * little data, and what can be calibrated on where there is none. Windows begin by turns with a few tokens of the data,
+ * with the token that texts begin with, and with any token (Liu et al., LLM-QAT, 2023, section 3.1; Williams et
+ * al., "Self-calibration for Language Model Quantization and Pruning", 2024), so that what the data never speak of
+ * comes up as well.
  */
 import { type Batch, makeTokenBatch } from '../data/batch.js'
 import { generator } from '../data/generator.js'
 import { portsOf } from '../data/open-data.js'
+import { AttncError } from '../errors.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { materialise } from '../runtime/materialise.js'
 import { chooseGenerator } from './choose-model.js'
 import { openDecoder } from './decoder.js'
 import { drawInGraph, noiseSize } from './draw.js'
+import { readHostConfig } from './host-config.js'
 import { readLanguagePorts } from './language-ports.js'
 
 export interface ReciteOptions extends RunOptions {
   /** Its folder may hold a model with a cache: without one this takes long. */
   readonly source: LoadedModel
-  /** Where windows begin, how long they are, and how many there are in a batch. */
-  readonly batches: readonly Batch[]
   readonly windows: number
-  readonly seed: number
-  /** Tokens there are; where that is not known, all windows continue the data. */
+  /** Tokens of a window. */
+  readonly length: number
+  /** Windows of a batch of what is returned. */
+  readonly batchSize: number
+  /** What some windows begin with a few tokens of. */
+  readonly texts?: readonly (readonly number[])[] | undefined
+  /** Tokens there are, where that is known. */
   readonly vocabulary: number | undefined
+  readonly seed: number
   /** Only this file, though its folder has one with a cache. */
   readonly single?: boolean | undefined
 }
@@ -32,29 +39,35 @@ export interface ReciteOptions extends RunOptions {
 const prompt = 4
 /** Windows that run together: a GPU has as much to do with few. */
 const together = { cpu: 16, gpu: 128 }
+/** Below 1, so that what began with a token by itself doesn't wander off; docs/benchmarks.md, "Training". */
+const temperature = 0.8
 
-/** Windows of the same length as those of `batches`, as inputs of `source`. Errors: those of ports and sessions. */
+/** Windows of `length` tokens as inputs of `source`. Errors: ENCODER_TEXT, those of ports, configs and sessions. */
 export async function recite(options: ReciteOptions): Promise<Batch[]> {
-  const { source, batches, windows, seed, single, vocabulary, log, signal } = options
-  const texts = batches.flatMap(({ ids }) => ids)
-  const length = texts.reduce((longest, ids) => Math.max(longest, ids.length), 0)
+  const { source, windows, length, batchSize, seed, single, log, signal } = options
   const { location, file } = chooseGenerator(source, single === true)
   const { model } = loadFrom(location, file)
   const ports = readLanguagePorts(model)
+  if (ports.encoderIds)
+    throw new AttncError(
+      'ENCODER_TEXT',
+      'usage',
+      'A model with an encoder answers to texts and makes up none by itself.',
+      { suggestions: ['Give data: .txt or .jsonl.'] },
+    )
   const [fixed] = ports.ids.dims
   const most = together[(options.provider ?? 'cpu') === 'cpu' ? 'cpu' : 'gpu']
   const size = typeof fixed === 'number' ? fixed : Math.min(most, windows)
   const random = generator(seed)
-  drawInGraph(model, ports, seed)
+  const begin = beginnings(options, random)
+  drawInGraph(model, ports, { seed, temperature })
   const drawing = materialise(model)
   const said: number[][] = []
   try {
     await using decoder = await openDecoder({ ...options, ports, path: drawing.path })
     while (said.length < windows) {
-      const beginnings = Array.from({ length: size }, (_, row) =>
-        vocabulary && row % 2 ? [Math.floor(random() * vocabulary)] : drawPrompt(texts, random),
-      )
-      const rows = beginnings.map(([first = 0]) => [first])
+      const given = Array.from({ length: size }, (_, row) => begin(said.length + row))
+      const rows = given.map(([first = 0]) => [first])
       decoder.restart()
       while ((rows[0]?.length ?? length) < length) {
         signal?.throwIfAborted()
@@ -64,7 +77,7 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
         )
         // A beginning goes on as it was given, whatever the model would say there.
         for (const [row, ids] of rows.entries())
-          ids.push(beginnings[row]?.[ids.length] ?? (drawn[row] as number))
+          ids.push(given[row]?.[ids.length] ?? (drawn[row] as number))
         log.progress('reciting', said.length + (size * (rows[0]?.length ?? 0)) / length, windows)
       }
       said.push(...rows)
@@ -73,15 +86,33 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
     drawing.dispose()
   }
   const inputs = portsOf(source.model)
-  const perBatch = Math.max(batches[0]?.ids.length ?? 1, 1)
   const taken = said.slice(0, windows)
-  return Array.from({ length: Math.ceil(windows / perBatch) }, (_, index) =>
-    makeTokenBatch(taken.slice(index * perBatch, (index + 1) * perBatch), inputs),
+  return Array.from({ length: Math.ceil(windows / batchSize) }, (_, index) =>
+    makeTokenBatch(taken.slice(index * batchSize, (index + 1) * batchSize), inputs),
   )
 }
 
+/** What each window begins with, the ways there are by turns. */
+function beginnings(
+  { source, texts = [], vocabulary }: ReciteOptions,
+  random: () => number,
+): (window: number) => readonly number[] {
+  const { start } = readHostConfig(source.folder)
+  const ways = [
+    ...(texts.length > 0 ? [() => drawPrompt(texts, random)] : []),
+    ...(start !== undefined && start < (vocabulary ?? Number.POSITIVE_INFINITY)
+      ? [() => [start]]
+      : []),
+    ...(vocabulary ? [() => [Math.floor(random() * vocabulary)]] : []),
+  ]
+  return (window) => ways[window % ways.length]?.() ?? [0]
+}
+
 /** A few tokens from anywhere in a text. */
-function drawPrompt(texts: readonly (readonly number[])[], random: () => number): number[] {
+function drawPrompt(
+  texts: readonly (readonly number[])[],
+  random: () => number,
+): readonly number[] {
   const text = texts[Math.floor(random() * texts.length)] ?? []
   const from = Math.floor(random() * Math.max(text.length - prompt, 1))
   return text.slice(from, from + prompt)

@@ -33,6 +33,25 @@ describe('prune', () => {
     expect(readdirSync(output)).toContain('plan.json')
   })
 
+  it('calibrates on text of the model’s own where the user has none', async () => {
+    const own = ['--data', 'self', '--samples', '4', '--sequence-length', '32', '--provider', 'cpu']
+    const evaluated = ['--eval', join(example, 'eval.txt'), '--eval-samples', '8']
+    const output = join(folder, 'smaller')
+    const { json } = await runJson<PruneJson>(Prune, [example, ...own, ...evaluated, '-o', output])
+    const [perplexity] = json.metrics
+    const { json: blind } = await runJson<PruneJson>(Prune, [
+      example,
+      ...cheap,
+      ...evaluated,
+      '--dry-run',
+    ])
+    expect(perplexity?.value).toBeLessThan((blind.metrics[0]?.value ?? 0) / 4)
+    const counted = await runCommand(Prune, [example, ...own, '--pass', 'vocabulary', '--dry-run'])
+    expect(counted.error?.message).toContain('can’t be counted')
+    const judged = await runCommand(Eval, [example, '--data', 'self'])
+    expect(judged.error?.message).toContain('nothing else')
+  })
+
   it('prints a dry run as a plan that gives the bytes of the run itself', async () => {
     const printed = await runJson<PruneJson>(Prune, [example, ...few, '--dry-run'])
     expect(printed.json.output).toBeNull()

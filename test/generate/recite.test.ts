@@ -22,13 +22,23 @@ test.skipIf(!path)(
       batchSize: 2,
       sequenceLength: 12,
     })
-    const options = { source, batches, windows: 5, vocabulary, log: silentLog, threads: 1 }
+    const texts = batches.flatMap(({ ids }) => ids)
+    const options = {
+      source,
+      texts,
+      length: 12,
+      batchSize: 2,
+      windows: 5,
+      vocabulary,
+      log: silentLog,
+      threads: 1,
+    }
     const made = await recite({ ...options, seed: 1 })
     expect(made.map(({ ids }) => ids.map((row) => row.length))).toEqual([[12, 12], [12, 12], [12]])
-    const texts = batches.flatMap(({ ids }) => ids.map(String))
+    const known = texts.map(String)
     const continues = made
       .flatMap(({ ids }) => ids)
-      .map((row) => texts.some((text) => text.includes(String(row.slice(0, 4)))))
+      .map((row) => known.some((text) => text.includes(String(row.slice(0, 4)))))
     expect(continues).toEqual([true, false, true, false, true])
     const again = await recite({ ...options, seed: 1 })
     const other = await recite({ ...options, seed: 2 })
@@ -36,3 +46,19 @@ test.skipIf(!path)(
     expect(other.map(({ ids }) => ids)).not.toEqual(made.map(({ ids }) => ids))
   },
 )
+
+const encoder = sharedModel('zoo/t5-ts')
+
+test.skipIf(!encoder)('refuses a model that answers to what its encoder reads', async () => {
+  const source = loadModel(encoder as string)
+  const options = {
+    source,
+    windows: 1,
+    length: 4,
+    batchSize: 1,
+    vocabulary: 8,
+    log: silentLog,
+    seed: 0,
+  }
+  await expect(recite(options)).rejects.toMatchObject({ code: 'ENCODER_TEXT' })
+})
