@@ -21,6 +21,11 @@ export interface SessionOptions {
   readonly prepacking?: boolean
   /** ONNX Runtime's own rewriting of the graph. */
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all' | undefined
+  /**
+   * Memory counts more than the time of single calls: arenas grow by what is asked for, and a run that
+   * is like the one before gets no block for all it needs beside what the first one took.
+   */
+  readonly sparing?: boolean
   /** Other sessions run in turns with this one: its threads rest as soon as a run ends. */
   readonly takesTurns?: boolean
   /** Without ONNX Runtime's own error lines: for runs that may well fail. */

@@ -35,6 +35,7 @@ function sessionOptions(provider: ProviderName, options: SessionOptions): object
     executionProviders: [provider],
     graphOptimizationLevel: options.optimization ?? 'all',
     logSeverityLevel: options.quiet ? 4 : 3,
+    enableMemPattern: !options.sparing,
     ...(options.threads ? { intraOpNumThreads: options.threads, interOpNumThreads: 1 } : {}),
     extra: {
       session: {

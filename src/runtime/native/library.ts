@@ -56,6 +56,14 @@ export interface NativePort {
   readonly dims: readonly (number | string)[]
 }
 
+export interface ArenaMemory {
+  readonly inUse: number
+  /** The most that was in use at once. */
+  readonly mostInUse: number
+  /** What the arena took from the system or the GPU, in use or not. */
+  readonly taken: number
+}
+
 export interface NativeAddon {
   open(
     runtime: string,
@@ -70,6 +78,7 @@ export interface NativeAddon {
       readonly providerOptions: readonly (readonly [string, string])[]
       readonly config: readonly (readonly [string, string])[]
       readonly profile: string
+      readonly memoryPattern: boolean
     },
   ): Promise<{
     readonly handle: NativeSessionHandle
@@ -82,9 +91,13 @@ export interface NativeAddon {
     fetches: readonly (readonly [string, boolean])[],
   ): Promise<{ readonly outputs: readonly NativeOutput[]; readonly milliseconds: number }>
   close(session: NativeSessionHandle): void
+  /** Lets go of a tensor that ONNX Runtime holds; it can't be fed again. */
+  release?(tensor: NativeHandle): void
   /** Ends the run in progress at its next node; its promise rejects. */
   cancel(session: NativeSessionHandle): void
   endProfiling(session: NativeSessionHandle): string
+  /** Bytes of the arena on the session's device; zeros where ONNX Runtime is older than 1.23. */
+  memory?(session: NativeSessionHandle): ArenaMemory
   /** What the kernels of the library run with on this machine. */
   instructionSet(library: string): string
   /** Replaces numbers ≤ 0 by their exponentials as the kernels compute them; for tests. */

@@ -11,6 +11,7 @@ import type { ProviderName } from '../provider.js'
 import { explainRefusal } from '../refusal.js'
 import type { Feeds, Port, Session, SessionOptions } from '../session.js'
 import {
+  type ArenaMemory,
   findAddon,
   findCudaKernelLibrary,
   findKernelLibrary,
@@ -56,7 +57,10 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
       threads: options.threads ?? 0,
       optimization: optimizationLevels[options.optimization ?? 'all'],
       cuda: provider === 'cuda',
-      providerOptions: Object.entries(options.providerOptions ?? {}),
+      providerOptions: Object.entries({
+        ...(options.sparing ? { arena_extend_strategy: 'kSameAsRequested' } : {}),
+        ...options.providerOptions,
+      }),
       severity: options.quiet ? 4 : 3,
       config: Object.entries({
         ...(options.prepacking === false ? { 'session.disable_prepacking': '1' } : {}),
@@ -64,6 +68,7 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
         ...options.config,
       }),
       profile: options.profile ?? '',
+      memoryPattern: !options.sparing,
     })
     return new NativeSession(addon, opened.handle, provider, {
       inputs: opened.inputs.map(portOf),
@@ -127,9 +132,10 @@ export class NativeSession implements Session {
       const name = wanted[at] as string
       const input = carry[name]
       if (!each.handle) results[name] = toTensor(each)
+      if (input === undefined) continue
+      this.drop(input)
       // What is handed out as well goes back in from here.
-      if (input !== undefined)
-        this.carried.set(input, each.handle ?? toNative(results[name] as RuntimeTensor))
+      this.carried.set(input, each.handle ?? toNative(results[name] as RuntimeTensor))
     }
     return results
   }
@@ -139,11 +145,23 @@ export class NativeSession implements Session {
     return this.addon.endProfiling(this.handle)
   }
 
+  /** What the session's arena holds on its device; undefined where the addon was built before it could tell. */
+  get memory(): ArenaMemory | undefined {
+    return this.addon.memory?.(this.handle)
+  }
+
   async close(): Promise<void> {
     if (this.isClosed) return
     this.isClosed = true
-    this.carried.clear()
+    for (const input of [...this.carried.keys()]) this.drop(input)
     this.addon.close(this.handle)
+  }
+
+  /** Forgets a carried tensor, and its bytes now: the collector doesn't know how large it is. */
+  private drop(input: string): void {
+    const known = this.carried.get(input)
+    this.carried.delete(input)
+    if (known && !('data' in known)) this.addon.release?.(known)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

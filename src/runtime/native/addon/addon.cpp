@@ -217,6 +217,7 @@ napi_value open(napi_env env, const Values& arguments) {
   options.provider = pairs(env, property(env, given, "providerOptions"));
   options.config = pairs(env, property(env, given, "config"));
   options.profile = text(env, property(env, given, "profile"));
+  options.memory_pattern = is_true(env, property(env, given, "memoryPattern"));
   auto job = std::make_unique<Job>();
   const auto session = std::make_shared<std::shared_ptr<Session>>();
   job->work = [library, options, session] {
@@ -237,7 +238,11 @@ napi_value open(napi_env env, const Values& arguments) {
 HeldTensor feed(napi_env env, const Session& session, napi_value value, Job& job) {
   napi_valuetype type;
   check(env, napi_typeof(env, value, &type));
-  if (type == napi_external) return unwrap_shared<Held>(env, value, kTensorTag);
+  if (type == napi_external) {
+    const HeldTensor held = unwrap_shared<Held>(env, value, kTensorTag);
+    if (!held) throw std::runtime_error("a tensor that is fed was let go");
+    return held;
+  }
   std::vector<int64_t> dims;
   for (napi_value dim : elements(env, property(env, value, "dims"))) dims.push_back(whole(env, dim));
   const napi_value array = property(env, value, "data");
@@ -337,6 +342,12 @@ napi_value close(napi_env env, const Values& arguments) {
   return nullptr;
 }
 
+// release(tensor): its memory is free once no run reads it.
+napi_value release(napi_env env, const Values& arguments) {
+  unwrap_shared<Held>(env, arguments[0], kTensorTag).reset();
+  return nullptr;
+}
+
 // cancel(handle): ends the run in progress early; it rejects.
 napi_value cancel(napi_env env, const Values& arguments) {
   const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
@@ -349,6 +360,19 @@ napi_value end_profiling(napi_env env, const Values& arguments) {
   const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
   if (!session) throw std::runtime_error("the session is closed");
   return text(env, session->end_profiling());
+}
+
+// memory(handle) → {inUse, mostInUse, taken}
+napi_value memory(napi_env env, const Values& arguments) {
+  const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
+  if (!session) throw std::runtime_error("the session is closed");
+  const Memory found = session->memory();
+  napi_value object;
+  check(env, napi_create_object(env, &object));
+  set(env, object, "inUse", number(env, found.in_use));
+  set(env, object, "mostInUse", number(env, found.most_in_use));
+  set(env, object, "taken", number(env, found.taken));
+  return object;
 }
 
 // A function of the library of operators.
@@ -391,8 +415,10 @@ NAPI_MODULE_INIT() {
   add("open", attnc::entry<attnc::open, 2>);
   add("run", attnc::entry<attnc::run, 3>);
   add("close", attnc::entry<attnc::close, 1>);
+  add("release", attnc::entry<attnc::release, 1>);
   add("cancel", attnc::entry<attnc::cancel, 1>);
   add("endProfiling", attnc::entry<attnc::end_profiling, 1>);
+  add("memory", attnc::entry<attnc::memory, 1>);
   add("instructionSet", attnc::entry<attnc::instruction_set, 1>);
   add("exponential", attnc::entry<attnc::exponential, 2>);
   return exports;

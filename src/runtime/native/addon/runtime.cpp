@@ -18,6 +18,8 @@ Runtime::Runtime(const std::string& library) {
   version_ = base()->GetVersionString();
   table_ = base()->GetApi(ort::kApiVersion);
   if (!table_) throw std::runtime_error("ONNX Runtime " + version_ + " is too old.");
+  constexpr uint32_t kFirstWithStatistics = 23;
+  has_statistics_ = base()->GetApi(kFirstWithStatistics) != nullptr;
   constexpr int kErrorsOnly = 3;
   call<slot::CreateEnv>(kErrorsOnly, "attnc", &env_);
   call<slot::GetAllocatorWithDefaultOptions>(&allocator_);

@@ -26,6 +26,13 @@ class Runtime {
   ort::Env* env() const { return env_; }
   ort::Allocator* allocator() const { return allocator_; }
   const std::string& version() const { return version_; }
+  // A function that returns something other than a status.
+  template <int Slot, typename Result, typename... Arguments>
+  Result get(Arguments... arguments) const {
+    return ((Result(*)(Arguments...))table_[Slot])(arguments...);
+  }
+  // Whether allocators tell how much they hold: ONNX Runtime 1.23 on.
+  bool has_statistics() const { return has_statistics_; }
 
  private:
   explicit Runtime(const std::string& library);
@@ -35,6 +42,7 @@ class Runtime {
   ort::Env* env_ = nullptr;
   ort::Allocator* allocator_ = nullptr;
   std::string version_;
+  bool has_statistics_ = false;
 };
 
 // Numbers of functions in the table: onnxruntime_c_api.h of ONNX Runtime 1.24.
@@ -44,6 +52,7 @@ enum : int {
   CreateSession = 7,
   CreateSessionOptions = 10,
   EnableProfiling = 14,
+  DisableMemoryPattern = 17,
   SetSessionLogSeverityLevel = 22,
   SetSessionGraphOptimizationLevel = 23,
   SetIntraOpNumThreads = 24,
@@ -77,6 +86,8 @@ enum : int {
   ReleaseSessionOptions = 100,
   SessionEndProfiling = 110,
   AddSessionConfigEntry = 130,
+  CreateAllocator = 131,
+  ReleaseAllocator = 132,
   RunWithBinding = 133,
   CreateIoBinding = 134,
   ReleaseIoBinding = 135,
@@ -89,6 +100,9 @@ enum : int {
   UpdateCudaOptions = 206,
   ReleaseCudaOptions = 208,
   RegisterCustomOpsLibrary = 228,
+  GetKeyValue = 297,
+  ReleaseKeyValuePairs = 300,
+  AllocatorGetStats = 319,
 };
 }  // namespace slot
 

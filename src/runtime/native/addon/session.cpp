@@ -50,6 +50,7 @@ Session::Session(Runtime& runtime, const SessionOptions& options) : runtime_(run
   }
   for (const auto& [key, value] : options.config)
     runtime.call<slot::AddSessionConfigEntry>(settings, key.c_str(), value.c_str());
+  if (!options.memory_pattern) runtime.call<slot::DisableMemoryPattern>(settings);
   if (!options.profile.empty())
     runtime.call<slot::EnableProfiling>(settings, options.profile.c_str());
   if (options.cuda) {
@@ -168,6 +169,26 @@ std::vector<HeldTensor> Session::run(const std::vector<Feed>& feeds,
 void Session::cancel() {
   const std::lock_guard<std::mutex> guard(cancelling_);
   if (current_) runtime_.call<slot::RunOptionsSetTerminate>(current_);
+}
+
+Memory Session::memory() const {
+  Memory memory;
+  if (!runtime_.has_statistics()) return memory;
+  Owned<slot::ReleaseAllocator, ort::Allocator> arena{runtime_};
+  runtime_.call<slot::CreateAllocator>((const ort::Session*)session_,
+                                       (const ort::MemoryInfo*)(device_ ? device_ : cpu_),
+                                       &arena.handle);
+  Owned<slot::ReleaseKeyValuePairs, void> pairs{runtime_};
+  runtime_.call<slot::AllocatorGetStats>((const ort::Allocator*)arena.handle, &pairs.handle);
+  const auto read = [&](const char* key) {
+    const char* text =
+        runtime_.get<slot::GetKeyValue, const char*>((const void*)pairs.handle, key);
+    return text ? std::stod(text) : 0.0;
+  };
+  memory.in_use = read("InUse");
+  memory.most_in_use = read("MaxInUse");
+  memory.taken = read("TotalAllocated");
+  return memory;
 }
 
 std::string Session::end_profiling() {

@@ -26,6 +26,14 @@ struct SessionOptions {
   std::map<std::string, std::string> provider;  // options of the CUDA provider
   std::map<std::string, std::string> config;    // session configuration entries
   std::string profile;                          // prefix of the file; empty for none
+  bool memory_pattern = true;                   // one block for a run like the one before
+};
+
+// Bytes that a session's arena holds: now in use, most in use so far, and taken from the system.
+struct Memory {
+  double in_use = 0;
+  double most_in_use = 0;
+  double taken = 0;
 };
 
 // A tensor that ONNX Runtime holds, on whichever device.
@@ -72,6 +80,8 @@ class Session {
   // A tensor over memory that the caller keeps alive.
   HeldTensor wrap(void* data, size_t bytes, int32_t type, const std::vector<int64_t>& dims) const;
   std::string end_profiling();
+  // Of the device that the session runs on; all zero where ONNX Runtime does not tell.
+  Memory memory() const;
 
   std::vector<Port> inputs, outputs;
 
