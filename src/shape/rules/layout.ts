@@ -196,7 +196,9 @@ function rangeLength(size: Size, range: Range): Size | undefined {
       if (size.value !== undefined) return Size.of(Math.max(0, size.value + number))
       return size.add(at)
     }
-    return size.value === undefined ? at : Size.of(Math.min(number, size.value))
+    // An open axis has at least one member; more are not sure.
+    if (size.value === undefined) return number <= 1 ? at : Size.min(at, size)
+    return Size.of(Math.min(number, size.value))
   }
   const start = place(range.start)
   const end = place(range.end)
