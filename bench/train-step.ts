@@ -1,30 +1,40 @@
 /**
  * What a training step costs beside a forward pass of the same loss: both sessions in turns, the median
- * of each and their ratio, for all weights and for low-rank updates of the projections. On a GPU also
- * the memory that is in use after some steps. bench/train-step.py measures the same in PyTorch.
+ * of each and their ratio, for all weights and for low-rank updates of the projections; and its memory:
+ * what its shapes say, the most that was in use at once in the session's arena, what the arena took,
+ * on a GPU also what the driver says is in use after some steps. `--recompute` lists shares of the
+ * forward pass that are computed twice, each a run. bench/train-step.py measures the same in PyTorch.
  *
  *   npx tsx bench/train-step.ts MODEL DATA [--batch-size 8] [--length 256] [--rounds 9] [--threads 2]
- *     [--provider cpu] [--only full,lora] [--arena kSameAsRequested]
+ *     [--provider cpu] [--only full,lora] [--recompute none,0,0.5,1]
  */
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { openData } from '../src/data/open-data.js'
-import type { Model } from '../src/graph/graph.js'
+import { edit } from '../src/graph/edit.js'
+import type { Model, Value } from '../src/graph/graph.js'
 import { readModel } from '../src/model/model.js'
 import { loadModel } from '../src/model-folder/load.js'
 import { tensorOf, zeros } from '../src/onnx/numbers.js'
 import { linkCudaLibraries } from '../src/runtime/cuda-libraries.js'
 import { type Materialised, materialise } from '../src/runtime/materialise.js'
-import { findAddon } from '../src/runtime/native/library.js'
-import { openNativeSession } from '../src/runtime/native/session.js'
+import { NativeSession } from '../src/runtime/native/session.js'
 import type { ProviderName } from '../src/runtime/provider.js'
 import { openSession, type Session } from '../src/runtime/session.js'
 import { feedsOf } from '../src/train/feeds.js'
+import { sizesOfFeeds } from '../src/train/fit-memory.js'
 import { PARAMETERS } from '../src/train/insert.js'
 import { chooseObjective, targetsOf } from '../src/train/objective.js'
 import { adamW } from '../src/train/optimizer.js'
+import { estimateMemory } from '../src/train/step-memory.js'
 import { findTrainable, initialParameters, type Method } from '../src/train/trainable.js'
-import { buildLossGraph, buildTrainingGraph, COUNT, RATE } from '../src/train/training-graph.js'
+import {
+  buildLossGraph,
+  buildTrainingGraph,
+  COUNT,
+  type LossGraph,
+  RATE,
+} from '../src/train/training-graph.js'
 import { vector } from '../src/train/training-run.js'
 
 const { values: flags, positionals } = parseArgs({
@@ -36,7 +46,7 @@ const { values: flags, positionals } = parseArgs({
     threads: { type: 'string', default: '2' },
     provider: { type: 'string', default: 'cpu' },
     only: { type: 'string', default: 'full,lora' },
-    arena: { type: 'string', default: 'kNextPowerOfTwo' },
+    recompute: { type: 'string', default: 'none' },
   },
 })
 const print = (line: string): unknown => process.stdout.write(`${line}\n`)
@@ -62,10 +72,18 @@ const files: Materialised[] = []
 function open(each: Model): Promise<Session> {
   const file = materialise(each)
   files.push(file)
-  const options = { path: file.path, provider }
-  return provider === 'cuda' && findAddon()
-    ? openNativeSession({ ...options, providerOptions: { arena_extend_strategy: flags.arena } })
-    : openSession({ ...options, threads: provider === 'cpu' ? Number(flags.threads) : undefined })
+  const threads = provider === 'cpu' ? Number(flags.threads) : undefined
+  return openSession({ path: file.path, provider, threads, sparing: true })
+}
+
+const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`
+
+/** Memory of the session's arena, where it tells. */
+function arenaOf(session: Session): string {
+  const memory = session instanceof NativeSession ? session.memory : undefined
+  return memory
+    ? `, in use at most ${megabytes(memory.mostInUse)}, taken ${megabytes(memory.taken)}`
+    : ''
 }
 
 /** MiB of the first GPU that are in use, by whoever. */
@@ -74,19 +92,33 @@ function deviceMemory(): number {
   return Number.parseInt(spawnSync('nvidia-smi', query, { encoding: 'utf8' }).stdout ?? '', 10)
 }
 
-async function measure(method: Method): Promise<void> {
+/** The parameters stay on the device as they do in a step: they leave the graph as they came in. */
+function keepParameters({ model: { graph } }: LossGraph): Readonly<Record<string, string>> {
+  const parameters = graph.values.get(PARAMETERS) as Value
+  const kept = edit(graph, 'bench', (change) => {
+    const same = change.add('Identity', [parameters])
+    change.expose(same)
+    return same
+  })
+  return { [kept.name]: PARAMETERS }
+}
+
+async function measure(method: Method, share: number | undefined): Promise<void> {
   const trainable = findTrainable(model.graph, method)
   const loss = buildLossGraph(model, { objective, trainable })
+  const shared = { ...batch?.feeds, ...targetsOf(objective, batch as never) }
+  const sizes = sizesOfFeeds(loss.model.graph, shared)
   const step = buildTrainingGraph(model, {
     objective,
     trainable,
     optimizer: adamW(),
     clip: 1,
     accumulate: 1,
+    recompute: share === undefined ? undefined : { share, sizes },
   })
+  const estimated = estimateMemory(step.model.graph, sizes)
   const before = provider === 'cuda' ? deviceMemory() : Number.NaN
   await using training = await open(step.model)
-  const shared = { ...batch?.feeds, ...targetsOf(objective, batch as never) }
   const parameters = vector(initialParameters(trainable, 0))
   const stepFeeds = feedsOf(training, {
     ...shared,
@@ -98,28 +130,34 @@ async function measure(method: Method): Promise<void> {
   await training.step({ ...stepFeeds, ...first }, step.carry)
   for (let round = 0; round < 2; round++) await training.step(stepFeeds, step.carry)
   const used = provider === 'cuda' ? deviceMemory() - before : Number.NaN
+  const arena = arenaOf(training)
+  // On the processor what is fed is read where it lies.
+  const carry = provider === 'cpu' ? {} : keepParameters(loss)
   await using forward = await open(loss.model)
-  const forwardFeeds = feedsOf(forward, { ...shared, [PARAMETERS]: parameters })
-  await forward.run(forwardFeeds)
+  const forwardFeeds = feedsOf(forward, shared)
+  const given = provider === 'cpu' ? { [PARAMETERS]: parameters } : {}
+  await forward.step({ ...forwardFeeds, [PARAMETERS]: parameters }, carry)
   const times: [number[], number[]] = [[], []]
   for (let round = 0; round < Number(flags.rounds); round++) {
-    await forward.run(forwardFeeds)
+    await forward.step({ ...forwardFeeds, ...given }, carry)
     times[0].push(forward.lastRunMs)
     await training.step(stepFeeds, step.carry)
     times[1].push(training.lastRunMs)
   }
   const [one, other] = [median(times[0]), median(times[1])]
   const ratios = times[0].map((each, round) => (times[1][round] as number) / each)
-  const memory = Number.isNaN(used) ? '' : `, ${used} MiB`
+  const memory = Number.isNaN(used) ? '' : `, ${used} MiB by the driver`
   print(
-    `${method.kind}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (${trainable.size.toLocaleString('en')} numbers${memory})`,
+    `${method.kind}${share === undefined ? '' : `, ${share} computed twice`}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (${trainable.size.toLocaleString('en')} numbers; by shapes ${megabytes(estimated.peakBytes)}${arena}${memory})`,
   )
 }
 
 const methods: readonly Method[] = [{ kind: 'full' }, { kind: 'lora', rank: 16, alpha: 32 }]
 try {
   for (const method of methods)
-    if (flags.only.split(',').includes(method.kind)) await measure(method)
+    if (flags.only.split(',').includes(method.kind))
+      for (const share of flags.recompute.split(','))
+        await measure(method, share === 'none' ? undefined : Number(share))
 } finally {
   for (const file of files) file.dispose()
 }

@@ -1,6 +1,6 @@
 /** Training after cutting, as a pass: its options from the command line or from a program. */
 import { AttncError } from '../../src/errors.js'
-import { parseNumber, parseShare } from '../../src/plan/numbers.js'
+import { parseBytes, parseNumber, parseShare } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { findTrainable } from '../../src/train/trainable.js'
 import type { WeightRole } from '../../src/train/weight-role.js'
@@ -40,6 +40,7 @@ interface RecoverFlags {
   readonly roles?: readonly WeightRole[]
   readonly 'teacher-share'?: string
   readonly 'hidden-share'?: string
+  readonly 'memory-limit'?: string
   readonly recite?: number
   readonly seed?: number
 }
@@ -58,6 +59,7 @@ export const recoverPass: Pass = {
     'roles',
     'teacher-share',
     'hidden-share',
+    'memory-limit',
     'recite',
   ],
   /** `--recover lora` asks for it without naming it. */
@@ -75,6 +77,9 @@ export const recoverPass: Pass = {
       ...(given.rate !== undefined && { rate: parseNumber('rate', given.rate) }),
       ...(given['teacher-share'] !== undefined && {
         teacherShare: parseShare('teacher-share', given['teacher-share']),
+      }),
+      ...(given['memory-limit'] !== undefined && {
+        memoryLimit: parseBytes('memory-limit', given['memory-limit']),
       }),
       ...(given['hidden-share'] !== undefined && {
         hiddenShare: parseShare('hidden-share', given['hidden-share']),

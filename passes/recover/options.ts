@@ -25,6 +25,8 @@ export interface RecoverOptions {
   /** Looks at held-out data without an improvement before it ends. */
   readonly patience: number
   readonly seed: number
+  /** Bytes that training may take on the provider. Default: most of what is free. */
+  readonly memoryLimit?: number | undefined
 }
 
 export const recoverDefaults = {

@@ -38,6 +38,7 @@ export async function recoverModel(
     rate,
     warmup: Math.min(20, Math.ceil(options.updates / 10)),
     patience: options.patience,
+    memoryLimit: options.memoryLimit,
     seed: options.seed,
     teacher: {
       model: loadFrom(source.location, source.file).model,

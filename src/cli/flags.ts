@@ -150,6 +150,12 @@ export const trainingFlags = {
       'which weights are trained, by what they do; with lora, embeddings, norms and biases are trained themselves [default: attention,feedForward for lora, else all]',
     helpGroup: 'TRAINING',
   })(),
+  'memory-limit': Flags.string({
+    helpValue: 'SIZE',
+    description:
+      'memory that training may take; where it is too little, parts of the forward pass are computed twice rather than kept [default: most of what is free]',
+    helpGroup: 'TRAINING',
+  }),
   'hidden-share': Flags.string({
     helpValue: 'SHARE',
     description:

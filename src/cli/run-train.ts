@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { AttncError } from '../errors.js'
 import { loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
-import { parseNumber, parseShare } from '../plan/numbers.js'
+import { parseBytes, parseNumber, parseShare } from '../plan/numbers.js'
 import { isSingle } from '../prune/apply-to-folder.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { type Adapter, adapterFiles } from '../train/adapter-file.js'
@@ -24,6 +24,7 @@ export interface TrainFlags extends DataChoice {
   readonly 'teacher-share': string
   readonly temperature: string
   readonly 'hidden-share'?: string | undefined
+  readonly 'memory-limit'?: string | undefined
   readonly distance: 'mse' | 'cosine'
   readonly method: 'lora' | 'full'
   readonly roles?: readonly WeightRole[] | undefined
@@ -63,6 +64,8 @@ export async function runTrain(
     throw new AttncError('NO_ADAPTER', 'usage', `--method ${method} makes no adapter.`, {
       suggestions: ['Leave --adapter-out away, or train with --method lora.'],
     })
+  const limit = flags['memory-limit']
+  const memoryLimit = limit === undefined ? undefined : parseBytes('memory-limit', limit)
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
   const batches = await chooseData(source, flags.data, flags, context)
@@ -92,6 +95,7 @@ export async function runTrain(
     patience: flags.patience,
     seed: flags.seed,
     checkpoint: flags.checkpoint,
+    memoryLimit,
     teacher: teacher
       ? {
           model: loadModel(teacher).model,

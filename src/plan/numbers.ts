@@ -1,4 +1,5 @@
 /** Numbers that may be written in more than one way. */
+import { parseAmount } from '../bench/cost.js'
 import { AttncError } from '../errors.js'
 
 /** 0.3, .3 or 30%. Error: RATIO_FORMAT. */
@@ -45,4 +46,17 @@ export function parseShare(flag: string, text: string): number {
   const share = parseNumber(flag, text)
   if (share <= 1) return share
   throw new AttncError('NUMBER_RANGE', 'usage', `--${flag} is ${share}; it is at most 1.`)
+}
+
+/** 8GB, 500MB. Error: BYTES_FORMAT. */
+export function parseBytes(flag: string, text: string): number {
+  const amount = parseAmount('size', text)
+  if (typeof amount !== 'string' && amount.unit === 'absolute' && amount.number > 0)
+    return amount.number
+  throw new AttncError(
+    'BYTES_FORMAT',
+    'usage',
+    `--${flag} is "${text}"; it has to be an amount of memory${typeof amount === 'string' ? `, but ${amount}` : ''}.`,
+    { suggestions: ['500MB and 8GB are such amounts.'] },
+  )
 }

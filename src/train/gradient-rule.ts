@@ -13,6 +13,11 @@ export interface GradientRule {
   readonly broadcasts?: boolean
 }
 
+export interface Scattered {
+  readonly places: Value
+  readonly updates: Value
+}
+
 export interface GradientContext extends NodeBuilder {
   readonly node: Node
   /** Gradient of an output; undefined where the loss doesn't depend on it. */
@@ -21,6 +26,11 @@ export interface GradientContext extends NodeBuilder {
   output(index: number): Value
   /** Whether the gradient of this input is wanted. */
   needs(index: number): boolean
+  /**
+   * What a gradient is made of that is zeros with some elements added along `axis`, and nothing else;
+   * the rule takes over from the nodes that made it.
+   */
+  takeScattered(output: number, axis: number): Scattered | undefined
   /** Sums what broadcasting repeated, so that `gradient` of sizes `dims` gets the shape of `target`. */
   unbroadcast(gradient: Value, dims: readonly Size[] | undefined, target: Value): Value
 }

@@ -3,21 +3,37 @@
  * then the loss is walked back to what is wanted, through one rule per operator. Only nodes between
  * the two get a backward; broadcasting is undone here.
  */
-import { AttncError, InternalError } from '../errors.js'
+
+import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { Size } from '../shape/symbolic.js'
-import type { GradientContext, GradientRule } from './gradient-rule.js'
+import type { GradientRule } from './gradient-rule.js'
 import { lowerFused } from './lower/lower.js'
 import { missingRule } from './missing-rule.js'
 import { NodeBuilder } from './node-builder.js'
+import { NodeContext } from './node-context.js'
+import { SecondForward, zeroOf } from './recompute.js'
 import { findGradientRule } from './rules/index.js'
-import { unbroadcast } from './unbroadcast.js'
+import { findSegments, type Segment } from './segments.js'
+import { bytesOf, ownerOf } from './step-memory.js'
 
 /** The first opset whose ScatterND and ScatterElements can add. */
 const OLDEST_OPSET = 16
+
+/** What is computed a second time rather than kept. */
+export interface Recomputation {
+  /** Of the segments between which little crosses, from the first: 1 is all but the last. */
+  readonly share: number
+  /** Sizes of the symbols in the shapes of the inputs: where little crosses depends on them. */
+  readonly sizes: ReadonlyMap<string, number>
+}
+
+export interface GradientOptions {
+  readonly recompute?: Recomputation | undefined
+}
 
 /**
  * Adds nodes that compute the gradient of `loss` (a scalar) with respect to each value of `wanted`
@@ -28,6 +44,7 @@ export function addGradients(
   edit: GraphEdit,
   loss: Value,
   wanted: readonly Value[],
+  options: GradientOptions = {},
 ): ReadonlyMap<Value, Value> {
   const opset = edit.graph.model.opsets.get('') ?? 1
   if (opset < OLDEST_OPSET)
@@ -48,7 +65,7 @@ export function addGradients(
       { suggestions: ['Take its mean or its sum.'] },
     )
   const current = wanted.map((value) => lowered.get(value) ?? value)
-  const found = new Backward(edit, shapes, loss, current).run()
+  const found = new Backward(edit, shapes, loss, current).run(options.recompute)
   const gradients = new Map<Value, Value>()
   for (const [index, value] of wanted.entries()) {
     const gradient = found.get(current[index] as Value)
@@ -70,11 +87,23 @@ function activeValues(edit: GraphEdit, shapes: ShapeInfo, wanted: readonly Value
   return active
 }
 
+/** What depends on these values in any way. */
+function dependents({ graph }: GraphEdit, sources: readonly Value[]): Set<Value> {
+  const found = new Set(sources)
+  for (const node of graph.nodes())
+    if (node.inputs.some((input) => input && found.has(input)))
+      for (const output of node.outputs) if (output) found.add(output)
+  return found
+}
+
 class Backward {
   /** Values whose gradient is needed: those that a wanted value reaches. */
   private readonly active: ReadonlySet<Value>
   /** Gradients so far, one per reader. */
   private readonly parts = new Map<Value, Value[]>()
+  private segment: Segment | undefined
+  /** Gradients of this segment that leave it by no way but to what is wanted: of weights. */
+  private loose: Value[] = []
 
   constructor(
     private readonly edit: GraphEdit,
@@ -85,16 +114,60 @@ class Backward {
     this.active = activeValues(edit, shapes, wanted)
   }
 
-  run(): Map<Value, Value> {
+  run(recompute: Recomputation | undefined): Map<Value, Value> {
     const { edit, shapes, loss } = this
     const nodes = [...edit.graph.nodes()]
     if (this.active.has(loss)) this.parts.set(loss, [new NodeBuilder(edit, shapes).fill(loss, 1)])
-    for (const node of nodes.reverse()) this.visit(node)
+    if (recompute) this.visitSegments(nodes, recompute)
+    else for (const node of nodes.reverse()) this.visit(node)
     const found = new Map<Value, Value>()
     for (const value of this.wanted) {
       const gradient = this.gradientOf(value)
       if (gradient) found.set(value, gradient)
     }
+    return found
+  }
+
+  private visitSegments(nodes: readonly Node[], { share, sizes }: Recomputation): void {
+    const { model } = this.edit.graph
+    const fed = this.edit.graph.inputs.filter((input) => !this.wanted.includes(input))
+    const ofData = dependents(this.edit, fed)
+    const segments = findSegments({
+      nodes,
+      isOwn: (value) => this.active.has(value) && ofData.has(value),
+      bytesOf: (value) => bytesOf(value, this.shapes, sizes) ?? 0,
+      ownerOf: (value) => ownerOf(value, this.shapes),
+    })
+    const count = Math.ceil(share * (segments.length - 1))
+    for (const [index, segment] of [...segments.entries()].reverse()) {
+      const gradients = this.enter(segment)
+      const isKept = index >= count || segment.isFixed
+      const second =
+        isKept || gradients.length === 0
+          ? undefined
+          : new SecondForward(new NodeBuilder(this.edit, this.shapes), segment, gradients)
+      const start = model.nextNodeId()
+      for (const node of segment.nodes.toReversed()) this.visit(node)
+      second?.serve(({ id }) => id > start)
+    }
+  }
+
+  /**
+   * Gradients that come into a segment from behind, each once the weights' gradients there are done: else
+   * ONNX Runtime leaves those to the end, and what they read is kept until then.
+   */
+  private enter(segment: Segment): Value[] {
+    const b = new NodeBuilder(this.edit, this.shapes)
+    const found = segment.leaving.flatMap((value) => {
+      const gradient = this.gradientOf(value)
+      if (!gradient) return []
+      if (this.loose.length === 0) return [gradient]
+      const late = b.op('Add', [gradient, zeroOf(b, this.loose, value)])
+      this.parts.set(value, [late])
+      return [late]
+    })
+    this.segment = segment
+    this.loose = []
     return found
   }
 
@@ -113,6 +186,9 @@ class Backward {
   }
 
   private addPart(value: Value, gradient: Value): void {
+    const { segment } = this
+    const isOwn = value.producer && segment?.nodes.includes(value.producer)
+    if (segment && !isOwn && !segment.entering.includes(value)) this.loose.push(gradient)
     const known = this.parts.get(value)
     if (known) known.push(gradient)
     else this.parts.set(value, [gradient])
@@ -134,42 +210,4 @@ function fit(rule: GradientRule, context: NodeContext, gradient: Value, input: V
   if (!rule.broadcasts) return gradient
   const [output] = context.node.outputs
   return context.unbroadcast(gradient, output && context.shapes.dims(output), input)
-}
-
-class NodeContext extends NodeBuilder implements GradientContext {
-  constructor(
-    edit: GraphEdit,
-    shapes: ShapeInfo,
-    readonly node: Node,
-    private readonly gradients: readonly (Value | undefined)[],
-    private readonly active: ReadonlySet<Value>,
-  ) {
-    super(edit, shapes)
-  }
-
-  gradient(output: number): Value | undefined {
-    return this.gradients[output]
-  }
-
-  input(index: number): Value {
-    return this.required(this.node.inputs[index], `input ${index}`)
-  }
-
-  output(index: number): Value {
-    return this.required(this.node.outputs[index], `output ${index}`)
-  }
-
-  needs(index: number): boolean {
-    const input = this.node.inputs[index]
-    return input !== undefined && this.active.has(input)
-  }
-
-  unbroadcast(gradient: Value, dims: readonly Size[] | undefined, target: Value): Value {
-    return unbroadcast(this, gradient, dims, target)
-  }
-
-  private required(value: Value | undefined, slot: string): Value {
-    if (value) return value
-    throw new InternalError(`"${this.node.label}" (${this.node.op}) has no ${slot}`)
-  }
 }

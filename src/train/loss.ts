@@ -62,7 +62,8 @@ export function distillation(
   weights?: Value,
 ): Value {
   const likelihoods = (logits: Value): Value => {
-    const cooled = b.op('Div', [single(b, logits), b.number(temperature, 'float32')])
+    const own = single(b, logits)
+    const cooled = temperature === 1 ? own : b.op('Div', [own, b.number(temperature, 'float32')])
     return b.op('LogSoftmax', [cooled], { axis: -1 })
   }
   const [own, wanted] = [likelihoods(student), likelihoods(teacher)]

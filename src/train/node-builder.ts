@@ -9,6 +9,7 @@ import { type DataType, dataTypeCode } from '../onnx/data-type.js'
 import { tensorOf, toConstant } from '../onnx/numbers.js'
 import { int64Tensor } from '../onnx/tensor.js'
 import type { ShapeInfo } from '../shape/infer.js'
+import { sizesOf } from './sizes.js'
 
 /** Attributes in short: whole numbers, lists of them, strings, or any other kind written out. */
 export type Attributes = Readonly<Record<string, number | readonly number[] | string | Attribute>>
@@ -23,6 +24,11 @@ export class NodeBuilder {
     readonly before?: Node | undefined,
   ) {
     this.opset = edit.graph.model.opsets.get('') ?? 1
+  }
+
+  /** New nodes stand before all others. */
+  atHead(): NodeBuilder {
+    return new NodeBuilder(this.edit, this.shapes, [...this.edit.graph.nodes()][0])
   }
 
   /** A new node of one output. */
@@ -66,19 +72,17 @@ export class NodeBuilder {
     return this.op('Cast', [value], { to: dataTypeCode(type) })
   }
 
-  /** Shape of a value as int64 [rank]: a constant where it is known. */
+  /** Shape of a value as int64 [rank]: a constant where it is known, else made of the inputs' sizes. */
   shapeOf(value: Value): Value {
-    const sizes = this.shapes.dims(value)?.map((size) => size.value)
-    return sizes?.every((size) => size !== undefined)
-      ? this.ints(...(sizes as number[]))
-      : this.op('Shape', [value])
+    const sizes = this.shapes.dims(value)
+    return (sizes && sizesOf(this, sizes)) ?? this.op('Shape', [value])
   }
 
   /** int64 [1]: the size along one axis. */
   sizeAlong(value: Value, axis: number): Value {
-    const known = this.shapes.dims(value)?.[axis]?.value
-    if (known !== undefined) return this.ints(known)
-    return this.sizes(value, axis, axis + 1)
+    const size = this.shapes.dims(value)?.at(axis)
+    const known = size && sizesOf(this, [size])
+    return known ?? this.sizes(value, axis, axis + 1)
   }
 
   /** int64 [end − start]: the sizes of some axes; Shape itself tells them from opset 15 on. */

@@ -45,7 +45,7 @@ const arraysOf = ({ feeds, extras, tokenMask }: Batch): [string, RuntimeTensor][
 ]
 
 /** Whether every array has one row a sample, and the rows of all batches have one shape. */
-function canMix(batches: readonly Batch[]): boolean {
+export function canMix(batches: readonly Batch[]): boolean {
   const [first] = batches
   if (!first) return false
   const shapes = JSON.stringify(arraysOf(first).map(([name, { dims }]) => [name, dims.slice(1)]))

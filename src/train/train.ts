@@ -2,6 +2,7 @@
  * Training of a model's weights, or of low-rank updates of them, on data: what is asked for, and the
  * graphs and sessions that it takes. The loop itself is training-run.ts.
  */
+import { describeBytes } from '../amounts.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
@@ -12,15 +13,17 @@ import { openSession, type Session } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
 import type { Adapter } from './adapter-file.js'
 import { feedsOf } from './feeds.js'
+import { type Fitted, fitMemory, freeRoom, sizesOfFeeds } from './fit-memory.js'
 import { type FoldedWeight, foldTrainable } from './fold.js'
 import { PARAMETERS } from './insert.js'
 import { matchLayers } from './layer-match.js'
 import { chooseObjective, countOf, type Objective, targetsOf } from './objective.js'
 import { adamW, type Optimizer, type Schedule } from './optimizer.js'
-import { samplesOf, stack } from './sampling.js'
+import { canMix, sampler, samplesOf, stack } from './sampling.js'
+import { estimateMemory } from './step-memory.js'
 import type { Teacher } from './teacher.js'
-import { findTrainable, type Method } from './trainable.js'
-import { buildLossGraph, buildTrainingGraph } from './training-graph.js'
+import { findTrainable, type Method, type Trainable } from './trainable.js'
+import { buildLossGraph, buildTrainingGraph, type LossGraph } from './training-graph.js'
 import { TrainingRun, vector } from './training-run.js'
 
 export interface TrainOptions extends RunOptions {
@@ -48,6 +51,8 @@ export interface TrainOptions extends RunOptions {
   readonly teacher?: TeacherOptions | undefined
   /** File of the run; one that is there already goes on. */
   readonly checkpoint?: string | undefined
+  /** Bytes that may be used on the provider. Default: most of what is free. */
+  readonly memoryLimit?: number | undefined
 }
 
 export interface TeacherOptions extends Omit<Teacher, 'hidden'> {
@@ -80,21 +85,24 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
   const objective = chooseObjective(model, training, options.teacher !== undefined)
   const trainable = findTrainable(model.graph, options.method)
   const teacher = await pairLayers(model, training, options)
-  const step = buildTrainingGraph(model, {
+  const judge = buildLossGraph(model, { objective, trainable, teacher })
+  const { step, share, bytes } = fitStep(model, options, {
     objective,
     trainable,
-    optimizer: options.optimizer ?? adamW(),
-    clip: options.clip ?? 1,
-    accumulate: options.accumulate ?? 1,
     teacher,
+    judge,
+    batches: training,
   })
-  const judge = buildLossGraph(model, { objective, trainable, teacher })
+  if (share > 0)
+    options.log.info(
+      `${(100 * share).toFixed(0)} % of the forward pass is computed twice rather than kept: a step needs about ${describeBytes(bytes)}.`,
+    )
   const { provider = 'cpu', threads, signal } = options
   const files: Materialised[] = []
   const open = (each: Model): Promise<Session> => {
     const file = materialise(each)
     files.push(file)
-    return openSession({ path: file.path, provider, threads, signal })
+    return openSession({ path: file.path, provider, threads, signal, sparing: true })
   }
   try {
     await using session = await open(step.model)
@@ -119,6 +127,48 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
     for (const file of files) file.dispose()
   }
 }
+
+/** The step as a graph that fits into memory. Error: TOO_LITTLE_MEMORY. */
+function fitStep(
+  model: Model,
+  options: TrainOptions,
+  parts: {
+    readonly objective: Objective
+    readonly trainable: Trainable
+    readonly teacher: Teacher | undefined
+    readonly judge: LossGraph
+    readonly batches: readonly Batch[]
+  },
+): Fitted {
+  const { objective, trainable, teacher, judge, batches } = parts
+  const { provider = 'cpu', batchSize, seed, memoryLimit } = options
+  const batch = largest([sampler(batches, batchSize, seed)(0), ...(canMix(batches) ? [] : batches)])
+  const feeds = { ...batch.feeds, ...targetsOf(objective, batch) }
+  const judged = estimateMemory(judge.model.graph, sizesOfFeeds(judge.model.graph, feeds))
+  const sizes = sizesOfFeeds(judge.model.graph, feeds)
+  return fitMemory({
+    build: (share) =>
+      buildTrainingGraph(model, {
+        objective,
+        trainable,
+        optimizer: options.optimizer ?? adamW(),
+        clip: options.clip ?? 1,
+        accumulate: options.accumulate ?? 1,
+        teacher,
+        recompute: share === undefined ? undefined : { share, sizes },
+      }),
+    sizes,
+    beside: judged.peakBytes,
+    room: memoryLimit === undefined ? freeRoom(provider) : { bytes: memoryLimit, source: 'limit' },
+    samples: Object.values(batch.feeds)[0]?.dims[0] ?? 1,
+  })
+}
+
+const largest = (batches: readonly Batch[]): Batch =>
+  batches.toSorted((a, b) => elementsOf(b) - elementsOf(a))[0] as Batch
+
+const elementsOf = ({ feeds }: Batch): number =>
+  Object.values(feeds).reduce((sum, { data }) => sum + data.length, 0)
 
 async function pairLayers(
   model: Model,

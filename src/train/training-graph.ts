@@ -6,7 +6,7 @@ import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import { inferShapes } from '../shape/infer.js'
-import { addGradients } from './gradients.js'
+import { addGradients, type Recomputation } from './gradients.js'
 import { insertTrainable } from './insert.js'
 import { NodeBuilder } from './node-builder.js'
 import { addTaskLoss, addWeights, type Objective } from './objective.js'
@@ -32,6 +32,11 @@ export interface TrainingGraph {
   readonly parameters: string
 }
 
+export interface LossGraph {
+  readonly model: Model
+  readonly loss: string
+}
+
 export interface StepOptions {
   readonly objective: Objective
   readonly trainable: Trainable
@@ -40,13 +45,14 @@ export interface StepOptions {
   /** Batches of which the gradients are averaged before an update. */
   readonly accumulate: number
   readonly teacher?: Teacher | undefined
+  readonly recompute?: Recomputation | undefined
 }
 
 /** The loss alone, of the same inputs; what held-out data is judged by. A teacher judges where nothing else can. */
 export function buildLossGraph(
   model: Model,
   { objective, trainable, teacher }: Pick<StepOptions, 'objective' | 'trainable' | 'teacher'>,
-): { readonly model: Model; readonly loss: string } {
+): LossGraph {
   const copy = copyOf(model, objective)
   const judge = objective.kind === 'teacher' ? teacher : undefined
   const addLoss = prepareLoss(copy, objective, judge)
@@ -85,7 +91,7 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
     const b = new NodeBuilder(change, inferShapes(graph))
     const loss = addLoss(b)
     const parameters = insertTrainable(change, trainable)
-    const found = addGradients(change, loss, [parameters]).get(parameters) as Value
+    const found = addGradients(change, loss, [parameters], options).get(parameters) as Value
     const size = [trainable.size]
     const input = (name: string): Value => change.addInput(name, 'float32', size)
     const [rate, count] = [RATE, COUNT].map((name) => change.addInput(name, 'float32', []))

@@ -53,7 +53,8 @@ export class TrainingRun {
       const isLook = (at + 1) % every === 0 || at + 1 === updates
       const { loss, results } = await this.update(at, isLook)
       losses.push(loss)
-      const text = `loss ${mean(losses).toFixed(3)}, held out ${state.best.loss.toFixed(3)}`
+      const rate = this.rateAt(at).toPrecision(2)
+      const text = `loss ${mean(losses).toFixed(3)}, held out ${state.best.loss.toFixed(3)}, rate ${rate}`
       log.progress('training', at + 1, updates, text)
       if (!isLook) continue
       const parameters = numbersOf(results[this.parts.step.parameters] as RuntimeTensor)
@@ -94,15 +95,18 @@ export class TrainingRun {
     return { loss, results }
   }
 
-  private feedsOf(at: number, index: number, isLast: boolean): Feeds {
+  private rateAt(at: number): number {
     const { rate, schedule = 'cosine', warmup = 0, updates } = this.options
+    return rate * shareOfRate(schedule, at, updates, warmup)
+  }
+
+  private feedsOf(at: number, index: number, isLast: boolean): Feeds {
     const { objective, session } = this.parts
     const batch = this.draw(index)
-    const now = rate * shareOfRate(schedule, at, updates, warmup)
     return feedsOf(session, {
       ...batch.feeds,
       ...targetsOf(objective, batch),
-      [RATE]: tensorOf('float32', [], [now]),
+      [RATE]: tensorOf('float32', [], [this.rateAt(at)]),
       [COUNT]: tensorOf('float32', [], [at + 1]),
       [APPLY]: tensorOf('bool', [], [Number(isLast)]),
     })

@@ -22,11 +22,17 @@ const softmax: GradientRule = {
   },
 }
 
-/** g − eʸ·Σ g. */
+/** g − eʸ·Σ g. Where g is zero but for a few, those are added last, so that a full g is never made. */
 const logSoftmax: GradientRule = {
   backward(c) {
     const y = c.output(0)
     const axis = fromFront(intAttribute(c.node, 'axis', -1), c.rank(y))
+    const few = c.takeScattered(0, axis)
+    if (few) {
+      const total = c.reduce('ReduceSum', few.updates, [axis])
+      const rest = c.op('Mul', [c.op('Exp', [y]), c.op('Neg', [total])])
+      return [c.op('ScatterElements', [rest, few.places, few.updates], { axis, reduction: 'add' })]
+    }
     const total = c.reduce('ReduceSum', c.gradient(0) as Value, [axis])
     return [c.op('Sub', [c.gradient(0), c.op('Mul', [c.op('Exp', [y]), total])])]
   },
