@@ -17,7 +17,7 @@ import { foldMeans } from './fold.js'
 import { type LearnedMasks, learnMasks } from './learn.js'
 import type { VtransOptions } from './options.js'
 import { costOf } from './resource.js'
-import type { Selection } from './select.js'
+import { countsOf, type Selection } from './select.js'
 
 export interface VtransInput extends RunOptions {
   readonly model: Model
@@ -56,7 +56,6 @@ export async function decideSelected(
       'The re-fit compares streams of one width, and channels of the stream are to go.',
       { suggestions: ['Leave "hidden" out of the structures, or recover "none".'] },
     )
-  const kept = selected.map((each) => each.kept.length)
   const repaired =
     options.recover === 'ridge'
       ? await refit(input, selected, options)
@@ -64,7 +63,7 @@ export async function decideSelected(
   const { resource } = learned
   return {
     ...repaired,
-    removed: resource.total - costOf(resource, kept),
+    removed: resource.total - costOf(resource, countsOf(selected)),
     prunable: resource.total,
     findings: findingsOf(learned),
   }
@@ -73,15 +72,16 @@ export async function decideSelected(
 /** Masks give an order; what a unit would cost they don't say. */
 const findingsOf = ({ selected, training }: LearnedMasks): Findings => ({
   measure: null,
-  sensitivity: selected.map(({ mask, order }) =>
-    sensitivityOf(mask.dimension.id, mask.size, { order, errors: [] }),
-  ),
+  sensitivity: selected
+    .filter(({ mask }) => !mask.isWhole)
+    .map(({ mask, order }) => sensitivityOf(mask.dimension.id, mask.size, { order, errors: [] })),
   ...(training && { training }),
 })
 
 /** Members that go, by dimension. */
 export const slicesOf = (selected: readonly Selection[]): PlanSlice[] =>
   selected.flatMap(({ mask, kept }) => {
+    if (mask.isWhole) return []
     const { id, size, granularity } = mask.dimension
     const stays = new Set(kept)
     const remove = Array.from({ length: size }, (_, member) => member).filter(

@@ -3,6 +3,7 @@ import { membersAlong } from '../../src/axes/members.js'
 import { findBlocks } from '../../src/model/block.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import type { RefittedProjection } from '../../src/plan/plan.js'
+import { unitOf } from './gates.js'
 import type { LearnedMasks } from './learn.js'
 import type { Selection } from './select.js'
 
@@ -18,21 +19,23 @@ export function foldMeans(
           membersAlong(projection.inputs, mask.dimension.axis).map((members) => ({
             mask,
             kept: new Set(kept),
-            units: members.map((member) => Math.floor(member / mask.dimension.granularity)),
+            // A block that is gone writes zero through what has to stay of it.
+            isGone: mask.isWhole === true && kept.length === 0,
+            units: members.map((member) => unitOf(mask, member)),
           })),
         )
       : []
     if (!projection || own.length === 0) return []
     const { rows, columns } = projection
     const stays = Array.from({ length: rows }, (_, row) => row).filter((row) =>
-      own.every(({ kept, units }) => kept.has(units[row] as number)),
+      own.every(({ mask, kept, units }) => mask.isWhole || kept.has(units[row] as number)),
     )
     const old = projection.read()
     const weight = new Float32Array(stays.length * columns)
     for (const [to, row] of stays.entries()) {
       const factor = own.reduce(
-        (product, { mask, units }) =>
-          product * (means[mask.offset + (units[row] as number)] as number),
+        (product, { mask, isGone, units }) =>
+          isGone ? 0 : product * (means[mask.offset + (units[row] as number)] as number),
         1,
       )
       for (let column = 0; column < columns; column++)

@@ -67,8 +67,10 @@ function multiply(b: NodeBuilder, value: Value, gate: Value, type: DataType): Va
   return b.op('Mul', [value, type === 'float32' ? gate : b.cast(gate, type)])
 }
 
-export const unitOf = ({ dimension }: Mask, member: number): number =>
-  member === NO_MEMBER ? NO_MEMBER : Math.floor(member / dimension.granularity)
+export function unitOf({ dimension, isWhole }: Mask, member: number): number {
+  if (member === NO_MEMBER) return NO_MEMBER
+  return isWhole ? 0 : Math.floor(member / dimension.granularity)
+}
 
 /** Numbers of a mask, one a unit, spread along the axis of a site; `absent` where there is no member. */
 export function spread(

@@ -65,7 +65,8 @@ interface VtransFlags {
   readonly variant?: Variant
   readonly 'ratio-of'?: Target
   readonly recover?: string
-  readonly scope?: 'all' | 'heads' | 'feedForward'
+  readonly scope?: keyof typeof scopes
+  readonly layers?: boolean
   readonly updates?: number
   readonly 'round-to'?: string
   readonly protect?: readonly string[]
@@ -81,11 +82,21 @@ const scopes = {
 export const vtransPass: Pass = {
   name: 'vtrans',
   summary: 'learns by gradients which heads and neurons go',
-  flags: ['ratio', 'variant', 'ratio-of', 'recover', 'scope', 'round-to', 'protect', 'updates'],
+  flags: [
+    'ratio',
+    'variant',
+    'ratio-of',
+    'recover',
+    'scope',
+    'layers',
+    'round-to',
+    'protect',
+    'updates',
+  ],
   read(flags: PassFlags, view) {
     const given = flags as VtransFlags
     const { variant, recover = variant === 'local' ? 'ridge' : undefined } = given
-    const { scope, seed, updates, 'ratio-of': target } = given
+    const { scope = 'all', layers, seed, updates, 'ratio-of': target } = given
     return vtrans({
       protect: parseProtect(given.protect ?? [], view),
       ...(given.ratio !== undefined && { ratio: parseRatio(given.ratio) }),
@@ -95,7 +106,7 @@ export const vtransPass: Pass = {
       ...(target && { target }),
       // What is trained afterwards is another pass's.
       ...((recover === 'none' || recover === 'ridge') && { recover }),
-      ...(scope && { structures: scopes[scope] }),
+      structures: [...scopes[scope], ...(layers ? (['layers'] as const) : [])],
       ...(given['round-to'] && { roundTo: parseRoundTo(given['round-to']) }),
     })
   },

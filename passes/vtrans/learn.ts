@@ -65,7 +65,13 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
   const step = buildStepGraph(model, { objective, teacher, options, resource })
   const file = materialise(step.model)
   try {
-    await using session = await openSession({ path: file.path, provider, threads, signal })
+    await using session = await openSession({
+      path: file.path,
+      provider,
+      threads,
+      signal,
+      sparing: true,
+    })
     const learning = new Learning(input, options, { objective, step, session })
     const noisy = await learning.open()
     const selected = selectUnits({ set, resource, ...noisy }, options)

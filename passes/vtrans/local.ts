@@ -26,7 +26,9 @@ export async function localMasks(
   options: VtransOptions,
 ): Promise<LearnedMasks> {
   const { view } = input
-  const set = findMasks(view, options)
+  // What a whole block is worth has no closed form beside that of its units.
+  const structures = options.structures.filter((each) => each !== 'layers')
+  const set = findMasks(view, { ...options, structures })
   const resource = await measureResource(input, set.masks, options)
   const worth = worthOf(view, calibration, set)
   const numbersAt = (price: number) => {

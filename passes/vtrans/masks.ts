@@ -11,6 +11,8 @@ export interface Mask {
   /** Place of its entries in the vector. */
   readonly offset: number
   readonly size: number
+  /** One entry for all members of the dimension: whether the block is there at all. */
+  readonly isWhole?: boolean
 }
 
 export interface MaskSet {
@@ -18,6 +20,10 @@ export interface MaskSet {
   /** Entries of all masks. */
   readonly size: number
 }
+
+/** The mask of the whole block beside that of its units. */
+export const wholeOf = (masks: readonly Mask[], { dimension }: Mask): number =>
+  masks.findIndex((mask) => mask.isWhole && mask.dimension === dimension)
 
 export function findMasks(
   view: TransformerModel,
@@ -34,6 +40,10 @@ export function findMasks(
     const size = Math.ceil(members / granularity)
     masks.push({ dimension, offset, size })
     offset += size
+    const isOfBlock = dimension.role !== 'hidden'
+    if (!isOfBlock || !options.structures.includes('layers')) return
+    masks.push({ dimension, offset, size: 1, isWhole: true })
+    offset += 1
   }
   if (options.structures.includes('heads')) for (const block of view.attention) add(block.dimension)
   if (options.structures.includes('width')) {

@@ -13,7 +13,7 @@ import type { RunOptions } from '../../src/runtime/batches.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { openSession } from '../../src/runtime/session.js'
 import { feedsOf } from '../../src/train/feeds.js'
-import type { Mask } from './masks.js'
+import { type Mask, wholeOf } from './masks.js'
 import type { VtransOptions } from './options.js'
 import {
   type Curve,
@@ -46,14 +46,15 @@ const rounds = 7
 /** In microseconds of one run on the first batch. */
 async function measureLatency(
   input: ResourceInput,
-  masks: readonly Mask[],
+  all: readonly Mask[],
   roundTo: number,
 ): Promise<Resource> {
+  const masks = all.filter(({ isWhole }) => !isWhole)
   const roles = [...new Set(masks.map(({ dimension }) => dimension.role))]
   const cases = roles.flatMap((role) => shares.map((share) => ({ role, share })))
   const models = cases.map(({ role, share }) => cutTo(input.model, masks, { role, share, roundTo }))
   const [dense = 0, ...times] = await timeInTurns(input, [input.model, ...models])
-  const curves = masks.map((mask, index): Curve => {
+  const curves = masks.map((mask): Curve => {
     const { role } = mask.dimension
     const alike = masks.filter((other) => other.dimension.role === role).length
     const knots = cases.flatMap((each, at) => {
@@ -63,11 +64,16 @@ async function measureLatency(
         ? [{ count: countAt(mask, each.share, roundTo), cost: dense / masks.length - saved }]
         : []
     })
-    const all = [...knots, { count: mask.size, cost: dense / masks.length }]
-    return { mask: index, knots: rising(all) }
+    const last = { count: mask.size, cost: dense / masks.length }
+    const whole = wholeOf(all, mask)
+    return {
+      mask: all.indexOf(mask),
+      ...(whole >= 0 && { whole }),
+      knots: rising([...knots, last]),
+    }
   })
   const spent = { terms: [], curves }
-  return { ...spent, total: costOf(spent, fullCounts(masks)) }
+  return { ...spent, total: costOf(spent, fullCounts(all)) }
 }
 
 /** Knots of ascending counts, each as dear as those before it or dearer. */

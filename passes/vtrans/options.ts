@@ -2,8 +2,11 @@
 
 import type { Batch } from '../../src/data/batch.js'
 
-/** `hidden`: channels of the residual stream, one mask for the whole model. */
-export type Structure = 'heads' | 'width' | 'hidden'
+/**
+ * `hidden`: channels of the residual stream, one mask for the whole model. `layers`: the attention and the
+ * feed-forward block of a layer whole, one mask each beside those of their heads and neurons.
+ */
+export type Structure = 'heads' | 'width' | 'hidden' | 'layers'
 
 /**
  * `faster`: masks only. `fast`: weights too, on a part of the data. `full`: weights too, on all of it.

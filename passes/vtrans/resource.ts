@@ -7,7 +7,7 @@ import type { Axis } from '../../src/axes/axis.js'
 import { isWeight } from '../../src/axes/dimension.js'
 import type { Value } from '../../src/graph/graph.js'
 import type { TransformerModel } from '../../src/model/model.js'
-import type { Mask } from './masks.js'
+import { type Mask, wholeOf } from './masks.js'
 
 export interface Term {
   readonly factor: number
@@ -18,6 +18,8 @@ export interface Term {
 /** A measured cost of one mask's count, straight between its knots, which ascend. */
 export interface Curve {
   readonly mask: number
+  /** The mask of the whole block, whose count multiplies that one's. */
+  readonly whole?: number | undefined
   readonly knots: readonly Knot[]
 }
 
@@ -67,7 +69,11 @@ export const costOf = (
     (sum, { factor, masks }) =>
       sum + masks.reduce((product, mask) => product * (counts[mask] as number), factor),
     0,
-  ) + curves.reduce((sum, curve) => sum + costAt(curve, counts[curve.mask] as number), 0)
+  ) +
+  curves.reduce((sum, curve) => {
+    const isThere = curve.whole === undefined ? 1 : (counts[curve.whole] as number)
+    return sum + costAt(curve, isThere * (counts[curve.mask] as number))
+  }, 0)
 
 function costAt({ knots }: Curve, count: number): number {
   const at = Math.max(
@@ -110,7 +116,11 @@ export const fullCounts = (masks: readonly Mask[]): number[] => masks.map(({ siz
 function sizeOf(axis: Axis, masks: readonly Mask[]): Term[] {
   const { structure, size } = axis.root
   const own = masks.findIndex(({ dimension }) => dimension.axis === axis.root)
-  if (own >= 0) return [{ factor: masks[own]?.dimension.granularity ?? 1, masks: [own] }]
+  if (own >= 0) {
+    const mask = masks[own] as Mask
+    const whole = wholeOf(masks, mask)
+    return [{ factor: mask.dimension.granularity, masks: whole < 0 ? [own] : [own, whole] }]
+  }
   if (structure?.kind === 'product')
     return product(structure.factors.map((factor) => sizeOf(factor, masks)))
   if (structure?.kind === 'sum') return structure.parts.flatMap((part) => sizeOf(part, masks))

@@ -5,7 +5,7 @@
  */
 import { logAlpha } from './bottleneck.js'
 import type { LearnedMasks } from './learn.js'
-import type { Mask } from './masks.js'
+import { type Mask, wholeOf } from './masks.js'
 import { costOf } from './resource.js'
 
 export interface Selection {
@@ -24,7 +24,14 @@ interface Ranked {
   readonly order: readonly number[]
 }
 
-/** Keeps at most 1 − ratio of the resource, and one unit of each mask. */
+/** How many units of each mask stay in the model: of a block that goes whole its one unit, which writes zero. */
+export const countsOf = (selected: readonly Selection[]): number[] =>
+  selected.map(({ mask, kept }) => (mask.isWhole ? 1 : kept.length))
+
+/**
+ * Keeps at most 1 − ratio of the resource, and one unit of each mask. A block whose own mask goes keeps as
+ * few units as it can.
+ */
 export function selectUnits(
   { set, resource, means, logVariances }: Omit<LearnedMasks, 'selected'>,
   { ratio, roundTo }: { readonly ratio: number; readonly roundTo: number },
@@ -32,38 +39,50 @@ export function selectUnits(
   const ranked = set.masks.map((mask) => rank(mask, means, logVariances))
   const budget = resource.total * (1 - ratio)
   const meets = (counts: readonly number[]): boolean => costOf(resource, counts) <= budget
-  const countAt = ({ mask, scores }: Ranked, threshold: number): number => {
+  const wholes = set.masks.map((mask) => ranked[wholeOf(set.masks, mask)])
+  const isThere = (index: number, threshold: number): boolean =>
+    ((wholes[index]?.scores[0] ?? Number.NEGATIVE_INFINITY) as number) < threshold
+  const countAt = ({ mask, scores }: Ranked, index: number, threshold: number): number => {
+    if (mask.isWhole) return 1
+    if (!isThere(index, threshold)) return roundedCount(mask, 0, roundTo)
     const below = scores.reduce((sum, score) => sum + Number(score < threshold), 0)
     return roundedCount(mask, below, roundTo)
   }
-  const first = highest((threshold) => ranked.map((each) => countAt(each, threshold)), meets)
+  const first = highest(
+    (threshold) => ranked.map((each, index) => countAt(each, index, threshold)),
+    meets,
+  )
   // A head is many parameters: what the budget has left once heads are whole goes to the others.
-  const counts = highest(
+  const second = highest(
     (threshold) =>
       ranked.map((each, index) =>
-        isHeads(each.mask) ? (first[index] as number) : countAt(each, threshold),
+        isHeads(each.mask) ? (first.counts[index] as number) : countAt(each, index, threshold),
       ),
     meets,
   )
-  return ranked.map(({ mask, order }, index) => ({
-    mask,
-    kept: order.slice(0, counts[index]).toSorted((a, b) => a - b),
-    order: order.toReversed(),
-  }))
+  return ranked.map(({ mask, order }, index) => {
+    const { threshold } = isHeads(mask) ? first : second
+    const count = mask.isWhole ? Number(isThere(index, threshold)) : second.counts[index]
+    return {
+      mask,
+      kept: order.slice(0, count).toSorted((a, b) => a - b),
+      order: order.toReversed(),
+    }
+  })
 }
 
 /** The counts at the highest threshold that meets the budget. */
 function highest(
   countsAt: (threshold: number) => number[],
   meets: (counts: readonly number[]) => boolean,
-): number[] {
+): { readonly counts: number[]; readonly threshold: number } {
   let [low, high] = [-100, 100]
   for (let round = 0; round < 60; round++) {
     const middle = (low + high) / 2
     if (meets(countsAt(middle))) low = middle
     else high = middle
   }
-  return countsAt(low)
+  return { counts: countsAt(low), threshold: low }
 }
 
 const isHeads = ({ dimension }: Mask): boolean =>

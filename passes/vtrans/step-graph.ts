@@ -238,7 +238,9 @@ const addCurves = (
   counts: readonly Value[],
   { curves, total }: Resource,
 ): Value[] =>
-  curves.map(({ mask, knots }) => {
+  curves.map(({ mask, whole, knots }) => {
+    const [units, isThere] = [counts[mask], whole === undefined ? undefined : counts[whole]]
+    const count = isThere ? b.op('Mul', [units, isThere]) : units
     const slopes = knots.slice(1).map(({ count, cost }, index) => {
       const before = knots[index] as Knot
       return (cost - before.cost) / (count - before.count) / total
@@ -246,7 +248,7 @@ const addCurves = (
     const changes = slopes.map((each, index) => each - (slopes[index - 1] ?? 0))
     const above = b.op('Relu', [
       b.op('Sub', [
-        counts[mask],
+        count,
         vectorOf(
           b,
           knots.slice(0, -1).map(({ count }) => count),
@@ -268,7 +270,8 @@ function addPrice(
   { bottleneck, noise }: VtransOptions,
 ): Value {
   const weights = masks.map(
-    ({ dimension }) => dimension.parametersPerMember * dimension.granularity,
+    ({ dimension, isWhole }) =>
+      dimension.parametersPerMember * (isWhole ? dimension.size : dimension.granularity),
   )
   const first = 0.5 * Math.log(1 + 1 / Math.exp(noise))
   const start = masks.reduce((sum, { size }, i) => sum + size * (weights[i] as number) * first, 0)

@@ -302,6 +302,11 @@ export const passFlags = {
     description: 'which blocks lose something [default: all]',
     helpGroup: 'PASS',
   })(),
+  layers: Flags.boolean({
+    description:
+      'with --pass vtrans: the attention and feed-forward blocks of layers have masks of their own and may go whole',
+    helpGroup: 'PASS',
+  }),
   'round-to': Flags.string({
     helpValue: 'N',
     description: 'feed-forward widths that stay are multiples of it; "auto" is 16',

@@ -48,7 +48,7 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     if (!batch) throw new Error('there is no batch')
     const options = {
       ...vtransDefaults,
-      structures: ['heads', 'width', 'hidden'] as const,
+      structures: ['heads', 'width', 'hidden', 'layers'] as const,
       bottleneck: 0,
     }
     const { masks, size } = findMasks(view, options)
@@ -106,6 +106,13 @@ describe.skipIf(!isThere)('an update of the masks', () => {
 
     const keep = everything.map(() => Number(random() < 0.7))
     for (const { offset } of masks) keep[offset] = 1
+    // Of two blocks nothing is left: one of attention, one of neurons.
+    const wholes = masks.filter(({ isWhole }) => isWhole)
+    const gone = ['keyValueHeads', 'width'].flatMap(
+      (role) => wholes.find(({ dimension }) => dimension.role === role) ?? [],
+    )
+    expect(gone).toHaveLength(2)
+    for (const { offset } of gone) keep[offset] = 0
     const settled = await update(numbers, keep, 0)
     const selected = masks.map((mask) => ({
       mask,

@@ -11,7 +11,7 @@ import { localOptimum } from '../../passes/vtrans/local.js'
 import { findMasks, type Mask, type MaskSet } from '../../passes/vtrans/masks.js'
 import { vtransDefaults } from '../../passes/vtrans/options.js'
 import { costOf, parametersOf, slopesOf } from '../../passes/vtrans/resource.js'
-import { selectUnits } from '../../passes/vtrans/select.js'
+import { countsOf, selectUnits } from '../../passes/vtrans/select.js'
 import { openData } from '../../src/data/open-data.js'
 import { edit } from '../../src/graph/edit.js'
 import type { Model, Value } from '../../src/graph/graph.js'
@@ -100,6 +100,29 @@ describe('selection', () => {
     ]
     const curve = { terms: [], curves: [{ mask: 0, knots }] }
     expect([1, 2, 3, 5, 7].map((count) => costOf(curve, [count]))).toEqual([5, 5.5, 6, 10, 14])
+  })
+
+  it('takes a block whole where its own mask says so, and counts what is left of it', () => {
+    const masks: Mask[] = [mask(0, 40, 'width'), mask(1, 40, 'width')].flatMap((units) => [
+      units,
+      { ...units, offset: units.offset + 50, size: 1, isWhole: true },
+    ])
+    const terms = [
+      { factor: 2, masks: [0, 1] },
+      { factor: 2, masks: [2, 3] },
+    ]
+    const resource = { terms, curves: [], total: costOf({ terms, curves: [] }, [40, 1, 40, 1]) }
+    const logVariances = new Float32Array(200)
+    // Units of both are alike; the second block as such is the least sure of all.
+    for (let at = 0; at < 40; at++) logVariances[at] = logVariances[100 + at] = -at / 10
+    logVariances[50] = -9
+    logVariances[150] = 9
+    const means = new Float32Array(200).fill(1)
+    const set: MaskSet = { masks, size: 200 }
+    const selected = selectUnits({ set, resource, means, logVariances }, { ratio: 0.5, roundTo: 4 })
+    expect(countsOf(selected)).toEqual([36, 1, 4, 1])
+    expect(selected.map(({ kept }) => kept.length)).toEqual([36, 1, 4, 0])
+    expect(costOf(resource, countsOf(selected))).toBe(resource.total / 2)
   })
 
   it('meets the budget by whole units, in multiples, and keeps one of each', () => {
@@ -208,30 +231,36 @@ const hasDigits = existsSync(`${digits}/model.onnx`)
 if (!hasDigits) process.stdout.write(`VTrans on digits-vit is skipped: there is no ${digits}\n`)
 
 describe.skipIf(!hasDigits)('VTrans', () => {
-  it('learns the same masks twice, meets the ratio, and slices to what it masks', async () => {
-    const source = loadModel(digits)
-    const batches = openData(`${digits}/calibration.npz`, {
-      model: source.model,
-      folder: digits,
-      batchSize: 32,
-      samples: 128,
-    })
-    const view = readModel(source.model.graph)
-    const options = { ...vtransDefaults, ratio: 0.4, updates: 16, batchSize: 32 }
-    const input = { model: source.model, view, batches, log: silentLog, threads: 1 }
-    const first = await decideVtrans(input, options)
-    expect(await decideVtrans(input, options)).toEqual(first)
-    expect(first.removed / first.prunable).toBeGreaterThan(0.39)
-    const feeds = batches.slice(0, 1).map((batch) => batch.feeds)
-    const results = await Promise.all(
-      (['slice', 'mask'] as const).map(async (as) => {
-        const { model } = loadModel(digits)
-        applyPart(model.graph, first, { as })
-        return (await runModel(model, feeds))[0] ?? {}
-      }),
-    )
-    expect(difference(results[0] ?? {}, results[1] ?? {})).toBeLessThan(1e-5)
-  })
+  it.each([
+    ['heads and neurons', vtransDefaults.structures, 0.4],
+    ['whole blocks too', [...vtransDefaults.structures, 'layers'] as const, 0.6],
+  ] as const)(
+    'learns the same masks twice, meets the ratio, and slices to what it masks: %s',
+    async (_, structures, ratio) => {
+      const source = loadModel(digits)
+      const batches = openData(`${digits}/calibration.npz`, {
+        model: source.model,
+        folder: digits,
+        batchSize: 32,
+        samples: 128,
+      })
+      const view = readModel(source.model.graph)
+      const options = { ...vtransDefaults, structures, ratio, updates: 16, batchSize: 32 }
+      const input = { model: source.model, view, batches, log: silentLog, threads: 1 }
+      const first = await decideVtrans(input, options)
+      expect(await decideVtrans(input, options)).toEqual(first)
+      expect(first.removed / first.prunable).toBeGreaterThan(ratio - 0.01)
+      const feeds = batches.slice(0, 1).map((batch) => batch.feeds)
+      const results = await Promise.all(
+        (['slice', 'mask'] as const).map(async (as) => {
+          const { model } = loadModel(digits)
+          applyPart(model.graph, first, { as })
+          return (await runModel(model, feeds))[0] ?? {}
+        }),
+      )
+      expect(difference(results[0] ?? {}, results[1] ?? {})).toBeLessThan(1e-5)
+    },
+  )
 
   it.each([
     ['full', 2],
