@@ -33,6 +33,10 @@ export interface Recomputation {
 
 export interface GradientOptions {
   readonly recompute?: Recomputation | undefined
+  /** Gradient of the loss, shaped like it: what all others are multiples of. Default: 1. */
+  readonly seed?: Value | undefined
+  /** Hears of every gradient, once all of it is there. */
+  readonly onGradient?: ((value: Value, gradient: Value) => void) | undefined
 }
 
 /**
@@ -65,7 +69,7 @@ export function addGradients(
       { suggestions: ['Take its mean or its sum.'] },
     )
   const current = wanted.map((value) => lowered.get(value) ?? value)
-  const found = new Backward(edit, shapes, loss, current).run(options.recompute)
+  const found = new Backward(edit, shapes, loss, current, options).run()
   const gradients = new Map<Value, Value>()
   for (const [index, value] of wanted.entries()) {
     const gradient = found.get(current[index] as Value)
@@ -110,14 +114,17 @@ class Backward {
     private readonly shapes: ShapeInfo,
     private readonly loss: Value,
     private readonly wanted: readonly Value[],
+    private readonly options: GradientOptions,
   ) {
     this.active = activeValues(edit, shapes, wanted)
   }
 
-  run(recompute: Recomputation | undefined): Map<Value, Value> {
+  run(): Map<Value, Value> {
     const { edit, shapes, loss } = this
+    const { recompute, seed } = this.options
     const nodes = [...edit.graph.nodes()]
-    if (this.active.has(loss)) this.parts.set(loss, [new NodeBuilder(edit, shapes).fill(loss, 1)])
+    if (this.active.has(loss))
+      this.parts.set(loss, [seed ?? new NodeBuilder(edit, shapes).fill(loss, 1)])
     if (recompute) this.visitSegments(nodes, recompute)
     else for (const node of nodes.reverse()) this.visit(node)
     const found = new Map<Value, Value>()
@@ -175,6 +182,10 @@ class Backward {
     const gradients = node.outputs.map((output) => output && this.gradientOf(output))
     if (gradients.every((gradient) => gradient === undefined)) return
     if (!node.inputs.some((input) => input && this.active.has(input))) return
+    for (const [index, output] of node.outputs.entries()) {
+      const gradient = gradients[index]
+      if (output && gradient) this.options.onGradient?.(output, gradient)
+    }
     const rule = findGradientRule(node)
     if (!rule) throw missingRule(node, this.active, this.wanted)
     const context = new NodeContext(this.edit, this.shapes, node, gradients, this.active)

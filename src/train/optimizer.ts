@@ -13,6 +13,8 @@ export interface Update {
   /** Learning rate, a scalar; and the number of this update, from 1, as a scalar. */
   readonly rate: Value
   readonly count: Value
+  /** A boolean: false where everything stays as it is. The gradient has to be finite all the same. */
+  readonly taken?: Value | undefined
 }
 
 export interface Optimizer {
@@ -35,10 +37,14 @@ export function adamW(options: AdamWOptions = {}): Optimizer {
   return {
     name: 'adamw',
     states: ['momentum', 'variance'],
-    update(b, { parameters, gradient, states: [m, v], rate, count }) {
+    update(b, { parameters, gradient, states: [m, v], rate: given, count, taken }) {
       const number = (value: number): Value => b.number(value, 'float32')
+      const rate = orElse(b, taken, given, 0)
       const mix = (old: Value | undefined, now: Value, beta: number): Value =>
-        b.op('Add', [b.op('Mul', [old, number(beta)]), b.op('Mul', [now, number(1 - beta)])])
+        b.op('Add', [
+          b.op('Mul', [old, orElse(b, taken, number(beta), 1)]),
+          b.op('Mul', [now, orElse(b, taken, number(1 - beta), 0)]),
+        ])
       const unbiased = (beta: number): Value =>
         b.op('Sub', [number(1), b.op('Pow', [number(beta), count])])
       const momentum = mix(m, gradient, beta1)
@@ -60,14 +66,22 @@ export function sgd(
   return {
     name: 'sgd',
     states: ['momentum'],
-    update(b, { parameters, gradient, states: [m], rate }) {
-      const kept = b.op('Mul', [m, b.number(momentum, 'float32')])
-      const velocity = b.op('Add', [kept, gradient])
+    update(b, { parameters, gradient, states: [m], rate: given, taken }) {
+      const rate = orElse(b, taken, given, 0)
+      const kept = b.op('Mul', [m, orElse(b, taken, b.number(momentum, 'float32'), 1)])
+      const added = taken
+        ? b.op('Mul', [gradient, orElse(b, taken, b.number(1, 'float32'), 0)])
+        : gradient
+      const velocity = b.op('Add', [kept, added])
       const step = b.op('Mul', [velocity, rate])
       return [b.op('Sub', [decayed(b, parameters, rate, decay), step]), velocity]
     },
   }
 }
+
+/** A number, or another where nothing is taken: numbers are chosen, not vectors as long as all weights. */
+const orElse = (b: NodeBuilder, taken: Value | undefined, value: Value, other: number): Value =>
+  taken ? b.op('Where', [taken, value, b.number(other, 'float32')]) : value
 
 /** p·(1 − rate·decay). */
 function decayed(b: NodeBuilder, parameters: Value, rate: Value, decay: number): Value {
@@ -78,7 +92,7 @@ function decayed(b: NodeBuilder, parameters: Value, rate: Value, decay: number):
 
 /** The gradient, no longer than `limit`; and its length before. */
 export function clipNorm(b: NodeBuilder, gradient: Value, limit: number): readonly [Value, Value] {
-  const squares = b.op('ReduceSum', [b.op('Mul', [gradient, gradient])], { keepdims: 0 })
+  const squares = b.op('ReduceSumSquare', [gradient], { keepdims: 0 })
   const norm = b.op('Sqrt', [squares])
   const longest = b.number(limit, 'float32')
   const share = b.op('Div', [longest, b.op('Max', [norm, longest])])

@@ -13,17 +13,24 @@ import { openSession, type Session } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
 import type { Adapter } from './adapter-file.js'
 import { feedsOf } from './feeds.js'
+import { findOdd } from './find-odd.js'
 import { type Fitted, fitMemory, freeRoom, sizesOfFeeds } from './fit-memory.js'
 import { type FoldedWeight, foldTrainable } from './fold.js'
 import { PARAMETERS } from './insert.js'
 import { matchLayers } from './layer-match.js'
+import { defaultScaling, type Scaling } from './loss-scale.js'
 import { chooseObjective, countOf, type Objective, targetsOf } from './objective.js'
 import { adamW, type Optimizer, type Schedule } from './optimizer.js'
 import { canMix, sampler, samplesOf, stack } from './sampling.js'
 import { estimateMemory } from './step-memory.js'
 import type { Teacher } from './teacher.js'
 import { findTrainable, type Method, type Trainable } from './trainable.js'
-import { buildLossGraph, buildTrainingGraph, type LossGraph } from './training-graph.js'
+import {
+  buildLossGraph,
+  buildTrainingGraph,
+  type LossGraph,
+  type StepOptions,
+} from './training-graph.js'
 import { TrainingRun, vector } from './training-run.js'
 
 export interface TrainOptions extends RunOptions {
@@ -53,6 +60,8 @@ export interface TrainOptions extends RunOptions {
   readonly checkpoint?: string | undefined
   /** Bytes that may be used on the provider. Default: most of what is free. */
   readonly memoryLimit?: number | undefined
+  /** How the loss is scaled. Default: for weights in half precision only. */
+  readonly scaling?: Scaling | undefined
 }
 
 export interface TeacherOptions extends Omit<Teacher, 'hidden'> {
@@ -86,13 +95,17 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
   const trainable = findTrainable(model.graph, options.method)
   const teacher = await pairLayers(model, training, options)
   const judge = buildLossGraph(model, { objective, trainable, teacher })
-  const { step, share, bytes } = fitStep(model, options, {
+  const settings = {
+    model,
     objective,
     trainable,
     teacher,
-    judge,
-    batches: training,
-  })
+    optimizer: options.optimizer ?? adamW(),
+    clip: options.clip ?? 1,
+    accumulate: options.accumulate ?? 1,
+    scaling: options.scaling ?? scalingOf(trainable),
+  }
+  const { step, share, bytes } = fitStep(settings, options, judge, training)
   if (share > 0)
     options.log.info(
       `${(100 * share).toFixed(0)} % of the forward pass is computed twice rather than kept: a step needs about ${describeBytes(bytes)}.`,
@@ -110,9 +123,16 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
     const run = new TrainingRun(
       { ...options, batches: training },
       { objective, trainable, step, session },
-      (parameters) => heldOutLoss(judging, judge.loss, { objective, heldOut, parameters }),
+      {
+        look: (parameters) => heldOutLoss(judging, judge.loss, { objective, heldOut, parameters }),
+        findOdd: (feeds, parameters) => findOdd({ ...settings, feeds, parameters, open }),
+      },
     )
     const { before, state, curve } = await run.toEnd()
+    if (run.skipped > 0)
+      options.log.info(
+        `${run.skipped} updates changed nothing, as their gradients overflowed in half precision.`,
+      )
     const { parameters } = state.best
     return {
       weights: foldTrainable(trainable, parameters),
@@ -128,37 +148,29 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
   }
 }
 
+/** Half precision has no room for small gradients. */
+const scalingOf = ({ weights }: Trainable): Scaling | undefined =>
+  weights.some(({ tensor }) => tensor.dataType === 'float16') ? defaultScaling : undefined
+
 /** The step as a graph that fits into memory. Error: TOO_LITTLE_MEMORY. */
 function fitStep(
-  model: Model,
-  options: TrainOptions,
-  parts: {
-    readonly objective: Objective
-    readonly trainable: Trainable
-    readonly teacher: Teacher | undefined
-    readonly judge: LossGraph
-    readonly batches: readonly Batch[]
-  },
+  settings: StepOptions & { readonly model: Model },
+  { provider = 'cpu', batchSize, seed, memoryLimit }: TrainOptions,
+  judge: LossGraph,
+  batches: readonly Batch[],
 ): Fitted {
-  const { objective, trainable, teacher, judge, batches } = parts
-  const { provider = 'cpu', batchSize, seed, memoryLimit } = options
+  const { model, objective } = settings
   const batch = largest([sampler(batches, batchSize, seed)(0), ...(canMix(batches) ? [] : batches)])
   const feeds = { ...batch.feeds, ...targetsOf(objective, batch) }
-  const judged = estimateMemory(judge.model.graph, sizesOfFeeds(judge.model.graph, feeds))
   const sizes = sizesOfFeeds(judge.model.graph, feeds)
   return fitMemory({
     build: (share) =>
       buildTrainingGraph(model, {
-        objective,
-        trainable,
-        optimizer: options.optimizer ?? adamW(),
-        clip: options.clip ?? 1,
-        accumulate: options.accumulate ?? 1,
-        teacher,
+        ...settings,
         recompute: share === undefined ? undefined : { share, sizes },
       }),
     sizes,
-    beside: judged.peakBytes,
+    beside: estimateMemory(judge.model.graph, sizes).peakBytes,
     room: memoryLimit === undefined ? freeRoom(provider) : { bytes: memoryLimit, source: 'limit' },
     samples: Object.values(batch.feeds)[0]?.dims[0] ?? 1,
   })

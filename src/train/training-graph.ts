@@ -5,9 +5,11 @@
 import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
+import type { RuntimeTensor } from '../onnx/numbers.js'
 import { inferShapes } from '../shape/infer.js'
 import { addGradients, type Recomputation } from './gradients.js'
 import { insertTrainable } from './insert.js'
+import { addScale, carryScale, type Scaling } from './loss-scale.js'
 import { NodeBuilder } from './node-builder.js'
 import { addTaskLoss, addWeights, type Objective } from './objective.js'
 import { clipNorm, type Optimizer } from './optimizer.js'
@@ -30,6 +32,10 @@ export interface TrainingGraph {
   readonly states: readonly string[]
   /** Output of the parameters. */
   readonly parameters: string
+  /** Output of the scale of the next step's loss, where it has one. */
+  readonly scale?: string | undefined
+  /** Inputs that a run begins with besides, by name. */
+  readonly initial?: Readonly<Record<string, RuntimeTensor>>
 }
 
 export interface LossGraph {
@@ -46,6 +52,8 @@ export interface StepOptions {
   readonly accumulate: number
   readonly teacher?: Teacher | undefined
   readonly recompute?: Recomputation | undefined
+  /** Gradients are computed of a multiple of the loss: for half precision. */
+  readonly scaling?: Scaling | undefined
 }
 
 /** The loss alone, of the same inputs; what held-out data is judged by. A teacher judges where nothing else can. */
@@ -91,7 +99,12 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
     const b = new NodeBuilder(change, inferShapes(graph))
     const loss = addLoss(b)
     const parameters = insertTrainable(change, trainable)
-    const found = addGradients(change, loss, [parameters], options).get(parameters) as Value
+    const scaling = options.scaling && addScale(b, options.scaling)
+    const scaled = addGradients(change, loss, [parameters], {
+      recompute: options.recompute,
+      seed: scaling?.scale,
+    }).get(parameters) as Value
+    const found = scaling ? b.op('Div', [scaled, scaling.scale]) : scaled
     const size = [trainable.size]
     const input = (name: string): Value => change.addInput(name, 'float32', size)
     const [rate, count] = [RATE, COUNT].map((name) => change.addInput(name, 'float32', []))
@@ -99,28 +112,29 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
     const share = b.op('Mul', [found, b.number(1 / accumulate, 'float32')])
     const gradient = sums ? b.op('Add', [sums, share]) : found
     const [clipped, norm] = clipNorm(b, gradient, clip)
+    const isSound = b.op('Not', [isOdd(b, b.op('Add', [loss, norm]))])
+    const isDue = sums ? change.addInput(APPLY, 'bool', []) : undefined
     const states = optimizer.states.map((name) => input(`attnc.${name}`))
     const next = optimizer.update(b, {
       parameters,
-      gradient: clipped,
+      // Zero times what is not finite would not be zero.
+      gradient: b.op('Where', [isSound, clipped, b.number(0, 'float32')]),
       states,
       rate: rate as Value,
       count: count as Value,
+      taken: isDue ? b.op('And', [isSound, isDue]) : isSound,
     })
-    const isSound = b.op('Not', [isOdd(b, b.op('Add', [loss, norm]))])
-    const isDue = sums ? change.addInput(APPLY, 'bool', []) : undefined
-    const isTaken = isDue ? b.op('And', [isSound, isDue]) : isSound
     const carried: Record<string, string> = {}
-    const keep = (from: Value, to: Value): string => {
-      const output = b.op('Where', [isTaken, to, from])
-      change.expose(output)
-      carried[output.name] = from.name
-      return output.name
+    const carry = (from: Value, to: Value): string => {
+      change.expose(to)
+      carried[to.name] = from.name
+      return to.name
     }
     for (const output of [...graph.outputs]) change.hide(output)
-    const parametersOut = keep(parameters, next[0])
-    for (const [index, state] of states.entries()) keep(state, next[index + 1] as Value)
-    if (sums && isDue) carried[addSums(b, { sums, gradient, isDue, isSound })] = sums.name
+    const parametersOut = carry(parameters, next[0])
+    for (const [index, state] of states.entries()) carry(state, next[index + 1] as Value)
+    if (sums && isDue) carry(sums, nextSums(b, { sums, gradient, isDue, isSound }))
+    const scale = scaling && carryScale(b, scaling, isSound, carry)
     for (const value of [loss, norm]) change.expose(value)
     return {
       model: copy,
@@ -129,20 +143,19 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
       carry: carried,
       states: [...states, ...(sums ? [sums] : [])].map(({ name }) => name),
       parameters: parametersOut,
+      ...(scaling && { scale, initial: scaling.initial }),
     }
   })
 }
 
 /** The sum so far, or zeros after an update. */
-function addSums(
+function nextSums(
   b: NodeBuilder,
   values: Readonly<Record<'sums' | 'gradient' | 'isDue' | 'isSound', Value>>,
-): string {
+): Value {
   const { sums, gradient, isDue, isSound } = values
   const kept = b.op('Where', [isSound, gradient, sums])
-  const output = b.op('Where', [isDue, b.op('Sub', [sums, sums]), kept])
-  b.edit.expose(output)
-  return output.name
+  return b.op('Where', [isDue, b.number(0, 'float32'), kept])
 }
 
 /** Infinite or not a number; the difference from itself is then not zero. */
@@ -151,5 +164,5 @@ function isOdd(b: NodeBuilder, value: Value): Value {
   return b.op('Not', [isZero])
 }
 
-const copyOf = (model: Model, { output }: Objective): Model =>
+export const copyOf = (model: Model, { output }: Objective): Model =>
   extractSubgraph(model.graph, new Map(), [model.graph.values.get(output) as Value])

@@ -22,6 +22,13 @@ export interface TrainingParts {
   readonly session: Session
 }
 
+export interface RunHooks {
+  /** Loss on held-out data. */
+  readonly look: (parameters: Float32Array) => Promise<number>
+  /** What in a step was the first not to be finite; undefined where that can't be found out. */
+  readonly findOdd: (feeds: Feeds, parameters: RuntimeTensor) => Promise<string | undefined>
+}
+
 type Results = Readonly<Record<string, RuntimeTensor>>
 
 export class TrainingRun {
@@ -29,11 +36,13 @@ export class TrainingRun {
   private readonly draw: Sampler
   /** What the next step is given besides its batch: everything at the start, then nothing. */
   private entering: Feeds = {}
+  /** Updates that were left out because a scaled gradient was not finite. */
+  skipped = 0
 
   constructor(
     private readonly options: TrainOptions,
     private readonly parts: TrainingParts,
-    private readonly look: (parameters: Float32Array) => Promise<number>,
+    private readonly hooks: RunHooks,
   ) {
     this.settings = settingsOf(options, parts.trainable)
     this.draw = sampler(options.batches, options.batchSize, options.seed)
@@ -43,7 +52,7 @@ export class TrainingRun {
     const { checkpoint: path, updates, patience = 5, log, seed } = this.options
     const every = this.options.judgeEvery ?? Math.max(10, Math.round(updates / 20))
     const initial = initialParameters(this.parts.trainable, seed)
-    const before = await this.look(initial)
+    const before = await this.hooks.look(initial)
     const known = path === undefined ? undefined : readCheckpoint(path, this.settings)
     let state = known ?? this.fresh(initial, before)
     this.entering = state.vectors
@@ -58,7 +67,7 @@ export class TrainingRun {
       log.progress('training', at + 1, updates, text)
       if (!isLook) continue
       const parameters = numbersOf(results[this.parts.step.parameters] as RuntimeTensor)
-      const heldOut = await this.look(parameters as Float32Array)
+      const heldOut = await this.hooks.look(parameters as Float32Array)
       const isBetter = heldOut < state.best.loss
       state = {
         updates: at + 1,
@@ -86,13 +95,41 @@ export class TrainingRun {
       const isLast = part === accumulate - 1
       const feeds = this.feedsOf(at, at * accumulate + part, isLast)
       const copies = isLook && isLast ? Object.keys(step.carry) : []
-      results = await session.step({ ...feeds, ...this.entering }, step.carry, copies)
+      const scale = step.scale === undefined ? [] : [step.scale]
+      results = await session.step({ ...feeds, ...this.entering }, step.carry, [
+        ...copies,
+        ...scale,
+      ])
       this.entering = {}
       const own = numberOf(results, step.loss)
-      if (!Number.isFinite(own + numberOf(results, step.norm))) throw notFinite(at + 1, own)
+      const isSound = Number.isFinite(own + numberOf(results, step.norm))
+      if (!isSound && this.canSkip(own, results)) this.skipped++
+      else if (!isSound) throw await this.notFinite(at + 1, own, feeds)
       loss += own / accumulate
     }
     return { loss, results }
+  }
+
+  /** A gradient that overflowed where the scale can still fall: the next one may be sound. */
+  private canSkip(loss: number, results: Results): boolean {
+    const { scale } = this.parts.step
+    return scale !== undefined && Number.isFinite(loss) && numberOf(results, scale) > 1
+  }
+
+  /** The step that failed has changed nothing: run once more, it gives the parameters it began with. */
+  private async notFinite(update: number, loss: number, feeds: Feeds): Promise<AttncError> {
+    const { step, session } = this.parts
+    const results = await session.step(feeds, step.carry, [step.parameters])
+    const parameters = results[step.parameters] as RuntimeTensor
+    const odd = await this.hooks.findOdd(feeds, parameters)
+    const what = Number.isFinite(loss) ? 'a gradient that is' : `a loss of ${loss}, which is`
+    const first = odd === undefined ? '' : ` The first value that is not finite is ${odd}.`
+    return new AttncError(
+      'LOSS_NOT_FINITE',
+      'partial',
+      `Update ${update} has ${what} not finite.${first}`,
+      { suggestions: ['Ask for a lower learning rate, or shorter gradients.'] },
+    )
   }
 
   private rateAt(at: number): number {
@@ -126,7 +163,7 @@ export class TrainingRun {
     const states = step.states.map((name) => [name, zeros('float32', [trainable.size])] as const)
     return {
       updates: 0,
-      vectors: { [PARAMETERS]: vector(parameters), ...Object.fromEntries(states) },
+      vectors: { [PARAMETERS]: vector(parameters), ...Object.fromEntries(states), ...step.initial },
       best: { loss, parameters, age: 0 },
       settings: this.settings,
     }
@@ -136,6 +173,7 @@ export class TrainingRun {
 /** What has to be the same for a run that goes on to reach the same numbers. */
 function settingsOf(options: TrainOptions, trainable: Trainable): string {
   const { method, updates, batchSize, rate, schedule, warmup, seed, accumulate, clip } = options
+  const { scaling } = options
   const optimizer = options.optimizer?.name
   const teacher = options.teacher && {
     share: options.teacher.share,
@@ -154,18 +192,11 @@ function settingsOf(options: TrainOptions, trainable: Trainable): string {
     accumulate,
     clip,
     optimizer,
+    scaling,
     teacher,
     numbers: trainable.size,
   })
 }
-
-const notFinite = (step: number, loss: number): AttncError =>
-  new AttncError(
-    'LOSS_NOT_FINITE',
-    'partial',
-    `Update ${step} has ${Number.isFinite(loss) ? 'a gradient that is' : `a loss of ${loss}, which is`} not finite.`,
-    { suggestions: ['Ask for a lower learning rate, or shorter gradients.'] },
-  )
 
 const numberOf = (results: Results, name: string): number =>
   numbersOf(results[name] as RuntimeTensor)[0] as number

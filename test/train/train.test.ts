@@ -7,10 +7,16 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { type Batch, sliceArrays } from '../../src/data/batch.js'
 import { generator } from '../../src/data/generator.js'
 import { portsOf } from '../../src/data/open-data.js'
-import { edit } from '../../src/graph/edit.js'
+import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { Model, type Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
-import { numbersOf, tensorOf, toConstant } from '../../src/onnx/numbers.js'
+import {
+  fromConstant,
+  numbersOf,
+  type RuntimeTensor,
+  tensorOf,
+  toConstant,
+} from '../../src/onnx/numbers.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { sampler } from '../../src/train/sampling.js'
 import { type TrainOptions, train } from '../../src/train/train.js'
@@ -129,8 +135,102 @@ describe('train', () => {
     const broken = train(classifier(), { ...options, batches: [first as Batch], batchSize: 16 })
     await expect(broken).rejects.toMatchObject({
       code: 'LOSS_NOT_FINITE',
-      message: expect.stringContaining('Update 1'),
+      message: expect.stringMatching(/Update 1 .*first value that is not finite is the input "x"/),
     })
+  }, 60_000)
+
+  it('says at which operator numbers overflow, or at which gradient', async () => {
+    const spoiled = (factor: number, then: (change: GraphEdit, scores: Value) => Value): Model => {
+      const model = classifier()
+      edit(model.graph, 'spoil', (change) => {
+        const scores = model.graph.values.get('scores') as Value
+        const constant = change.constant(toConstant(tensorOf('float32', [], [factor])))
+        const wrong = then(change, change.add('Mul', [scores, constant], { output: 'raised' }))
+        change.hide(scores)
+        change.setType(wrong, { dataType: 'float32', dims: ['batch', 3] })
+        change.expose(wrong)
+      })
+      return model
+    }
+    const forward = spoiled(1e5, (change, x) => change.add('Exp', [x], { output: 'too-large' }))
+    await expect(train(forward, options)).rejects.toMatchObject({
+      code: 'LOSS_NOT_FINITE',
+      message: expect.stringMatching(/a loss of .* not finite is "too-large" \(Exp\)\.$/),
+    })
+    // √0 is finite and its slope is not.
+    const backward = spoiled(0, (change, x) => change.add('Sqrt', [x], { output: 'root' }))
+    await expect(train(backward, options)).rejects.toMatchObject({
+      code: 'LOSS_NOT_FINITE',
+      message: expect.stringMatching(
+        /a gradient that is .* is the gradient of "raised" \(Mul\)\.$/,
+      ),
+    })
+  }, 60_000)
+
+  it('leaves out updates whose scaled gradients overflow, until the scale fits', async () => {
+    const scaling = { initial: 2 ** 120, interval: 1000 }
+    const single = await train(classifier(), options)
+    const whole = { ...options, updates: 40, scaling: { initial: 2 ** 10, interval: 8 } }
+    const scaled = await train(classifier(), whole)
+    const plain = await train(classifier(), { ...options, updates: 40 })
+    for (const [at, { heldOut }] of plain.curve.entries())
+      expect(scaled.curve[at]?.heldOut).toBeCloseTo(heldOut, 4)
+    const said: string[] = []
+    const log = { ...silentLog, info: (text: string) => void said.push(text) }
+    // Between the two factors gradients are 2²⁴ times as large, which 2¹²⁰ leaves no room for.
+    const steep = classifier()
+    edit(steep.graph, 'steep', (change) => {
+      const scores = steep.graph.values.get('scores') as Value
+      const times = (x: Value, factor: number, output: string): Value =>
+        change.add('Mul', [x, change.constant(toConstant(tensorOf('float32', [], [factor])))], {
+          output,
+        })
+      const result = times(times(scores, 2 ** -24, 'small'), 2 ** 24, 'result')
+      change.hide(scores)
+      change.setType(result, { dataType: 'float32', dims: ['batch', 3] })
+      change.expose(result)
+    })
+    const late = await train(steep, { ...options, log, scaling })
+    const skipped = Number(/^(\d+) updates changed nothing/.exec(said.join('\n'))?.[1])
+    expect(skipped).toBeGreaterThan(5)
+    expect(skipped).toBeLessThan(40)
+    expect(late.best).toBeLessThan(late.before / 2)
+    expect(late.best).toBeGreaterThan(single.best)
+  }, 60_000)
+
+  it('trains a model in half precision, whose gradients would vanish without a scale', async () => {
+    const half = classifier()
+    edit(half.graph, 'half', (change) => {
+      for (const value of [...half.graph.initializers()]) {
+        const { constant } = value
+        const numbers = constant ? numbersOf(fromConstant(constant) as RuntimeTensor) : []
+        change.setConstant(
+          value,
+          toConstant(tensorOf('float16', constant?.dims ?? [], [...numbers])),
+        )
+      }
+      const [x] = half.graph.inputs as [Value]
+      const scores = half.graph.values.get('scores') as Value
+      const cast = (value: Value, to: bigint): Value =>
+        change.add('Cast', [value], {
+          attributes: { to: { kind: 'int', value: to } },
+          before: to === 10n ? [...half.graph.nodes()][0] : undefined,
+        })
+      const small = cast(x, 10n)
+      change.replaceUses(x, small, ({ node }) => node !== small.producer)
+      // As a loss that is a mean over very many tokens: gradients below what half precision holds.
+      const shrunk = change.constant(toConstant(tensorOf('float16', [], [2 ** -10])))
+      const lowered = change.add('Mul', [scores, shrunk])
+      const raised = change.constant(toConstant(tensorOf('float32', [], [2 ** 10])))
+      const result = change.add('Mul', [cast(lowered, 1n), raised], { output: 'result' })
+      change.setType(scores, { dataType: 'float16', dims: ['batch', 3] })
+      change.hide(scores)
+      change.setType(result, { dataType: 'float32', dims: ['batch', 3] })
+      change.expose(result)
+    })
+    const found = await train(half, options)
+    expect(found.best).toBeLessThan(0.5)
+    expect(found.weights.every(({ tensor }) => tensor.dataType === 'float16')).toBe(true)
   }, 60_000)
 
   it('ends early when held-out data gets no better', async () => {

@@ -1,0 +1,129 @@
+/**
+ * Where a step stops being finite: the step once more, with a probe at every value of the forward pass and
+ * at every gradient, in the order in which they are made. The first probe that is odd names the place.
+ */
+import { edit, type GraphEdit } from '../graph/edit.js'
+import type { Graph, Model, Node, Value } from '../graph/graph.js'
+import { findBlocks } from '../model/block.js'
+import { readModel } from '../model/model.js'
+import { isFloating } from '../onnx/data-type.js'
+import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
+import type { Feeds, Session } from '../runtime/session.js'
+import { inferShapes } from '../shape/infer.js'
+import { feedsOf } from './feeds.js'
+import { addGradients } from './gradients.js'
+import { insertTrainable, PARAMETERS } from './insert.js'
+import { NodeBuilder } from './node-builder.js'
+import { copyOf, prepareLoss, type StepOptions } from './training-graph.js'
+
+export interface OddInput extends StepOptions {
+  readonly model: Model
+  readonly feeds: Feeds
+  readonly parameters: RuntimeTensor
+  readonly open: (model: Model) => Promise<Session>
+}
+
+interface Probed {
+  readonly model: Model
+  /** What each number of the output is of. */
+  readonly names: readonly string[]
+  readonly output: string
+}
+
+/** Undefined where everything is finite now, or the probes don't fit into memory. */
+export async function findOdd(input: OddInput): Promise<string | undefined> {
+  try {
+    const { model, names, output } = buildProbes(input)
+    await using session = await input.open(model)
+    const all = { ...input.feeds, [PARAMETERS]: input.parameters }
+    const results = await session.run(feedsOf(session, all), [output])
+    const found = numbersOf(results[output] as RuntimeTensor).findIndex((each) => each !== 0)
+    return names[found]
+  } catch {
+    // The error that is being explained matters more than one of its explanation.
+    return undefined
+  }
+}
+
+function buildProbes({ model, objective, trainable, teacher }: OddInput): Probed {
+  const copy = copyOf(model, objective)
+  const { graph } = copy
+  const layerOf = layersOf(graph)
+  const addLoss = prepareLoss(copy, objective, teacher)
+  return edit(graph, 'attnc.odd', (change) => {
+    const loss = addLoss(new NodeBuilder(change, inferShapes(graph)))
+    const weights = trainable.weights.map(({ name }) => graph.values.get(name) as Value)
+    const readers = weights.map((value) => ({ name: value.name, use: [...value.uses][0] }))
+    const parameters = insertTrainable(change, trainable)
+    // Where a weight itself is trained, its first reader now reads what was cut from the vector.
+    const trained = new Map(readers.map(({ name, use }) => [use?.node.inputs[use.index], name]))
+    const gradients: [Value, Value][] = []
+    addGradients(change, loss, [parameters], {
+      onGradient: (value, gradient) => gradients.push([value, gradient]),
+    })
+    const shapes = inferShapes(graph)
+    const isProbed = (value: Value): boolean => isFloating(shapes.dataType(value) ?? 'bool')
+    const describe = (value: Value): string => {
+      if (value.isGraphInput) return `the input "${value.name}"`
+      const weight = trained.get(value)
+      if (weight !== undefined) return `the weight "${weight}"`
+      return place(value, change, layerOf)
+    }
+    const last = loss.producer as Node
+    const nodes = [...graph.nodes()]
+    const forward = nodes.slice(0, nodes.indexOf(last) + 1).flatMap(({ outputs }) => outputs)
+    const inputs = graph.inputs.filter((value) => value !== parameters)
+    const probes = [
+      ...[...inputs, ...forward].flatMap((value) =>
+        value && isProbed(value) ? [{ value, name: describe(value), isGradient: false }] : [],
+      ),
+      // Some were taken over by the rule that reads them.
+      ...gradients
+        .filter(([, gradient]) => graph.values.get(gradient.name) === gradient)
+        .map(([value, gradient]) => ({
+          value: gradient,
+          name: `the gradient of ${describe(value)}`,
+          isGradient: true,
+        })),
+    ]
+    const b = new NodeBuilder(change, shapes)
+    const numbers = probes.map(({ value, isGradient }) => {
+      const single = b.cast(value, 'float32')
+      // What a mask hides is minus infinity by right.
+      const isInfinite = b.op('IsInf', [single], { detect_negative: Number(isGradient) })
+      const isAny = b.cast(b.op('Or', [b.op('IsNaN', [single]), isInfinite]), 'float32')
+      return b.op('Reshape', [b.op('ReduceMax', [isAny], { keepdims: 0 }), b.ints(1)])
+    })
+    const output = b.op('Concat', numbers, { axis: 0 })
+    for (const each of [...graph.outputs]) change.hide(each)
+    change.expose(output)
+    return { model: copy, names: probes.map(({ name }) => name), output: output.name }
+  })
+}
+
+/** The node that makes a value; of one that attnc wrote, the model's own that it works on. */
+function place(value: Value, { label }: GraphEdit, layerOf: (node: Node) => string): string {
+  let node = value.producer
+  while (node && node.origin === label) {
+    const source: Node | undefined = node.inputs.find((each) => each?.producer)?.producer
+    if (!source) break
+    node = source
+  }
+  if (!node) return `"${value.name}"`
+  const own = node === value.producer ? '' : `${value.producer?.op} behind `
+  return `${own}"${node.label}" (${node.op})${layerOf(node)}`
+}
+
+/** Which layer a node belongs to, by the streams at the ends of the layers. */
+function layersOf(graph: Graph): (node: Node) => string {
+  const nodes = [...graph.nodes()]
+  const places = new Map(nodes.map((node, index) => [node, index]))
+  const ends = findBlocks(readModel(graph)).flatMap(({ layer, stream }) =>
+    stream?.producer ? [{ layer, end: places.get(stream.producer) ?? 0 }] : [],
+  )
+  return (node) => {
+    const at = places.get(node)
+    const found = at === undefined ? undefined : ends.find(({ end }) => at <= end)
+    return found ? ` of layer ${found.layer}` : ''
+  }
+}
