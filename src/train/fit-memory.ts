@@ -53,9 +53,9 @@ export function fitMemory({ build, sizes, beside, room, samples }: FitInput): Fi
   if (!room || most.bytes <= room.bytes) return most
   const least = make(1)
   if (least.bytes > room.bytes) throw tooLittle(room, most, least, samples)
-  // Bytes fall with the share nearly in a line.
+  // Bytes fall with the share nearly in a line; at 0 nothing is computed twice, but in a thrifty order.
   const guess = (most.bytes - room.bytes) / (most.bytes - least.bytes)
-  for (let share = Math.ceil(guess / GRAIN) * GRAIN; share < 1; share += GRAIN) {
+  for (let share = Math.floor(guess / GRAIN) * GRAIN; share < 1; share += GRAIN) {
     const found = make(share)
     if (found.bytes <= room.bytes) return found
   }

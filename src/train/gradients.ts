@@ -10,6 +10,7 @@ import type { Node, Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { Size } from '../shape/symbolic.js'
+import { addUp } from './add-up.js'
 import type { GradientRule } from './gradient-rule.js'
 import { lowerFused } from './lower/lower.js'
 import { missingRule } from './missing-rule.js'
@@ -123,8 +124,7 @@ class Backward {
     const { edit, shapes, loss } = this
     const { recompute, seed } = this.options
     const nodes = [...edit.graph.nodes()]
-    if (this.active.has(loss))
-      this.parts.set(loss, [seed ?? new NodeBuilder(edit, shapes).fill(loss, 1)])
+    if (this.active.has(loss)) this.parts.set(loss, [this.firstGradient(seed)])
     if (recompute) this.visitSegments(nodes, recompute)
     else for (const node of nodes.reverse()) this.visit(node)
     const found = new Map<Value, Value>()
@@ -133,6 +133,14 @@ class Backward {
       if (gradient) found.set(value, gradient)
     }
     return found
+  }
+
+  /** Where order matters, the loss is done first: what it alone reads is not kept beside the backward pass. */
+  private firstGradient(seed: Value | undefined): Value {
+    const { edit, shapes, loss } = this
+    const b = new NodeBuilder(edit, shapes)
+    const first = seed ?? b.fill(loss, 1)
+    return this.options.recompute ? b.op('Add', [first, zeroOf(b, [loss], loss)]) : first
   }
 
   private visitSegments(nodes: readonly Node[], { share, sizes }: Recomputation): void {
@@ -211,7 +219,7 @@ class Backward {
     if (!parts) return undefined
     const [first] = parts
     if (parts.length === 1) return first
-    const sum = this.edit.add('Sum', parts, { output: `${value.name}/gradient` })
+    const sum = addUp(this.edit, parts, `${value.name}/gradient`)
     this.parts.set(value, [sum])
     return sum
   }

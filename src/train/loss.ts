@@ -22,7 +22,7 @@ export function crossEntropy(
   targets: Value,
   weights?: Value,
 ): Value {
-  const likelihoods = b.op('LogSoftmax', [single(b, logits)], { axis: -1 })
+  const likelihoods = logSoftmax(b, single(b, logits))
   const last = b.ints(-1)
   const places = b.op('Unsqueeze', [targets, last])
   const chosen = b.op('GatherElements', [likelihoods, places], { axis: -1 })
@@ -64,7 +64,7 @@ export function distillation(
   const likelihoods = (logits: Value): Value => {
     const own = single(b, logits)
     const cooled = temperature === 1 ? own : b.op('Div', [own, b.number(temperature, 'float32')])
-    return b.op('LogSoftmax', [cooled], { axis: -1 })
+    return logSoftmax(b, cooled)
   }
   const [own, wanted] = [likelihoods(student), likelihoods(teacher)]
   const terms = b.op('Mul', [b.op('Exp', [wanted]), b.op('Sub', [wanted, own])])
@@ -86,6 +86,14 @@ export function cosineDistance(
   const lengths = b.op('Sqrt', [b.op('Mul', [dot(x, x), dot(y, y)])])
   const cosine = b.op('Div', [dot(x, y), b.op('Add', [lengths, b.number(1e-12, 'float32')])])
   return weightedMean(b, b.op('Sub', [b.number(1, 'float32'), cosine]), weights)
+}
+
+/** Along the last axis; two losses of the same logits share it. */
+function logSoftmax(b: NodeBuilder, logits: Value): Value {
+  const known = [...logits.uses].find(
+    ({ node }) => node.op === 'LogSoftmax' && node.origin === b.edit.label,
+  )
+  return known?.node.outputs[0] ?? b.op('LogSoftmax', [logits], { axis: -1 })
 }
 
 const single = (b: NodeBuilder, value: Value): Value =>

@@ -2,9 +2,10 @@
 import { fromFront } from '../axes/rule.js'
 import { InternalError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
-import { intAttribute, type Node, stringAttribute, type Value } from '../graph/graph.js'
+import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import type { Size } from '../shape/symbolic.js'
+import { eraseScatter, scatterOf } from './add-up.js'
 import type { GradientContext, Scattered } from './gradient-rule.js'
 import { NodeBuilder } from './node-builder.js'
 import { unbroadcast } from './unbroadcast.js'
@@ -38,17 +39,13 @@ export class NodeContext extends NodeBuilder implements GradientContext {
   }
 
   takeScattered(output: number, axis: number): Scattered | undefined {
-    const node = this.gradient(output)?.producer
-    const [zeros, places, updates] = node?.inputs ?? []
-    const isScattered =
-      node?.op === 'ScatterElements' &&
-      stringAttribute(node, 'reduction') === 'add' &&
-      fromFront(intAttribute(node, 'axis', 0), this.rank(this.output(output))) === axis
-    if (!isScattered || zeros?.producer?.op !== 'ConstantOfShape' || !places || !updates)
+    const gradient = this.gradient(output)
+    const node = gradient && scatterOf(gradient)
+    const [, places, updates] = node?.inputs ?? []
+    if (node?.op !== 'ScatterElements' || !places || !updates) return undefined
+    if (fromFront(intAttribute(node, 'axis', 0), this.rank(this.output(output))) !== axis)
       return undefined
-    if (node.outputs.some((each) => each && each.uses.size > 0)) return undefined
-    this.edit.erase(node)
-    if (zeros.uses.size === 0) this.edit.erase(zeros.producer)
+    eraseScatter(this.edit, node)
     return { places, updates }
   }
 
