@@ -20,6 +20,8 @@ export interface Sensitivity {
   readonly gone?: readonly number[]
   /** … this is lost in all. */
   readonly errors?: readonly number[]
+  /** Milliseconds of operators that are saved then, where a target of time had them timed. */
+  readonly saved?: readonly number[]
   /** Units in the order in which they go; left out where there are many. */
   readonly order?: readonly number[]
 }
@@ -96,12 +98,13 @@ const isNumber = (value: unknown): boolean => typeof value === 'number' && Numbe
 const isAbsentOrNumber = (value: unknown): boolean => value === undefined || isNumber(value)
 
 function isSensitivity(value: unknown): boolean {
-  const { dimension, units, gone, errors, order } = (value ?? {}) as Partial<Sensitivity>
-  const isPaired = (gone?.length ?? 0) === (errors?.length ?? 0)
+  const { dimension, units, gone, errors, saved, order } = (value ?? {}) as Partial<Sensitivity>
+  const isPaired =
+    (gone?.length ?? 0) === (errors?.length ?? 0) && (saved ?? gone)?.length === gone?.length
   return (
     typeof dimension === 'string' &&
     isNumber(units) &&
-    [gone, errors, order].every((list) => isListOf(list, isNumber)) &&
+    [gone, errors, saved, order].every((list) => isListOf(list, isNumber)) &&
     isPaired
   )
 }

@@ -6,6 +6,8 @@
  */
 import { isGain } from '../bench/cost.js'
 import { AttncError } from '../errors.js'
+import type { TransformerModel } from '../model/model.js'
+import { type Sensitivity, short } from '../plan/findings.js'
 import type { Cut, Cutter, Demand, Outline, PassContext } from '../plan/pass.js'
 import type { PlanPart, PlanSlice } from '../plan/plan.js'
 import { CostModel } from './cost-model.js'
@@ -64,7 +66,7 @@ export async function meetTargets(options: MeetOptions): Promise<Met> {
   const forecast = timed && (await forecastTime(scale, timed, all, options))
   const most = forecast ? cut.most(context, forecast.prices) : all
   await using cutter = await cut.open(context)
-  const search = new TargetSearch(scale, cutter, most, forecast)
+  const search = new TargetSearch(scale, cutter, most, forecast, context.view)
   const ratio = search.findCounted()
   if (scale.hasMeasured) return await search.findMeasured(ratio, nearest.filter(isRun))
   return await search.decide(ratio)
@@ -74,6 +76,8 @@ export async function meetTargets(options: MeetOptions): Promise<Met> {
 interface Forecast {
   readonly prices: ReadonlyMap<string, number>
   readonly roundTo: number
+  /** Milliseconds of operators. */
+  saved(slices: readonly PlanSlice[]): number
   /** reached ÷ asked of the target that is timed. */
   excess(slices: readonly PlanSlice[]): number
 }
@@ -98,6 +102,7 @@ async function forecastTime(
   return {
     prices: model.prices(scales),
     roundTo: model.roundTo,
+    saved: (slices) => model.saved(slices),
     excess(slices) {
       const saved = [...model.byRole(slices)].map(
         ([role, own]) => (scales.get(role) ?? 0) * model.saved(own),
@@ -115,6 +120,7 @@ class TargetSearch {
     private readonly cutter: Cutter,
     private readonly most: Outline,
     private readonly forecast: Forecast | undefined,
+    private readonly view: TransformerModel,
   ) {
     this.least = scale.least
   }
@@ -184,11 +190,29 @@ class TargetSearch {
 
   /** Error: BUDGET_MISSED, unless there are more tries. */
   async decide(ratio: number, isRetried = false): Promise<Met> {
-    const part = await this.cutter.decide(this.demand(ratio))
+    const part = this.timed(await this.cutter.decide(this.demand(ratio)))
     const results = await this.scale.measure(part)
     const missed = results.filter(({ isMet }) => !isMet)
     if (missed.length > 0 && !isRetried) throw budgetMissed(results)
     return { part, results }
+  }
+
+  /** The part with what each dimension saves beside what it would cost. */
+  private timed(part: PlanPart): PlanPart {
+    const { forecast, view } = this
+    const sensitivity = part.findings?.sensitivity
+    if (!forecast || !sensitivity) return part
+    const timed = sensitivity.map((each): Sensitivity => {
+      const size = view.dimensions.find(({ id }) => id === each.dimension)?.size
+      if (size === undefined || !each.gone) return each
+      const saved = each.gone.map((units) => {
+        const members = Math.round((units * size) / each.units)
+        const remove = Array.from({ length: members }, (_, member) => member)
+        return short(forecast.saved([{ dimension: each.dimension, remove }]))
+      })
+      return { ...each, saved }
+    })
+    return { ...part, findings: { ...part.findings, sensitivity: timed } }
   }
 
   private count(ratio: number): Point {

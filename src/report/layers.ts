@@ -228,12 +228,14 @@ export function mapSensitivity(plan: Plan, layers: readonly LayerEntry[]): Sensi
     const strip = strips.get(each.dimension)
     const layer = /^layer\.(\d+)\./.exec(each.dimension)?.[1]
     if (!each.errors?.length) return []
+    const reached = strip ? strip.removed.length / strip.size : 0
     return [
       {
         layer: layer === undefined ? null : Number(layer),
         part: partOf(each.dimension),
         losses: shares.map((share) => lossAt(each, share)),
-        reached: strip ? strip.removed.length / strip.size : 0,
+        reached,
+        perMillisecond: lossPerMillisecond(each, reached > 0 ? reached : (shares[0] as number)),
       },
     ]
   })
@@ -241,11 +243,23 @@ export function mapSensitivity(plan: Plan, layers: readonly LayerEntry[]): Sensi
 }
 
 /** Between the points of the curve; null beyond its last. */
-function lossAt({ units, gone = [], errors = [] }: Sensitivity, share: number): number | null {
-  const count = share * units
-  const next = gone.findIndex((each) => each >= count - 1e-9)
+const lossAt = ({ units, gone = [], errors = [] }: Sensitivity, share: number): number | null =>
+  between(gone, errors, share * units)
+
+function between(
+  places: readonly number[],
+  values: readonly number[],
+  place: number,
+): number | null {
+  const next = places.findIndex((each) => each >= place - 1e-9)
   if (next < 0) return null
-  const [x, y] = [gone[next] as number, errors[next] as number]
-  const [x0, y0] = next > 0 ? [gone[next - 1] as number, errors[next - 1] as number] : [0, 0]
-  return x === x0 ? y : y0 + ((y - y0) * (count - x0)) / (x - x0)
+  const [x, y] = [places[next] as number, values[next] as number]
+  const [x0, y0] = next > 0 ? [places[next - 1] as number, values[next - 1] as number] : [0, 0]
+  return x === x0 ? y : y0 + ((y - y0) * (place - x0)) / (x - x0)
+}
+
+function lossPerMillisecond(each: Sensitivity, share: number): number | null {
+  const loss = lossAt(each, share)
+  const saved = each.saved && between(each.gone ?? [], each.saved, share * each.units)
+  return loss === null || !saved || saved <= 0 ? null : loss / saved
 }

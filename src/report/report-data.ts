@@ -85,6 +85,8 @@ export interface SensitivityMap {
     readonly losses: readonly (number | null)[]
     /** Share that went. */
     readonly reached: number
+    /** What is lost for a saved millisecond, of what went or of the first tenth; null where nothing was timed. */
+    readonly perMillisecond: number | null
   }[]
 }
 

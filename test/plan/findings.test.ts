@@ -9,7 +9,10 @@ describe('findings', () => {
       measure: 'squared error',
       sensitivity: [
         sensitivityOf('layer.0.width', 512, { order: [3, 1], errors: [0.123456, 0.5] }),
-        sensitivityOf('layer.0.keyValueHeads', 4, { order: [3, 1], errors: [1, 2] }),
+        {
+          ...sensitivityOf('layer.0.keyValueHeads', 4, { order: [3, 1], errors: [1, 2] }),
+          saved: [0.1, 0.15],
+        },
       ],
       training: { curve: [{ update: 1, training: 2, heldOut: 3 }], updates: 1 },
     }
@@ -39,6 +42,10 @@ describe('findings', () => {
   it.each([
     ['no object', 3],
     ['errors without their places', { sensitivity: [{ dimension: 'a', units: 2, errors: [1] }] }],
+    [
+      'times of other places',
+      { sensitivity: [{ dimension: 'a', units: 2, gone: [1], errors: [1], saved: [1, 2] }] },
+    ],
     ['a curve of words', { training: { updates: 1, curve: ['a'] } }],
     ['a number that is a text', { sensitivity: [{ dimension: 'a', units: '2' }] }],
   ])('are refused as %s', (_, findings) => {

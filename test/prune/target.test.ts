@@ -194,7 +194,7 @@ describe('a latency', () => {
     const folder = mkdtempSync(join(tmpdir(), 'attnc-test-'))
     const output = join(folder, 'out')
     try {
-      const { targets } = await prune({
+      const { targets, plan } = await prune({
         source,
         passes: [amp({ criterion: 'magnitude', recover: 'none' })],
         targets: parseTargets(['latency=0.85x@seq=32', 'params=0.95x']),
@@ -210,6 +210,9 @@ describe('a latency', () => {
       expect(latency?.share).toBeLessThan(0.85 * 1.03)
       expect(latency?.low).toBeLessThanOrEqual(latency?.share ?? 0)
       expect(readdirSync(folder)).toEqual(['out'])
+      const ranked = plan.parts[0]?.findings?.sensitivity ?? []
+      expect(ranked.length).toBeGreaterThan(0)
+      for (const { gone, saved } of ranked) expect(saved?.length).toBe(gone?.length)
     } catch (error) {
       // A busy machine may refuse: with what was reached, and nothing written.
       if (!(error instanceof AttncError)) throw error

@@ -30,7 +30,10 @@ const plan: Plan = {
       findings: {
         measure: 'squared error',
         sensitivity: [
-          sensitivityOf('layer.1.keyValueHeads', 3, { order: [1, 0], errors: [0.5, 2] }),
+          {
+            ...sensitivityOf('layer.1.keyValueHeads', 3, { order: [1, 0], errors: [0.5, 2] }),
+            saved: [0.25, 0.5],
+          },
           sensitivityOf('layer.0.width', 512, { order: [0, 2], errors: [1, 2] }),
         ],
       },
@@ -88,6 +91,10 @@ describe('a report of two folders', () => {
     expect(row?.losses.slice(0, 3)).toEqual([0.15, 0.3, 0.45].map((each) => expect.closeTo(each)))
     expect(row?.losses.at(-1)).toBeNull()
     expect(row?.reached).toBeCloseTo(1 / 3)
+    // One of three heads went: it cost 0.5 and saved a quarter of a millisecond.
+    expect(row?.perMillisecond).toBeCloseTo(2)
+    const width = data.sensitivity?.rows.find(({ part }) => part === 'width')
+    expect(width?.perMillisecond).toBeNull()
   })
 
   it('puts changed constants into their layers', () => {

@@ -52,6 +52,11 @@ describe('the page', () => {
     expect(page).not.toMatch(/<[a-z][^>]*\s(style|on\w+)=/i)
   })
 
+  it('says what each block loses for a millisecond, where it was timed', () => {
+    expect(page).toContain('<span class="number">1.2 a ms</span>')
+    expect(page.match(/ a ms</g)?.length).toBe(reportOf({}).layers.length - 1)
+  })
+
   it('is the same for the same data', () => {
     expect(renderReport(reportOf({}))).toBe(page)
   })

@@ -29,6 +29,7 @@ export function reportOf({
         part: 'width',
         losses: [0.1, 0.2 + (layer ?? 0), null],
         reached: 0.5,
+        perMillisecond: layer === 0 ? null : 0.2 + (layer ?? 0),
       })),
     },
     frontier: {

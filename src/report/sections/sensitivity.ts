@@ -38,11 +38,11 @@ function map({ measure, shares, rows }: SensitivityMap): Html {
     return html`<td><svg class="cells" width="${width}" height="${cell.height}" role="img" aria-label="${name}: ${percent(row.reached)} went">${row.losses.map(
       (loss, index) =>
         html`<rect class="${loss === null ? 'unknown' : `level-${levelOf(loss)}`}" x="${index * cell.width}" width="${cell.width - 1}" height="${cell.height - 1}" data-tip="${name}: ${percent(shares[index] as number)} would cost ${loss === null ? 'more than was measured' : describeNumber(loss)}"/>`,
-    )}${row.reached > 0 && html`<path class="reached" d="M${Math.min(width - 2, Math.max(2, Math.round(at * cell.width)))} -1V${cell.height}"/>`}</svg></td>`
+    )}${row.reached > 0 && html`<path class="reached" d="M${Math.min(width - 2, Math.max(2, Math.round(at * cell.width)))} -1V${cell.height}"/>`}</svg>${row.perMillisecond !== null && html` <span class="number">${describeNumber(row.perMillisecond)} a ms</span>`}</td>`
   }
   const table = html`<table class="layers"><thead><tr><th scope="col" class="number">layer</th>${parts.map((part) => html`<th scope="col">${describePart(part)}: 10 % to 90 % gone</th>`)}</tr></thead>
 <tbody>${layers.map((layer) => html`<tr><th scope="row" class="number">${layer ?? 'all'}</th>${parts.map((part) => cells(layer, part))}</tr>`)}</tbody></table>`
-  return html`<p>Each row is a block, each cell a share of it that could go; the line marks the share that went. What is counted: ${measure}.</p>
+  return html`<p>Each row is a block, each cell a share of it that could go; the line marks the share that went. What is counted: ${measure}.${rows.some(({ perMillisecond }) => perMillisecond !== null) && ' Behind it stands what was lost for each millisecond of its operators that went, or would be for the first tenth.'}</p>
 <ul class="legend"><li>${Array.from({ length: levelCount }, (_, level) => html`<svg class="cells" width="14" height="14" aria-hidden="true"><rect class="level-${level}" width="13" height="13"/></svg>`)} ${losses.length > 0 && `${describeNumber(Math.min(...losses))} to ${describeNumber(Math.max(...losses))}, by its logarithm`}</li><li><svg class="cells" width="14" height="14" aria-hidden="true"><rect class="unknown" width="13" height="13"/></svg>not measured</li><li><svg class="cells" width="8" height="14" aria-hidden="true"><path class="reached" d="M4 0V14"/></svg>went</li></ul>
 ${scrolling('Sensitivity', table)}`
 }
