@@ -35,6 +35,8 @@ export interface EmitContext extends BlockContext {
   readonly bias: Value | undefined
   /** Added to the scores of each key, [batch, 1, keys, 1]. */
   readonly padding: Value | undefined
+  /** int32 [1]: 0, or the end of the run where caches are not full. */
+  readonly full: Value | undefined
 }
 
 /** [batch, heads, queries, value size]; `patterns` has one entry, or one for each head. */
@@ -127,7 +129,15 @@ function emitStatic(c: EmitContext, heads: Heads, count: number, pattern: Static
   const layout = layouts.get(kept) ?? layoutOf(build, kept)
   layouts.set(kept, layout)
   const node = emitKernel(build.edit, blockSparseAttention, {
-    inputs: [heads.query, heads.key, heads.value, layout.rows, layout.columns, undefined, c.bias],
+    inputs: [
+      heads.query,
+      heads.key,
+      heads.value,
+      checked(c, layout.rows),
+      layout.columns,
+      undefined,
+      c.bias,
+    ],
     attributes: {
       causal: facts.causal,
       window,
@@ -141,6 +151,10 @@ function emitStatic(c: EmitContext, heads: Heads, count: number, pattern: Static
   })
   return node.outputs[0] as Value
 }
+
+/** A layout that is there once caches are known to be full. */
+const checked = ({ build, full }: EmitContext, layout: Value): Value =>
+  full ? build.op('Add', [layout, full]) : layout
 
 /** The blocks of a pattern, which layers of the same length share. */
 export function sharedBlocks(
@@ -171,7 +185,7 @@ function emitDynamic(c: EmitContext, heads: Heads, pattern: DynamicPattern): Val
     before: build.before,
   })
   const node = emitKernel(build.edit, gatherBlockAttention, {
-    inputs: [query, key, value, chosen.outputs[0], undefined, c.bias],
+    inputs: [query, key, value, checked(c, chosen.outputs[0] as Value), undefined, c.bias],
     attributes: { ...shape, softcap: read.softcap, window: facts.window ?? 0 },
     before: build.before,
   })

@@ -12,6 +12,7 @@ import type { AttentionPatterns } from '../plan/plan.js'
 import { NodeBuilder } from '../train/node-builder.js'
 import { type BlockContext, emitAttention } from './emit.js'
 import { eraseUnread } from './erase-unread.js'
+import { fullCaches } from './full-caches.js'
 import { asContext, readHeads, shapeWith } from './heads.js'
 import type { KeptBlocks, Layout } from './kept-blocks.js'
 import { biasOf, paddingOf } from './masks.js'
@@ -27,15 +28,16 @@ export function rewriteAttention(
   entries: readonly AttentionPatterns[],
   as: 'slice' | 'mask',
 ): void {
-  const view = writeOut(
-    edit,
-    given,
-    entries.map((entry) => findBlock(given, entry)),
+  const givenBlocks = entries.map((entry) => findBlock(given, entry))
+  const checks = new Map<Value, Value>()
+  const full = givenBlocks.map((block) =>
+    as === 'mask' ? undefined : fullCaches(edit, given.analysis.shapes, block, checks),
   )
+  const view = writeOut(edit, given, givenBlocks)
   const blocks = new Map<string, KeptBlocks>()
   const layouts = new Map<KeptBlocks, Layout>()
   const paddings = new Map<string, Value>()
-  for (const entry of entries) {
+  for (const [index, entry] of entries.entries()) {
     const block = findBlock(view, entry)
     try {
       const read = readAttention(view, block)
@@ -65,6 +67,7 @@ export function rewriteAttention(
           ...context,
           type,
           layouts,
+          full: full[index],
           bias: biasOf(build, view, read, facts, { keys, query: heads.query, type }),
           padding: paddingOf(build, facts, read, type, paddings),
         },
