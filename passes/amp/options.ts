@@ -58,5 +58,6 @@ export const isAskedFor = (
   { protect, scope }: Pick<AmpOptions, 'protect' | 'scope'>,
 ): boolean =>
   !protect.includes(layer) &&
-  !protect.includes(key) &&
+  // Experts have the key of their mixture with one number more.
+  !protect.some((each) => key === each || key.startsWith(`${each}.`)) &&
   (scope === 'all' || (scope === 'heads') === (kind === 'attention'))

@@ -2,6 +2,7 @@
 
 import type { Statistics } from '../../src/calibrate/statistics.js'
 import { generator } from '../../src/data/generator.js'
+import { squaredMembers } from '../../src/model/projection.js'
 import type { PrunableBlock, Unit } from '../../src/repair/prunable.js'
 import type { AmpOptions } from './options.js'
 
@@ -23,8 +24,7 @@ export function scoreUnits(
   options: AmpOptions,
 ): number[] {
   const sign = options.criterion === 'reversed' ? -1 : 1
-  const weight = block.projection?.read()
-  const columns = block.projection?.columns ?? 0
+  const squares = rowSquares(block)
   const random = generator(options.seed + block.layer * 2 + (block.kind === 'attention' ? 1 : 0))
   const isPaper = options.criterion === 'paper' || options.criterion === 'reversed'
   return units.map(({ rows }, unit) => {
@@ -32,7 +32,7 @@ export function scoreUnits(
     if (scores) return sign * (scores[unit] as number)
     let score = 0
     for (const row of rows) {
-      const norm = weight ? rowNorm(weight, row, columns) : 1
+      const norm = squares ? Math.sqrt(squares[row] as number) : 1
       const activity = statistics
         ? (statistics.absolute[row] ?? 0) / Math.max(statistics.prompts, 1)
         : 1
@@ -47,8 +47,14 @@ export function scoreUnits(
   })
 }
 
-function rowNorm(weight: Float64Array, row: number, columns: number): number {
-  let sum = 0
-  for (let c = row * columns; c < (row + 1) * columns; c++) sum += (weight[c] as number) ** 2
-  return Math.sqrt(sum)
+/** Σ of the squares of each row of the projection, of all experts' where it is theirs. */
+function rowSquares({ projection, stacked }: PrunableBlock): Float64Array | undefined {
+  if (!projection) return stacked && squaredMembers(stacked)
+  const { rows, columns } = projection
+  const weight = projection.read()
+  return Float64Array.from({ length: rows }, (_, row) => {
+    let sum = 0
+    for (let c = row * columns; c < (row + 1) * columns; c++) sum += (weight[c] as number) ** 2
+    return sum
+  })
 }

@@ -32,13 +32,7 @@ export function findSkipped(
   for (const [index, { heads, layer, dimension }] of view.attention.entries())
     if (heads > 1)
       look('attention', index, layer, dimension, 'its heads end in no plain product with a weight')
-  for (const [index, { layer, dimension, mixture }] of view.feedForward.entries())
-    look(
-      'feedForward',
-      index,
-      layer,
-      dimension,
-      mixture ? 'experts are not pruned by this pass' : 'its width ends in no plain product',
-    )
+  for (const [index, { layer, dimension }] of view.feedForward.entries())
+    look('feedForward', index, layer, dimension, 'its width ends in no plain product')
   return skipped
 }

@@ -50,8 +50,8 @@ export const DEFAULT_STRIDE = 3
 
 /** What the output projections of all blocks read. */
 export function projectionInputs(view: TransformerModel, moments: boolean): Watch[] {
-  return findBlocks(view).map(({ key, input, width, tokens, stream }) => {
-    const size = stream && view.analysis.axes(stream)?.at(-1)?.size.value
+  return findBlocks(view).map(({ key, input, width, tokens, stream, joined }) => {
+    const size = joined && view.analysis.axes(joined)?.at(-1)?.size.value
     return {
       key,
       value: input,
@@ -59,7 +59,10 @@ export function projectionInputs(view: TransformerModel, moments: boolean): Watc
       dataType: view.analysis.shapes.dataType(input) ?? 'float32',
       tokens,
       moments,
-      stream: stream && size ? { value: stream, size } : undefined,
+      stream:
+        joined && size
+          ? { value: stream ?? joined, size, isOwnRows: stream !== undefined }
+          : undefined,
     }
   })
 }

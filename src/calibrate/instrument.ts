@@ -28,8 +28,12 @@ export interface Watch {
   /**
    * The residual stream where the projection's result arrives, [..., D]: moments then count each token
    * by 1/‖stream‖², so that errors are relative to what they disturb and a few huge tokens don't rule.
+   * Where its rows are others, by the mean of that over its tokens, which then are the tokens counted: an
+   * expert that few tokens go to disturbs little.
    */
-  readonly stream: { readonly value: Value; readonly size: number } | undefined
+  readonly stream:
+    | { readonly value: Value; readonly size: number; readonly isOwnRows: boolean }
+    | undefined
 }
 
 /** A block of the moments: rows `row`…, columns `column`… of [n, n]. */
@@ -92,14 +96,19 @@ export function instrument(
         ])
       : addReduce(edit, 'ReduceSum', reshape(edit, sizes, [-1, size]), [0])
     edit.expose(sums)
-    const shape = masking ? undefined : edit.add('Shape', [reshape(edit, value, [-1, size])])
+    const other = stream?.isOwnRows === false && reshape(edit, stream.value, [-1, stream.size])
+    const shape = masking
+      ? undefined
+      : edit.add('Shape', [other || reshape(edit, value, [-1, size])])
     if (shape) edit.expose(shape)
     const found = { watch, shape: shape?.name, mask: masking?.name, absolute: sums.name }
     if (!watch.moments) return { ...found, moments: [] }
     const rows = sample(value, size, masking)
-    const weighted = stream
-      ? divideByNorm(edit, rows, sample(stream.value, stream.size, masking))
-      : rows
+    const weighted = other
+      ? divideByMeanNorm(edit, rows, toFloat(edit, other))
+      : stream
+        ? divideByNorm(edit, rows, sample(stream.value, stream.size, masking))
+        : rows
     return { ...found, moments: addMoments(edit, weighted, size) }
   })
 }
@@ -132,10 +141,21 @@ const toFloat = (edit: GraphEdit, value: Value, dataType?: DataType): Value =>
   dataType === 'float32' ? value : edit.add('Cast', [value], { attributes: { to: int(1) } })
 
 /** x/‖stream‖ along the last axis. */
-function divideByNorm(edit: GraphEdit, value: Value, stream: Value): Value {
-  const squares = addReduce(edit, 'ReduceSum', edit.add('Mul', [stream, stream]), [-1])
-  const floor = edit.constant(float32Tensor([], [1e-12]))
-  return edit.add('Div', [value, edit.add('Sqrt', [edit.add('Max', [squares, floor])])])
+const divideByNorm = (edit: GraphEdit, value: Value, stream: Value): Value =>
+  edit.add('Div', [value, edit.add('Sqrt', [squaredNorms(edit, stream)])])
+
+/** x·√(mean of 1/‖stream‖²): all rows alike. */
+function divideByMeanNorm(edit: GraphEdit, value: Value, stream: Value): Value {
+  const inverse = edit.add('Reciprocal', [squaredNorms(edit, stream)])
+  const count = toFloat(edit, edit.add('Size', [inverse]))
+  const mean = edit.add('Div', [addReduce(edit, 'ReduceSum', inverse, [0, 1]), count])
+  return edit.add('Mul', [value, edit.add('Sqrt', [mean])])
+}
+
+/** ‖x‖² of each row, [..., 1]. */
+function squaredNorms(edit: GraphEdit, rows: Value): Value {
+  const squares = addReduce(edit, 'ReduceSum', edit.add('Mul', [rows, rows]), [-1])
+  return edit.add('Max', [squares, edit.constant(float32Tensor([], [1e-12]))])
 }
 
 function everyNth(edit: GraphEdit, rows: Value, stride: number): Value {

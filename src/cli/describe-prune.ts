@@ -51,11 +51,14 @@ const titles: Readonly<Record<string, string>> = {
   queryGroups: 'query groups',
   headSize: 'head size',
   valueHeadSize: 'value size',
+  'expert.width': 'expert width',
 }
 
 /** A row for each layer, a column for each kind of dimension that lost something. */
 function describeRows(rows: readonly ReportRow[]): string[] {
-  const partOf = ({ dimension }: ReportRow): string => dimension.replace(/^layer\.\d+\./, '')
+  // Experts of a layer share a column: there can be hundreds.
+  const partOf = ({ dimension }: ReportRow): string =>
+    dimension.replace(/^layer\.\d+\./, '').replace(/^expert\.\d+\./, 'expert.')
   const parts = [...new Set(rows.map(partOf))]
   const layers = [...new Set(rows.map(({ layer }) => layer))].sort((a, b) => (a ?? -1) - (b ?? -1))
   return table(
@@ -66,13 +69,20 @@ function describeRows(rows: readonly ReportRow[]): string[] {
       return [
         layer ?? '–',
         ...parts.map((part) => {
-          const row = own.find((each) => partOf(each) === part)
-          return row ? `${row.size} → ${row.kept}` : ''
+          return describeSizes(own.filter((each) => partOf(each) === part))
         }),
         `−${describeCount(saved)}`,
       ]
     }),
   )
+}
+
+/** `64 → 40`, or `64 → 12–40` for several. */
+function describeSizes(rows: readonly ReportRow[]): string {
+  const range = (sizes: readonly number[]): string =>
+    [...new Set([Math.min(...sizes), Math.max(...sizes)])].join('–')
+  if (rows.length === 0) return ''
+  return `${range(rows.map(({ size }) => size))} → ${range(rows.map(({ kept }) => kept))}`
 }
 
 function describeTotals({

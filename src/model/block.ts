@@ -6,8 +6,8 @@ import type { Contraction } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
 import type { Node, Value } from '../graph/graph.js'
 import { joinOf } from './feed-forward.js'
-import type { ModelDimension, TransformerModel } from './model.js'
-import { type Projection, readProjection } from './projection.js'
+import type { Expert, ModelDimension, TransformerModel } from './model.js'
+import { type Projection, readProjection, readStacked, type StackedWeight } from './projection.js'
 
 /** An integer input [batch, sequence] whose tokens some rows are. */
 export interface TokenRows {
@@ -19,14 +19,21 @@ export interface TokenRows {
 }
 
 export interface Block {
-  /** `attention.3`, `feedForward.3`: position in the order of execution. The name in plans. */
+  /**
+   * `attention.3`, `feedForward.3`: position in the order of execution. The name in plans. Experts of a
+   * mixture after its first are `feedForward.3.1` and so on.
+   */
   readonly key: string
   readonly kind: 'attention' | 'feedForward'
   readonly layer: number
+  /** One of a mixture: its rows are the tokens that were sent to it, others after each change before it. */
+  readonly isExpert: boolean
   readonly dimension: ModelDimension | undefined
   readonly contraction: Contraction
   /** undefined where the weight is not a plain matrix of its own. */
   readonly projection: Projection | undefined
+  /** Set where the weight is one of several experts at once. */
+  readonly stacked: StackedWeight | undefined
   /** What the projection reads: [..., n]. */
   readonly input: Value
   readonly width: number
@@ -34,6 +41,8 @@ export interface Block {
   readonly output: Value
   /** The stream after the block, [..., D]; undefined where its rows are not those of `input`. */
   readonly stream: Value | undefined
+  /** The stream after the block, whichever rows it has: windows, or tokens that went to several experts. */
+  readonly joined: Value | undefined
   /** Whose tokens the rows of `input` are, where each is one. */
   readonly tokens: TokenRows | undefined
 }
@@ -48,6 +57,7 @@ export function findBlocks(view: TransformerModel): Block[] {
     dimension: ModelDimension | undefined,
     contraction: Contraction | undefined,
     joinAt: (output: Value) => Node | undefined,
+    isExpert = false,
   ): void => {
     const operand = contraction?.operands[0]
     const input = operand && contraction.node.inputs[operand.input]
@@ -56,17 +66,25 @@ export function findBlocks(view: TransformerModel): Block[] {
     if (!contraction || !input || !output || !width) return
     if (view.analysis.axes(input)?.at(-1) !== operand.what && !endsWith(view, input, width)) return
     const join = joinAt(output)
+    const joined = join?.outputs[0]
+    const projection = readProjection(contraction)
     blocks.push({
       key,
       kind,
       layer,
+      isExpert,
       dimension,
       contraction,
-      projection: readProjection(contraction),
+      projection,
+      stacked: projection ? undefined : readStacked(view.analysis, contraction),
       input,
       width,
       output,
-      stream: join?.outputs.find((each) => each && isSameRows(view, each, input)),
+      // What an expert says is weighed before it joins: the stream doesn't lack what its weight lacks.
+      stream: isExpert
+        ? undefined
+        : join?.outputs.find((each) => each && isSameRows(view, each, input)),
+      joined,
       tokens: tokensOf(view, input),
     })
   }
@@ -81,21 +99,33 @@ export function findBlocks(view: TransformerModel): Block[] {
     )
   // A width that shares its product with heads is of their block.
   const shared = new Set(view.attention.map(({ outputProjection }) => outputProjection))
-  for (const [index, each] of view.feedForward.entries())
-    if (!each.mixture && !shared.has(each.outputProjection))
+  for (const { key, layer, part, isExpert } of feedForwardParts(view))
+    if (!shared.has(part.outputProjection))
       add(
-        `feedForward.${index}`,
+        key,
         'feedForward',
-        each.layer,
-        each.dimension,
-        each.outputProjection,
-        () => each.join,
+        layer,
+        part.dimension,
+        part.outputProjection,
+        () => part.join,
+        isExpert,
       )
   const order = new Map([...view.graph.nodes()].map((node, index) => [node, index]))
   return blocks.sort(
     (a, b) => (order.get(a.contraction.node) ?? 0) - (order.get(b.contraction.node) ?? 0),
   )
 }
+
+/** Feed-forwards by key, the experts of a mixture one by one. */
+export const feedForwardParts = (view: TransformerModel) =>
+  view.feedForward.flatMap((first, index) =>
+    [first, ...first.others].map((part: Expert, expert) => ({
+      key: expert === 0 ? `feedForward.${index}` : `feedForward.${index}.${expert}`,
+      layer: first.layer,
+      part,
+      isExpert: first.mixture !== undefined,
+    })),
+  )
 
 const endsWith = (view: TransformerModel, value: Value, width: number): boolean =>
   view.analysis.axes(value)?.at(-1)?.size.value === width

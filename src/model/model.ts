@@ -47,6 +47,12 @@ export interface LayeredFeedForward extends FeedForward {
   readonly dimension: ModelDimension | undefined
   /** A mixture of experts: how many, and how many a token goes to. */
   readonly mixture: { readonly count: number; readonly perToken: number } | undefined
+  /** The mixture's other experts, where each has weights of its own. */
+  readonly others: readonly Expert[]
+}
+
+export interface Expert extends FeedForward {
+  readonly dimension: ModelDimension | undefined
 }
 
 export interface TransformerModel {
@@ -109,6 +115,9 @@ export function readModel(graph: Graph): TransformerModel {
               layer: layerOf.get(block) ?? 0,
               dimension: byAxis.get(block.feedForward.axis),
               mixture: mixtureOf(analysis, block.feedForward, groups),
+              others: groupOf(block.feedForward, groups)
+                .filter((each) => each !== block.feedForward)
+                .map((each) => ({ ...each, dimension: byAxis.get(each.axis) })),
             },
           ]
         : [],
@@ -208,7 +217,7 @@ function nameDimensions(
   for (const block of blocks) {
     const layer = layerOf.get(block) ?? 0
     if (block.kind === 'feedForward') {
-      const group = groups.find(([first]) => first === block.feedForward) ?? []
+      const group = groupOf(block.feedForward, groups)
       for (const [index, each] of group.entries())
         add(each.axis, 'width', layer, group.length > 1 ? `expert.${index}.` : '')
       continue
@@ -248,12 +257,15 @@ function findVocabulary(analysis: AxisAnalysis): Axis | undefined {
   return best
 }
 
+const groupOf = (block: FeedForward, groups: readonly FeedForward[][]): readonly FeedForward[] =>
+  groups.find((each) => each.includes(block)) ?? [block]
+
 function mixtureOf(
   analysis: AxisAnalysis,
   block: FeedForward,
   groups: readonly FeedForward[][],
 ): LayeredFeedForward['mixture'] {
-  const group = groups.find((each) => each.includes(block)) ?? [block]
+  const group = groupOf(block, groups)
   const count = block.experts > 1 ? block.experts : group.length
   if (count < 2) return undefined
   let best = 0

@@ -2,6 +2,7 @@
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import type { Axis } from '../axes/axis.js'
 import type { Node, Value } from '../graph/graph.js'
+import { isFloating } from '../onnx/data-type.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
 import { isTransparent } from './trace.js'
@@ -61,6 +62,46 @@ export function readProjection(contraction: Contraction): Projection | undefined
     }
   }
   return undefined
+}
+
+/** Weights of all experts in one constant: [experts, inputs, outputs] in any order. */
+export interface StackedWeight {
+  readonly value: Value
+  /** Axis of the constant that is contracted. */
+  readonly axis: number
+}
+
+/** The constant of more than two axes that a product reads, maybe by rows that an index picks. */
+export function readStacked(
+  analysis: AxisAnalysis,
+  { node, operands }: Contraction,
+): StackedWeight | undefined {
+  for (const { input, what } of operands) {
+    let value = node.inputs[input]
+    for (let depth = 8; value && !value.constant && depth > 0; depth--)
+      value = value.producer && isPicker(value.producer) ? value.producer.inputs[0] : undefined
+    if (!value?.constant || value.constant.dims.length < 3) continue
+    const axis = (analysis.axes(value) ?? []).findIndex(({ root }) => root === what.root)
+    if (axis >= 0) return { value, axis }
+  }
+  return undefined
+}
+
+const isPicker = (node: Node): boolean => node.op.startsWith('Gather') || isTransparent(node)
+
+/** Σ over all else of the squares of each member of a stacked weight's contracted axis. */
+export function squaredMembers({ value, axis }: StackedWeight): Float64Array | undefined {
+  const { constant } = value
+  const read = constant && fromConstant(constant)
+  if (!constant || !read || !isFloating(constant.dataType)) return undefined
+  const size = constant.dims[axis] as number
+  const inner = constant.dims.slice(axis + 1).reduce((product, dim) => product * dim, 1)
+  const sums = new Float64Array(size)
+  for (const [at, number] of numbersOf(read).entries()) {
+    const member = Math.floor(at / inner) % size
+    sums[member] = (sums[member] as number) + number ** 2
+  }
+  return sums
 }
 
 /** A stored matrix behind a Transpose that only this product reads. */

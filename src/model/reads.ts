@@ -18,7 +18,7 @@ export interface BlockRead {
 
 /**
  * Reads of each block, by its key, in an order that depends on the graph alone. Weights that are
- * quantised or shared are left out.
+ * quantised or shared are left out, and experts have none: there is nothing to compare their rows with.
  */
 export function findReads(view: TransformerModel): ReadonlyMap<string, readonly BlockRead[]> {
   const blocks = findBlocks(view)
@@ -36,6 +36,7 @@ function readsOf(
   contractions: ReadonlyMap<Node, Contraction>,
   written: ReadonlySet<Value>,
 ): BlockRead[] {
+  if (block.isExpert) return []
   const found = new Map<Value, Projection[]>()
   const seen = new Set<Value>()
   const visit = (value: Value): void => {

@@ -10,6 +10,7 @@ import { AttncError } from '../errors.js'
 import { edit, type GraphEdit } from '../graph/edit.js'
 import type { Graph } from '../graph/graph.js'
 import { addToBias } from '../model/bias.js'
+import { feedForwardParts } from '../model/block.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type Projection, readProjection, toWeight } from '../model/projection.js'
 import { type BlockRead, findReads } from '../model/reads.js'
@@ -67,8 +68,7 @@ export function outputProjections(view: TransformerModel): Map<string, Projectio
   }
   for (const [index, block] of view.attention.entries())
     add(`attention.${index}`, block.outputProjection)
-  for (const [index, block] of view.feedForward.entries())
-    add(`feedForward.${index}`, block.outputProjection)
+  for (const { key, part } of feedForwardParts(view)) add(key, part.outputProjection)
   return found
 }
 
