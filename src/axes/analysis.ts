@@ -5,6 +5,7 @@
  */
 import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
+import { reachableGraphs } from '../shape/reachable.js'
 import { Size } from '../shape/symbolic.js'
 import { Axis, childrenOf, leastCommonMultiple, leavesOf } from './axis.js'
 import type { AxisRule, Operand, RuleContext } from './rule.js'
@@ -103,6 +104,7 @@ export class AxisAnalysis {
 
   private relate(node: Node): void {
     const context = this.contextOf(node)
+    if (this.passOn(node)) return
     const rule = findAxisRule(node)
     if (!rule) return this.giveUp(node, context, `operator ${operatorName(node)} has no axis rule`)
     const unknown = [...node.inputs, ...node.outputs].find(
@@ -114,13 +116,43 @@ export class AxisAnalysis {
 
   private applyRule(rule: AxisRule, node: Node, context: RuleContext): void {
     rule.relate(context)
-    for (const inner of innerGraphs(node)) this.blockCaptures(inner, node)
+    for (const inner of this.stating(node)) this.blockCaptures(inner, node)
+  }
+
+  /** A branch that is always taken and hands on what is outside: the same axes. */
+  private passOn(node: Node): boolean {
+    const [only, other] = node.op === 'If' ? this.reachable(node) : []
+    if (!only || other) return false
+    for (const inner of this.stating(node)) if (inner !== only) this.blockCaptures(inner, node)
+    const sources = only.outputs.map((output) => {
+      const { producer } = output
+      const source = producer?.op === 'Identity' ? producer.inputs[0] : output
+      return source?.graph === this.graph ? source : undefined
+    })
+    if (sources.some((source) => !source || !this.axes(source))) return false
+    for (const [index, source] of sources.entries()) {
+      const output = node.outputs[index]
+      const [from, to] = [source && this.axes(source), output && this.axes(output)]
+      for (const [at, axis] of (to ?? []).entries()) if (from?.[at]) unify(from[at], axis, node)
+    }
+    return true
+  }
+
+  private reachable(node: Node): Graph[] {
+    const [condition] = node.inputs
+    return reachableGraphs(node, condition && this.shapes.integers(condition))
+  }
+
+  /** Graphs that state sizes: those that run, and those that don't where a session still reads them. */
+  private stating(node: Node): Graph[] {
+    const run = new Set(this.reachable(node))
+    return [...innerGraphs(node)].filter((inner) => run.has(inner) || holdsSizes(inner))
   }
 
   private giveUp(node: Node, context: RuleContext, reason: string): void {
     this.unrecognised.push({ node, reason })
     context.blockAll(reason)
-    for (const inner of innerGraphs(node)) this.blockCaptures(inner, node)
+    for (const inner of this.stating(node)) this.blockCaptures(inner, node)
   }
 
   private blockCaptures(inner: Graph, holder: Node): void {
@@ -258,6 +290,14 @@ const isSharedVector = (value: Value): boolean =>
   value.constant !== undefined &&
   value.uses.size > 1 &&
   value.constant.dims.filter((dim) => dim > 1).length <= 1
+
+/** Whether a graph reads constants of several elements, whose sizes have to fit the rest. */
+const holdsSizes = (graph: Graph): boolean =>
+  [...graph.nodes()].some(
+    (node) =>
+      node.inputs.some((value) => (value?.constant?.dims ?? []).some((dim) => dim > 1)) ||
+      [...innerGraphs(node)].some(holdsSizes),
+  )
 
 export const operatorName = (node: Node): string =>
   node.domain ? `${node.domain}.${node.op}` : node.op

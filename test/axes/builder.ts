@@ -1,7 +1,7 @@
 /** Small graphs written by hand: each call is a node, weights are random and the same in every run. */
 import { generator } from '../../src/data/generator.js'
-import { edit, type GraphEdit } from '../../src/graph/edit.js'
-import { type Attribute, Model, type TensorType, type Value } from '../../src/graph/graph.js'
+import { edit, GraphEdit } from '../../src/graph/edit.js'
+import { type Attribute, Graph, Model, type TensorType, type Value } from '../../src/graph/graph.js'
 import type { DataType } from '../../src/onnx/data-type.js'
 import { elementCount, float32Tensor, int64Tensor, tensorFromBytes } from '../../src/onnx/tensor.js'
 
@@ -78,6 +78,20 @@ export class Builder {
 
   transpose(value: Value, ...perm: number[]): Value {
     return this.op('Transpose', [value], { perm })
+  }
+
+  /** Either branch, written in a graph of its own that may read what is outside. */
+  branch(condition: Value, yes: (b: Builder) => Value, no: (b: Builder) => Value): Value {
+    const { graph } = this.change
+    const write = (name: string, branch: (b: Builder) => Value): Attribute => {
+      const inner = new Graph(name, graph.model, graph)
+      // The law is checked once the node that holds it stands.
+      const builder = new Builder(new GraphEdit(inner, name))
+      builder.expose(branch(builder))
+      return { kind: 'graph', value: inner }
+    }
+    const attributes = { then_branch: write('yes', yes), else_branch: write('no', no) }
+    return this.change.add('If', [condition], { attributes })
   }
 
   /** One position of an axis. */

@@ -243,6 +243,36 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect((await inspect(open())).attention).toEqual([])
   })
 
+  it.each([
+    ['handed on by the branch', 1, 1, true],
+    ['read in the other branch by a weight with their heads', 1, H, false],
+    ['worked on in a branch that may run', 0, 1, false],
+  ])('a branch that the sizes decide: scores %s', async (_, axis, heads, isPrunable) => {
+    const open = make((b, x) => {
+      const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 1, 3)
+      const scores = b.op('MatMul', [split(), b.transpose(split(), 0, 1, 3, 2)])
+      // Sizes of queries and keys, as an export asks whether they are equal; or those of samples, which vary.
+      const sizeOf = (value: Value): Value =>
+        b.op('Gather', [b.op('Shape', [value]), b.whole(axis)], { axis: 0 })
+      const isOther = b.op('Not', [b.op('Equal', [sizeOf(x), axis === 1 ? sizeOf(x) : b.whole(1)])])
+      const chosen = b.branch(
+        isOther,
+        (inner) => inner.op('Mul', [scores, inner.weight(1, heads, 1, 1)]),
+        (inner) => inner.op('Identity', [scores]),
+      )
+      const context = b.op('MatMul', [
+        b.op('Softmax', [b.op('Add', [scores, chosen])], { axis: -1 }),
+        split(),
+      ])
+      const merged = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C)
+      return b.op('Add', [x, b.linear(merged, C, C)])
+    })
+    const seen = (await inspect(open())).attention
+    // What is read inside of a branch that may run stays as it is.
+    expect(seen.some(({ prunable }) => prunable)).toBe(isPrunable)
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
   it('experts whose answers a product with the shares puts together', async () => {
     const E = 3
     const open = make((b, x) => {

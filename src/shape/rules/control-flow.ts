@@ -1,10 +1,11 @@
 /** If, Loop and Scan: shapes inside their graphs, and what both ways or every turn agree on. */
 import { innerGraphs } from '../../graph/graph.js'
+import { reachableGraphs } from '../reachable.js'
 import type { ShapeRule } from '../rule.js'
 import type { Size } from '../symbolic.js'
 
 const branch: ShapeRule = (context) => {
-  const graphs = [...innerGraphs(context.node)].map((graph) => ({
+  const graphs = reachableGraphs(context.node, context.elements(0)).map((graph) => ({
     graph,
     shapes: context.infer(graph),
   }))
@@ -23,6 +24,9 @@ const branch: ShapeRule = (context) => {
         )
       : undefined
     context.set(index, dims, first?.type)
+    const [only, other] = graphs
+    const output = only?.graph.outputs[index]
+    if (output && !other) context.setElements(index, only.shapes.integers(output))
   }
 }
 
