@@ -37,6 +37,9 @@ export function openModelFolder(path: string): ModelFolder {
   return { folder: absolute, file, models, sidecars: sidecarsOf(absolute), choice }
 }
 
+/** What hosts call the model that the others of its folder belong to: decoders have an encoder beside them. */
+const mainNames = ['model.onnx', 'decoder_model.onnx'] as const
+
 function choose(
   models: readonly string[],
   folder: string,
@@ -50,12 +53,14 @@ function choose(
       { suggestions: ['Pass the folder that holds model.onnx, or the .onnx file itself.'] },
     )
   if (second === undefined) return { file: only, choice: undefined }
-  const preferred = models.find((each) => basename(each) === 'model.onnx')
+  const preferred = mainNames.flatMap(
+    (name) => models.find((each) => basename(each) === name) ?? [],
+  )[0]
   if (preferred === undefined)
     throw new AttncError(
       'MODEL_AMBIGUOUS',
       'usage',
-      `"${folder}" holds ${models.length} models and none is called model.onnx: ${models.join(', ')}.`,
+      `"${folder}" holds ${models.length} models and none is called ${mainNames.join(' or ')}: ${models.join(', ')}.`,
       { suggestions: [`Pass one of them, for instance "${join(folder, only)}".`] },
     )
   const others = models.filter((each) => each !== preferred)

@@ -49,7 +49,9 @@ export function tensorFromMessage(message: TensorMessage, files?: ExternalFiles)
   }
   const raw = message.raw_data
   const typed = typedField(message, dataType)
-  if (raw && (raw.byteLength > 0 || typed.chunks.length === 0)) {
+  // A decoded message has an empty list for bytes that the file doesn't have.
+  const isThere = raw?.byteLength !== undefined
+  if (isThere && (raw.byteLength > 0 || typed.chunks.length === 0)) {
     if (raw.byteLength !== byteLength)
       throw mismatch(
         name,

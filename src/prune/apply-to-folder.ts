@@ -3,7 +3,7 @@
  * the same host loads.
  */
 import { statSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Batch } from '../data/batch.js'
 import { portsOf } from '../data/open-data.js'
 import { randomBatches } from '../data/random.js'
@@ -31,6 +31,7 @@ import {
   type Totals,
   totalsOf,
 } from './report.js'
+import { hasSameWeights } from './same-weights.js'
 
 export interface FolderOptions extends RunOptions {
   readonly source: LoadedModel
@@ -83,20 +84,10 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   }
   const after = totalsOf(source.model, view)
   const digest = await loadFrom(location, source.file).digest(options.signal)
-  const models = { [source.file]: source.model }
-  if (!options.single)
-    for (const file of location.models) {
-      if (file === source.file) continue
-      const other = loadFrom(location, file)
-      try {
-        for (const part of plan.parts) applyPart(other.model.graph, part, { as })
-        models[file] = other.model
-      } catch (error) {
-        if (!(error instanceof AttncError)) throw error
-        log.warn('MODEL_LEFT_OUT', `"${file}" is not in the output: ${error.message}`)
-      }
-    }
-  for (const model of Object.values(models)) {
+  const rest = options.single ? undefined : companionsOf(options)
+  const cut = { [source.file]: source.model, ...rest?.cut }
+  const models = { ...cut, ...rest?.carried }
+  for (const model of Object.values(cut)) {
     model.metadata.set('attnc.version', version)
     model.metadata.set('attnc.input', digest)
     model.metadata.set('attnc.plan', JSON.stringify(planSummary(plan)))
@@ -124,6 +115,50 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   const attention = plan.parts.flatMap((part) => part.attention ?? [])
   const bits = keptBits(plan.parts)
   return { before, after, rows, attention, bits, check, written }
+}
+
+/**
+ * The other models of the folder: those that the plan is for too, cut; those with weights of their own,
+ * an encoder or another tower, as they are.
+ */
+function companionsOf({
+  source: { location, file: main },
+  plan,
+  output,
+  as = 'slice',
+  log,
+}: FolderOptions): {
+  readonly cut: Readonly<Record<string, Model>>
+  readonly carried: Readonly<Record<string, Model>>
+} {
+  // Said once, when the folder is written.
+  const warn: typeof log.warn = (code, text) => {
+    if (output !== undefined) log.warn(code, text)
+  }
+  const cut: Record<string, Model> = {}
+  const carried: Record<string, Model> = {}
+  const [first] = plan.parts
+  const files = location.models.filter((file) => file !== main)
+  const dense = files.length > 0 ? readModel(loadFrom(location, main).model.graph) : undefined
+  for (const file of files) {
+    try {
+      const { model } = loadFrom(location, file)
+      if (dense && first && !hasSameWeights(dense, readModel(model.graph), first)) {
+        warn(
+          'MODEL_AS_IT_WAS',
+          `"${file}" has weights of its own, which this plan is not for, and stays as it was; prune it with "attnc prune ${join(location.folder, file)}".`,
+        )
+        carried[file] = model
+        continue
+      }
+      for (const part of plan.parts) applyPart(model.graph, part, { as })
+      cut[file] = model
+    } catch (error) {
+      if (!(error instanceof AttncError)) throw error
+      warn('MODEL_LEFT_OUT', `"${file}" is not in the output: ${error.message}`)
+    }
+  }
+  return { cut, carried }
 }
 
 /** The model as it is after a part, against a fresh copy with the part masked. */

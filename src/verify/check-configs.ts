@@ -11,6 +11,9 @@ const files = ['config.json', 'genai_config.json'] as const
 export function checkConfigs({ source, view }: Subject): string {
   const present = files.filter((file) => existsSync(join(source.folder, file)))
   if (present.length === 0) throw new Inapplicable('there is no config')
+  // An encoder that was carried along with a decoder that was cut.
+  if (existsSync(join(source.folder, 'plan.json')) && !source.model.metadata.has('attnc.plan'))
+    throw new Inapplicable('the configs speak of the models that the plan was for')
   if (view.attention.length === 0) throw new Inapplicable('the model has no attention')
   const sizes = modelSizes(view)
   const stated = present.flatMap((file) =>

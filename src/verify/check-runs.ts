@@ -1,5 +1,5 @@
 /** A model runs on random inputs and says numbers. */
-import { sampleInputs } from '../data/sample-inputs.js'
+import { otherInputs, sampleInputs } from '../data/sample-inputs.js'
 import { AttncError } from '../errors.js'
 import { isFloating } from '../onnx/data-type.js'
 import { numbersOf } from '../onnx/numbers.js'
@@ -15,7 +15,15 @@ export async function checkRuns(
   const { provider = 'cpu', threads, signal } = options
   const { feeds } = inputsOf({ source, view }, options.seed ?? 0)
   await using session = await openSession({ path: source.path, provider, threads, signal })
-  const results = Object.entries(await session.run(feeds))
+  const results = Object.entries(
+    await session.run(feeds).catch((error: unknown) => {
+      signal?.throwIfAborted()
+      const sizes = { vocabulary: view.vocabulary, seed: options.seed ?? 0 }
+      return session.run(otherInputs(source.model, sizes).feeds).catch(() => {
+        throw error
+      })
+    }),
+  )
   for (const [name, tensor] of results)
     if (isFloating(tensor.dataType) && numbersOf(tensor).some(Number.isNaN))
       throw new Objection('numeric', `Output "${name}" has NaN in it on random inputs.`)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { AttncError } from '../../src/errors.js'
+import { decodeTensor } from '../../src/onnx/codec.js'
 import {
   bitsPerElement,
   type DataType,
@@ -242,6 +243,12 @@ describe('tensors of messages', () => {
     expect(() => tensorFromMessage(tensor).bytes()).toThrow(
       expect.objectContaining({ code: 'TENSOR_SIZE_MISMATCH', name: 'AttncError' }),
     )
+  })
+
+  test('an empty tensor has no field with elements at all', () => {
+    // dims 0 and 4, float32, and nothing else: filled caches of no length, as exporters write them.
+    const empty = tensorFromMessage(decodeTensor(Uint8Array.of(8, 0, 8, 4, 16, 1)))
+    expect([empty.dims, empty.byteLength, empty.bytes().length]).toEqual([[0, 4], 0, 0])
   })
 
   test('refuses an element type of a later format', () => {
