@@ -71,6 +71,10 @@ function checkOrder(view: TransformerModel, block: LayeredAttention, scores: Val
   const tail = leading.filter(({ size }) => !size.isOne).slice(-heads.length || Infinity)
   const isInOrder = heads.every((leaf, index) => tail[index] === leaf)
   if (heads.length > 0 && !isInOrder) throw new Unreadable('its heads are in an order of their own')
+  const own = axes.length === 4 ? axes[1] : undefined
+  const count = heads.reduce((product, { size }) => product * (size.value ?? 1), 1)
+  if (own && leavesOf(own).some((leaf) => heads.includes(leaf)) && own.size.value !== count)
+    throw new Unreadable(`its scores have ${own.size} heads, of which ${count} were read`)
   const last = axes.slice(-2).flatMap(leavesOf)
   if (last.some((leaf) => heads.includes(leaf)))
     throw new Unreadable('its heads are among queries and keys')
