@@ -32,6 +32,7 @@ import {
   totalsOf,
 } from './report.js'
 import { hasSameWeights } from './same-weights.js'
+import { OTHERWISE, otherwiseCounted } from './stated-sizes.js'
 
 export interface FolderOptions extends RunOptions {
   readonly source: LoadedModel
@@ -87,7 +88,9 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   const rest = options.single ? undefined : companionsOf(options)
   const cut = { [source.file]: source.model, ...rest?.cut }
   const models = { ...cut, ...rest?.carried }
+  const otherwise = otherwiseCounted(location.folder, sizesBefore)
   for (const model of Object.values(cut)) {
+    if (otherwise.length > 0) model.metadata.set(OTHERWISE, JSON.stringify(otherwise))
     model.metadata.set('attnc.version', version)
     model.metadata.set('attnc.input', digest)
     model.metadata.set('attnc.plan', JSON.stringify(planSummary(plan)))

@@ -1,34 +1,46 @@
 /** Configs beside a model state the head counts, widths and cache shapes that the graph has. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { AttncError } from '../errors.js'
 import { findStates } from '../generate/states.js'
-import { modelSizes, type StatedSize, statedSizes } from '../prune/config-edit.js'
+import { modelSizes } from '../prune/config-edit.js'
+import { configFiles, OTHERWISE, readStatedSizes } from '../prune/stated-sizes.js'
 import { Inapplicable, Objection } from './report.js'
 import type { Subject } from './subject.js'
 
-const files = ['config.json', 'genai_config.json'] as const
-
 export function checkConfigs({ source, view }: Subject): string {
-  const present = files.filter((file) => existsSync(join(source.folder, file)))
+  const present = configFiles.filter((file) => existsSync(join(source.folder, file)))
   if (present.length === 0) throw new Inapplicable('there is no config')
+  const { metadata } = source.model
+  const isCut = metadata.has('attnc.plan')
   // An encoder that was carried along with a decoder that was cut.
-  if (existsSync(join(source.folder, 'plan.json')) && !source.model.metadata.has('attnc.plan'))
+  if (!isCut && existsSync(join(source.folder, 'plan.json')))
     throw new Inapplicable('the configs speak of the models that the plan was for')
   if (view.attention.length === 0) throw new Inapplicable('the model has no attention')
-  const sizes = modelSizes(view)
-  const stated = present.flatMap((file) =>
-    levelsOf(readJson(join(source.folder, file))).flatMap((level) =>
-      statedSizes(level, sizes).map((each): StatedSize & { file: string } => ({ ...each, file })),
-    ),
+  const stated = statedOf(source.folder, view)
+  const off = stated.filter(({ value, found }) => value !== found)
+  // Families may count otherwise: nothing was promised of a key that never said what the graph has.
+  const others = new Set<string>(
+    isCut ? JSON.parse(metadata.get(OTHERWISE) ?? '[]') : off.map(({ key }) => key),
   )
-  const wrong = stated.find(({ value, found }) => value !== found)
+  const wrong = off.find(({ key }) => !others.has(key))
   if (wrong)
     throw new Objection(
       'model',
       `${wrong.file} says "${wrong.key}" is ${wrong.value}; in ${basename(source.path)} it is ${wrong.found}.`,
     )
   const caches = checkCaches({ source, view })
-  return `${stated.length} sizes as the graph has them${caches}`
+  const kept = [...new Set(off.map(({ key }) => key))]
+  const note = kept.length > 0 ? `; ${kept.join(', ')} counted otherwise` : ''
+  return `${stated.length - off.length} sizes as the graph has them${note}${caches}`
+}
+
+function statedOf(folder: string, view: Subject['view']) {
+  try {
+    return readStatedSizes(folder, modelSizes(view))
+  } catch (error) {
+    throw error instanceof AttncError ? new Objection('model', error.message) : error
+  }
 }
 
 /** Caches [batch, key-value heads, past, head size] are as wide as the attention that reads them. */
@@ -46,21 +58,4 @@ function checkCaches({ source, view }: Subject): string {
       )
   }
   return `, ${caches.length} caches as wide as their attention`
-}
-
-type Json = { readonly [key: string]: unknown }
-
-/** The config, and the parts of it that speak of the text model. */
-function levelsOf(config: unknown): Json[] {
-  if (typeof config !== 'object' || config === null) return []
-  const object = config as Json
-  return [object, ...['text_config', 'model', 'decoder'].flatMap((key) => levelsOf(object[key]))]
-}
-
-function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8'))
-  } catch (cause) {
-    throw new Objection('model', `"${path}" is no JSON: ${(cause as Error).message}.`)
-  }
 }
