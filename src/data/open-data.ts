@@ -53,7 +53,10 @@ export function openData(path: string, options: DataOptions): Batch[] {
     typeof fixedLength === 'number' ? fixedLength : (options.sequenceLength ?? 512)
   const fixedBatch = inputs[0]?.dims[0]
   const batchSize = typeof fixedBatch === 'number' ? fixedBatch : (options.batchSize ?? 8)
-  const { samples, vocabulary, folder } = options
+  const { vocabulary, folder } = options
+  // A model of a fixed batch takes no fewer.
+  const least = typeof fixedBatch === 'number' ? fixedBatch : 0
+  const samples = options.samples === undefined ? undefined : Math.max(options.samples, least)
   if (path === 'random')
     return randomBatches({
       inputs,

@@ -146,6 +146,9 @@ describe('arrays', () => {
     const fixed: Input[] = [['pixels', FLOAT, 2, 3]]
     const pixels = tensorOf('float32', [3, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9])
     expect(read(fixed, 'b.npz', writeArrays({ pixels }))).toHaveLength(1)
+    // Fewer than a batch is no batch.
+    const [only] = read(fixed, 'b.npz', writeArrays({ pixels }), { samples: 1, batchSize: 1 })
+    expect(only?.feeds['pixels']?.dims).toEqual([2, 3])
   })
 
   test('of another first axis are fed whole', () => {
