@@ -193,7 +193,9 @@ async function provePart(
   return check(checkInputs(masked, tokens, wanted)).catch((error) => {
     if (error instanceof AttncError && error.kind === 'numeric') throw error
     options.signal?.throwIfAborted()
-    return check(checkInputs(masked, tokens, instead))
+    return check(checkInputs(masked, tokens, instead)).catch((again) => {
+      throw again instanceof AttncError && again.code === 'RUN_FAILED' ? notByChance(again) : again
+    })
   })
 }
 
@@ -218,6 +220,19 @@ const [PATTERN_LENGTH, SHORT, LONG] = [330, 16, 1024]
 
 const largerOf = (one: NumericCheck | undefined, other: NumericCheck): NumericCheck =>
   one && one.largest > other.largest ? one : other
+
+const notByChance = (cause: AttncError): AttncError =>
+  new AttncError(
+    'RANDOM_INPUTS',
+    'usage',
+    `The proof needs inputs, and this model does not run on such as are drawn by chance. ${cause.message}`,
+    {
+      suggestions: [
+        'Give inputs that it runs on with --data, for instance arrays in an .npz file.',
+      ],
+      cause,
+    },
+  )
 
 const maskError = ({ parts }: Plan): AttncError =>
   new AttncError(

@@ -8,7 +8,28 @@ import { openSession } from '../runtime/session.js'
 import { Inapplicable, Objection } from './report.js'
 import type { Subject } from './subject.js'
 
+/** Error: Inapplicable where the model that it was made from doesn't run on such inputs either. */
 export async function checkRuns(
+  subject: Subject,
+  options: RunOptions & { readonly seed?: number | undefined },
+  original?: () => Subject,
+): Promise<string> {
+  try {
+    return await run(subject, options)
+  } catch (error) {
+    const isRun = error instanceof AttncError && error.code === 'RUN_FAILED'
+    if (!isRun || !original || (await canRun(original(), options))) throw error
+    throw new Inapplicable(`neither it nor its original runs on random inputs: ${error.message}`)
+  }
+}
+
+const canRun = (subject: Subject, options: RunOptions): Promise<boolean> =>
+  run(subject, options).then(
+    () => true,
+    () => false,
+  )
+
+async function run(
   { source, view }: Subject,
   options: RunOptions & { readonly seed?: number | undefined },
 ): Promise<string> {

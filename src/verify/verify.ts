@@ -6,7 +6,7 @@
 
 import { checkModel } from '../graph/check.js'
 import { readModel } from '../model/model.js'
-import { loadFrom } from '../model-folder/load.js'
+import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { type ModelFolder, openModelFolder } from '../model-folder/model-folder.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { checkConfigs } from './check-configs.js'
@@ -58,16 +58,22 @@ async function verifyFile(
     if (first) throw new Objection('model', `"${first.at}" ${first.text}.`)
     return 'the graph keeps the law of ONNX'
   })
-  const runs = await list.run(file, 'runs', () => checkRuns(subject, options))
+  const openOriginal = original && (() => loadFrom(original, nameIn(original, file)))
+  const runs = await list.run(file, 'runs', () =>
+    checkRuns(subject, options, openOriginal && (() => subjectOf(openOriginal()))),
+  )
   await list.run(file, 'configs', () => checkConfigs(subject))
   await list.run(file, 'tokenizer', () => checkTokenizer(subject))
   await list.run(file, 'plan', () => checkPlan(subject))
-  if (original)
-    await list.run(file, 'replay', () =>
-      checkReplay(subject, loadFrom(original, nameIn(original, file)), options),
-    )
+  if (openOriginal)
+    await list.run(file, 'replay', () => checkReplay(subject, openOriginal(), options))
   if (runs) await list.run(file, 'generates', () => checkGeneration(subject, options))
 }
+
+const subjectOf = (source: LoadedModel): Subject => ({
+  source,
+  view: readModel(source.model.graph),
+})
 
 /** The model of the same name, or the only one there is. */
 const nameIn = ({ models, file: chosen }: ModelFolder, file: string): string =>

@@ -243,6 +243,46 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect((await inspect(open())).attention).toEqual([])
   })
 
+  it('heads beside as many graphs as the numbers of the nodes say', async () => {
+    const open = (): Model =>
+      build((b) => {
+        const nodes = b.input('x', ['nodes', C])
+        const graph = b.input('graph', ['nodes'], 'int64')
+        const last = b.op('ReduceMax', [graph], { keepdims: 0 })
+        const count = b.op('Add', [last, b.whole(1)])
+        const sizes = (...each: (Value | number)[]): Value =>
+          b.op(
+            'Concat',
+            each.map((size) => (typeof size === 'number' ? b.integers(size) : b.reshape(size, 1))),
+            { axis: 0 },
+          )
+        const x = b.transpose(b.op('Reshape', [nodes, sizes(count, -1, C)]), 1, 0, 2)
+        // [tokens, graphs, C] → [graphs · heads, tokens, size], as torch splits heads.
+        const all = b.op('Mul', [count, b.whole(H)])
+        const split = (): Value =>
+          b.transpose(b.op('Reshape', [b.linear(x, C, C), sizes(-1, all, D)]), 1, 0, 2)
+        const context = attend(b, split(), b.transpose(split(), 0, 2, 1), split())
+        const merged = b.op('Reshape', [b.transpose(context, 1, 0, 2), sizes(-1, count, C)])
+        return b.op('Add', [x, b.linear(merged, C, C)])
+      })
+    const seen = (await inspect(open())).attention
+    expect(seen.map(({ heads, prunable }) => [heads, prunable])).toEqual([[H, true]])
+    const x = tensorOf(
+      'float32',
+      [6, C],
+      Array.from({ length: 6 * C }, (_, i) => Math.sin(i)),
+    )
+    const some = [1, 2].map((graphs) => ({
+      x,
+      graph: tensorOf(
+        'int64',
+        [6],
+        Array.from({ length: 6 }, (_, i) => Math.floor((i * graphs) / 6)),
+      ),
+    }))
+    expect(await compareModels(open, some, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
   it.each([
     ['handed on by the branch', 1, 1, true],
     ['read in the other branch by a weight with their heads', 1, H, false],

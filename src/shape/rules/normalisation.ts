@@ -34,7 +34,8 @@ function reducedWhole({ node }: ShapeContext): Size[] | undefined {
 /** Totals of integer vectors: products of sizes. */
 function reduceElements(context: ShapeContext, dims: readonly Size[]): void {
   const known = context.elements(0)
-  if (known?.dims.length !== 1 || known.elements.some((size) => !size)) return
+  if (known?.dims.length !== 1 || known.elements.some((size) => !size))
+    return nameNumber(context, dims)
   const sizes = known.elements as readonly Size[]
   const fold: Readonly<Record<string, (a: Size, b: Size) => Size>> = {
     ReduceProd: (a, b) => a.mul(b),
@@ -45,6 +46,17 @@ function reduceElements(context: ShapeContext, dims: readonly Size[]): void {
   const combine = fold[context.node.op]
   if (combine && sizes.length > 0)
     context.setElements(0, { dims: dims.map(() => 1), elements: [sizes.reduce(combine)] })
+}
+
+/**
+ * One integer that data decide is a number with a name of its own: exporters make sizes of the largest
+ * length or the last number of a graph, and multiply heads by them.
+ */
+function nameNumber(context: ShapeContext, dims: readonly Size[]): void {
+  const [output] = context.node.outputs
+  const isOne = dims.length <= 1 && dims.every((size) => size.isOne)
+  if (!output || !isOne || !['int64', 'int32'].includes(context.dataType(0) ?? '')) return
+  context.setElements(0, { dims: dims.map(() => 1), elements: [Size.of(`${output.name}.number`)] })
 }
 
 const argument: ShapeRule = (context) => {
