@@ -13,6 +13,7 @@ import { Size } from '../shape/symbolic.js'
 import { addUp } from './add-up.js'
 import type { GradientRule } from './gradient-rule.js'
 import { lowerFused } from './lower/lower.js'
+import { fuseSwish } from './lower/swish.js'
 import { missingRule } from './missing-rule.js'
 import { NodeBuilder } from './node-builder.js'
 import { NodeContext } from './node-context.js'
@@ -59,7 +60,9 @@ export function addGradients(
       `Gradients need opset ${OLDEST_OPSET}; the model has ${opset}.`,
       { suggestions: ['Export the model again with a newer opset.'] },
     )
-  const lowered = lowerFused(edit, activeValues(edit, inferShapes(edit.graph), wanted))
+  const before = inferShapes(edit.graph)
+  const active = activeValues(edit, before, wanted)
+  const lowered = new Map([...fuseSwish(edit, before, active, loss), ...lowerFused(edit, active)])
   const shapes = inferShapes(edit.graph)
   const size = shapes.dims(loss)?.reduce((product, each) => product.mul(each), Size.of(1))
   if (!size?.isOne)

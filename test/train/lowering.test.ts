@@ -2,11 +2,11 @@
 import { expect, test } from 'vitest'
 import { generator } from '../../src/data/generator.js'
 import { edit } from '../../src/graph/edit.js'
-import type { Attribute } from '../../src/graph/graph.js'
-import { Model } from '../../src/graph/graph.js'
+import { type Attribute, Model, type Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { runBatches } from '../../src/runtime/batches.js'
+import { addGradients } from '../../src/train/gradients.js'
 import { lowerNodes } from '../../src/train/lower/lower.js'
 
 const causal = { is_causal: { kind: 'int', value: 1n } } as const
@@ -60,4 +60,24 @@ test.each(cases)('Attention written out is what it was: %s', async (_, attribute
   const [fused, written] = [await run(false), await run(true)]
   expect(written.length).toBe(fused.length)
   for (const [i, each] of written.entries()) expect(each).toBeCloseTo(fused[i] as number, 4)
+})
+
+test('x·σ(x) is kept as x alone, unless σ(x) is read elsewhere', () => {
+  const operators = (isReadTwice: boolean): string[] => {
+    const model = new Model()
+    model.opsets.set('', 17)
+    edit(model.graph, 'swish', (change) => {
+      const x = change.addInput('x', 'float32', ['n'])
+      const sigmoid = change.add('Sigmoid', [x])
+      const swish = change.add('Mul', [sigmoid, x])
+      const sum = change.add('ReduceSum', [
+        isReadTwice ? change.add('Add', [swish, sigmoid]) : change.add('Tanh', [swish]),
+      ])
+      const gradient = addGradients(change, sum, [x]).get(x) as Value
+      change.expose(gradient)
+    })
+    return [...model.graph.nodes()].map(({ op }) => op).slice(0, 3)
+  }
+  expect(operators(false)).toContain('QuickGelu')
+  expect(operators(true)).not.toContain('QuickGelu')
 })

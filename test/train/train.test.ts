@@ -99,34 +99,55 @@ describe('train', () => {
     60_000,
   )
 
-  it('goes on from a checkpoint to the numbers of a run in one go', async () => {
-    const checkpoint = join(folder, 'run.npz')
-    const method = { kind: 'lora', rank: 2, alpha: 2 } as const
-    const whole = await train(classifier(), { ...options, method, accumulate: 2 })
-    const controller = new AbortController()
-    const interrupted = train(classifier(), {
-      ...options,
-      method,
-      accumulate: 2,
-      checkpoint,
-      signal: controller.signal,
-      log: {
-        ...silentLog,
-        progress: (step, done) => {
-          if (step === 'training' && done === 47) controller.abort()
+  it.each([
+    ['plain', undefined],
+    ['with a scaled loss', { initial: 2 ** 10, interval: 8 }],
+  ])(
+    'goes on from a checkpoint to the numbers of a run in one go, %s',
+    async (name, scaling) => {
+      const checkpoint = join(folder, `${name}.npz`)
+      const method = { kind: 'lora', rank: 2, alpha: 2 } as const
+      const whole = await train(classifier(), { ...options, method, scaling, accumulate: 2 })
+      const controller = new AbortController()
+      const interrupted = train(classifier(), {
+        ...options,
+        method,
+        scaling,
+        accumulate: 2,
+        checkpoint,
+        signal: controller.signal,
+        log: {
+          ...silentLog,
+          progress: (step, done) => {
+            if (step === 'training' && done === 47) controller.abort()
+          },
         },
-      },
-    })
-    await expect(interrupted).rejects.toThrow()
-    const rest = await train(classifier(), { ...options, method, accumulate: 2, checkpoint })
-    expect(rest.curve.map(({ update }) => update)).toEqual([60])
-    expect(rest.curve.at(-1)?.heldOut).toBe(whole.curve.at(-1)?.heldOut)
-    expect(rest.weights.map(({ tensor }) => [...tensor.bytes()])).toEqual(
-      whole.weights.map(({ tensor }) => [...tensor.bytes()]),
-    )
-    const other = train(classifier(), { ...options, method, rate: 1, accumulate: 2, checkpoint })
-    await expect(other).rejects.toMatchObject({ code: 'RESUME_MISMATCH' })
-  }, 60_000)
+      })
+      await expect(interrupted).rejects.toThrow()
+      const rest = await train(classifier(), {
+        ...options,
+        method,
+        scaling,
+        accumulate: 2,
+        checkpoint,
+      })
+      expect(rest.curve.map(({ update }) => update)).toEqual([60])
+      expect(rest.curve.at(-1)?.heldOut).toBe(whole.curve.at(-1)?.heldOut)
+      expect(rest.weights.map(({ tensor }) => [...tensor.bytes()])).toEqual(
+        whole.weights.map(({ tensor }) => [...tensor.bytes()]),
+      )
+      const other = train(classifier(), {
+        ...options,
+        method,
+        scaling,
+        rate: 1,
+        accumulate: 2,
+        checkpoint,
+      })
+      await expect(other).rejects.toMatchObject({ code: 'RESUME_MISMATCH' })
+    },
+    60_000,
+  )
 
   it('stops at the first loss that is not finite, and says where', async () => {
     const [first] = samples(16, 1, 16)
