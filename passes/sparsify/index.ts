@@ -11,6 +11,7 @@ import type { AttentionPatterns } from '../../src/plan/plan.js'
 import { parseProtect } from '../../src/plan/protect.js'
 import { type Examined, examine } from '../../src/sparse/examine.js'
 import { parsePattern } from '../../src/sparse/pattern.js'
+import { fuseDense } from './dense.js'
 import { proposePatterns } from './propose.js'
 
 export interface SparsifyOptions {
@@ -57,13 +58,19 @@ export function sparsify(options: SparsifyOptions): ChosenPass {
       const patterns = byBlock
         ? new Map(able.flatMap(({ key }) => patternsOf(key, byBlock)))
         : await proposePatterns(context, able, keepMass ?? 1)
-      const attention: AttentionPatterns[] = able.flatMap(({ key, masks }) => {
-        const own = patterns.get(key)
-        return own?.some((each) => each !== 'dense') ? [{ block: key, patterns: own, masks }] : []
+      const isSparse = ({ key }: Examined): boolean =>
+        patterns.get(key)?.some((each) => each !== 'dense') ?? false
+      const sparse = able.filter(isSparse)
+      const stays = able.filter((each) => patterns.has(each.key) && !isSparse(each))
+      const fused = stays.length > 0 ? await fuseDense(context, stays) : []
+      const attention = able.flatMap(({ key, masks }): AttentionPatterns[] => {
+        const own = sparse.some((each) => each.key === key) && patterns.get(key)
+        const entry = own ? { block: key, patterns: own, masks } : undefined
+        return entry ? [entry] : fused.filter(({ block }) => block === key)
       })
       if (attention.length === 0) throw denseError(keepMass)
       context.log.info(
-        `${attention.length} of ${all.length} blocks of attention are rewritten over blocks of keys.`,
+        `${sparse.length} of ${all.length} blocks of attention are rewritten over blocks of keys.`,
       )
       return { pass: 'sparsify', options, slices: [], attention }
     },
@@ -192,7 +199,7 @@ const denseError = (keepMass: number | undefined): AttncError =>
     'NOTHING_SPARSIFIED',
     'partial',
     keepMass === undefined
-      ? 'Every block was told to stay dense.'
-      : `Every head needs all its keys to keep ${keepMass} of its attention.`,
+      ? 'Every block was told to stay dense, and no operator was faster than what is there.'
+      : `Every head needs all its keys to keep ${keepMass} of its attention, and no operator was faster than what is there.`,
     { suggestions: ['Give longer --sequence-length, or a lower --keep-mass.'] },
   )

@@ -5,13 +5,14 @@
 import { AttncError } from '../errors.js'
 import { isGrid } from '../quantize/grid.js'
 import { isFindings } from './findings.js'
-import type {
-  AttentionPatterns,
-  IntegerProduct,
-  Plan,
-  PlanPart,
-  QuantizedWeight,
-  VocabularyCut,
+import {
+  type AttentionPatterns,
+  fusedOperators,
+  type IntegerProduct,
+  type Plan,
+  type PlanPart,
+  type QuantizedWeight,
+  type VocabularyCut,
 } from './plan.js'
 import { parseRanges, printRanges } from './ranges.js'
 
@@ -136,7 +137,9 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
       throw fail(`slice ${index} ("${slice.dimension}") has no list of whole numbers "remove"`)
   }
   if (attention !== undefined && !(Array.isArray(attention) && attention.every(isPatterns)))
-    throw fail('each of "attention" has to have "block" and a list of texts "patterns"')
+    throw fail(
+      `each of "attention" has to have "block" and a list of texts "patterns", and as "operator" ${fusedOperators.join(' or ')} if anything`,
+    )
   if (quantized !== undefined && !(Array.isArray(quantized) && quantized.every(isQuantized)))
     throw fail('each of "quantized" has to have "name", "grid" and "accuracy"')
   if (integers !== undefined && !(Array.isArray(integers) && integers.every(isInteger)))
@@ -181,4 +184,5 @@ const isPatterns = (entry: Partial<AttentionPatterns> | null): boolean =>
   Array.isArray(entry.patterns) &&
   entry.patterns.length > 0 &&
   entry.patterns.every((each: unknown) => typeof each === 'string') &&
-  (entry.masks === undefined || Array.isArray(entry.masks?.kept))
+  (entry.masks === undefined || Array.isArray(entry.masks?.kept)) &&
+  (entry.operator === undefined || fusedOperators.includes(entry.operator))

@@ -72,7 +72,12 @@ export interface AttentionPatterns {
   readonly patterns: readonly string[]
   /** What was found out about its masks; without it they are all kept, as they are. */
   readonly masks?: MaskFacts | undefined
+  /** Dense attention by an operator of ONNX Runtime instead of attnc's. */
+  readonly operator?: FusedOperator | undefined
 }
+
+export const fusedOperators = ['MultiHeadAttention', 'GroupQueryAttention'] as const
+export type FusedOperator = (typeof fusedOperators)[number]
 
 /** A product of 8-bit integers: what its input is rounded to on the way in. */
 export interface IntegerProduct {

@@ -10,9 +10,10 @@ import type { Node, Value } from '../graph/graph.js'
 import type { LayeredAttention, TransformerModel } from '../model/model.js'
 import type { AttentionPatterns } from '../plan/plan.js'
 import { NodeBuilder } from '../train/node-builder.js'
-import { type BlockContext, emitAttention } from './emit.js'
+import { type BlockContext, type EmitContext, emitAttention } from './emit.js'
 import { eraseUnread } from './erase-unread.js'
 import { fullCaches } from './full-caches.js'
+import { emitFused } from './fused-operator.js'
 import { asContext, readHeads, shapeWith } from './heads.js'
 import type { KeptBlocks, Layout } from './kept-blocks.js'
 import { biasOf, paddingOf } from './masks.js'
@@ -62,18 +63,17 @@ export function rewriteAttention(
         addToScores(context, view, patternMask(context, heads, patterns, type))
         continue
       }
-      const result = emitAttention(
-        {
-          ...context,
-          type,
-          layouts,
-          full: full[index],
-          bias: biasOf(build, view, read, facts, { keys, query: heads.query, type }),
-          padding: paddingOf(build, facts, read, type, paddings),
-        },
-        heads,
-        patterns,
-      )
+      const whole: EmitContext = {
+        ...context,
+        type,
+        layouts,
+        full: full[index],
+        bias: biasOf(build, view, read, facts, { keys, query: heads.query, type }),
+        padding: paddingOf(build, facts, read, type, paddings),
+      }
+      const result = entry.operator
+        ? emitFused(whole, heads, entry.operator)
+        : emitAttention(whole, heads, patterns)
       edit.replaceUses(block.context, asContext(build, view, block, result))
       eraseUnread(edit, product)
     } catch (error) {
