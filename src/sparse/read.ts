@@ -50,14 +50,22 @@ export function readAttention(view: TransformerModel, block: LayeredAttention): 
   if (left !== weights) throw new Unreadable('its context is turned')
   checkSoftmax(view, node)
   checkOrder(view, block, scores)
-  return {
-    block,
-    query,
-    turnedKey,
-    value,
-    heads: block.heads,
-    ...readScores(view, scores, node.inputs[0] as Value),
-  }
+  const chain = readScores(view, scores, node.inputs[0] as Value)
+  for (const mask of chain.masks) checkRows(view, block, mask)
+  return { block, query, turnedKey, value, heads: block.heads, ...chain }
+}
+
+/** A mask is one for all rows of a batch, or has all of them: not one for each window of every image. */
+function checkRows(view: TransformerModel, block: LayeredAttention, { value, scores }: Mask): void {
+  const own = new Set([...block.keyValueHeadAxes, ...block.groupAxes])
+  const rows = (view.analysis.axes(scores) ?? []).slice(0, -2)
+  const axes = view.analysis.axes(value) ?? []
+  const missing = rows.length + 2 - axes.length
+  const has = rows.flatMap((axis, index) => {
+    if (axis.size.isOne || leavesOf(axis).some((leaf) => own.has(leaf))) return []
+    return [axes[index - missing]?.size.isOne === false]
+  })
+  if (new Set(has).size > 1) throw new Unreadable('a mask differs from window to window')
 }
 
 const isProduct = (node: Node | undefined): node is Node =>
@@ -75,6 +83,10 @@ function checkOrder(view: TransformerModel, block: LayeredAttention, scores: Val
   const count = heads.reduce((product, { size }) => product * (size.value ?? 1), 1)
   if (own && leavesOf(own).some((leaf) => heads.includes(leaf)) && own.size.value !== count)
     throw new Unreadable(`its scores have ${own.size} heads, of which ${count} were read`)
+  const [queries, keys] = axes.slice(-2)
+  const more = queries && keys?.size.sub(queries.size).value
+  if (more !== undefined && more < 0)
+    throw new Unreadable(`it has ${queries?.size} queries for ${keys?.size} keys`)
   const last = axes.slice(-2).flatMap(leavesOf)
   if (last.some((leaf) => heads.includes(leaf)))
     throw new Unreadable('its heads are among queries and keys')
