@@ -6,13 +6,11 @@ import {
   gateFlags,
   modelArgument,
   outputFlags,
-  passFlag,
-  passFlags,
   providerFlag,
   seedFlag,
   summaryFlag,
-  targetFlag,
 } from '../src/cli/flags.js'
+import { passFlag, passFlags, targetFlag } from '../src/cli/pass-flags.js'
 import type { PruneJson } from '../src/cli/run-prune.js'
 
 export default class Prune extends BaseCommand {

@@ -3,13 +3,12 @@ import { BaseCommand } from '../src/cli/base-command.js'
 import {
   dataFlags,
   modelArgument,
-  passFlag,
-  passFlags,
   providerFlag,
   requiredOutput,
   seedFlag,
   summaryFlag,
 } from '../src/cli/flags.js'
+import { passFlag, passFlags } from '../src/cli/pass-flags.js'
 import { metricNames } from '../src/evaluate/metric-name.js'
 import type { Sweep as Frontier } from '../src/prune/sweep.js'
 

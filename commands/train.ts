@@ -8,8 +8,8 @@ import {
   requiredData,
   requiredOutput,
   seedFlag,
-  trainingFlags,
 } from '../src/cli/flags.js'
+import { trainingFlags } from '../src/cli/pass-flags.js'
 import type { TrainJson } from '../src/cli/run-train.js'
 
 export default class Train extends BaseCommand {

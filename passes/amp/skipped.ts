@@ -1,5 +1,6 @@
 /** Blocks that were asked for and have nothing that could go, with the reason: a run is then partial. */
-import type { ModelDimension, TransformerModel } from '../../src/model/model.js'
+import type { TransformerModel } from '../../src/model/model.js'
+import type { ModelDimension } from '../../src/model/model-dimension.js'
 import type { Skipped } from '../../src/plan/pass.js'
 import { findPrunable } from '../../src/repair/prunable.js'
 import { type AmpOptions, isAskedFor } from './options.js'

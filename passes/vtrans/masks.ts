@@ -2,7 +2,8 @@
  * What a mask is learned for: every member of the dimensions that may go, in one vector for the whole
  * model. Members that go together (granularity) share an entry.
  */
-import type { ModelDimension, TransformerModel } from '../../src/model/model.js'
+import type { TransformerModel } from '../../src/model/model.js'
+import type { ModelDimension } from '../../src/model/model-dimension.js'
 import { nothingPrunable } from '../../src/repair/prunable.js'
 import type { VtransOptions } from './options.js'
 

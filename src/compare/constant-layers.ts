@@ -4,7 +4,7 @@
  * them, and what several layers read (masks, rotary tables) belongs to none.
  */
 import type { Node, Value } from '../graph/graph.js'
-import { joinOf } from '../model/feed-forward.js'
+import { joinOf } from '../model/branch-join.js'
 import type { TransformerModel } from '../model/model.js'
 import { upstream } from '../model/trace.js'
 

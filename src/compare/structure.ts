@@ -5,7 +5,8 @@
 import type { Model, Value } from '../graph/graph.js'
 import { countBytes } from '../inspect/inspect.js'
 import { countParameters } from '../inspect/parameters.js'
-import { type ModelDimension, readModel, type TransformerModel } from '../model/model.js'
+import { readModel, type TransformerModel } from '../model/model.js'
+import type { ModelDimension } from '../model/model-dimension.js'
 import { layersOfConstants } from './constant-layers.js'
 import { type ConstantDifferences, compareConstants } from './constants.js'
 

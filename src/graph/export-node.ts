@@ -11,7 +11,7 @@ import type {
 import { attributeTypes, copyMessage } from '../onnx/messages.js'
 import type { Tensor } from '../onnx/tensor.js'
 import type { Attribute, Graph, Node } from './graph.js'
-import { domainName, originKey } from './import.js'
+import { domainName, originKey } from './graph-importer.js'
 import { constantOf } from './import-attribute.js'
 
 /** What export.ts gives: how a graph that a node holds is written, and a tensor. */

@@ -24,7 +24,7 @@ import {
 } from '../onnx/tensor-message.js'
 import { type ExportContext, exportAttribute, exportNode, keepList } from './export-node.js'
 import type { Graph, LocalFunction, Model, Value } from './graph.js'
-import { domainName } from './import.js'
+import { domainName } from './graph-importer.js'
 import { exportValueInfo } from './type-message.js'
 
 export interface ExportOptions {

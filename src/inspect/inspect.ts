@@ -4,7 +4,8 @@
  */
 import type { Axis } from '../axes/axis.js'
 import { intAttribute, type Model, type Node, type Value } from '../graph/graph.js'
-import { type ModelDimension, readModel, type TransformerModel } from '../model/model.js'
+import { readModel, type TransformerModel } from '../model/model.js'
+import type { ModelDimension } from '../model/model-dimension.js'
 import { bitsPerElement } from '../onnx/data-type.js'
 import { contentKey } from '../onnx/tensor.js'
 import { findImageWindows } from './image-window.js'

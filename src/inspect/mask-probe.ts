@@ -4,20 +4,17 @@
  * written in any way, and is read with padding absent and an empty cache.
  */
 import { extractSubgraph } from '../graph/extract.js'
-import { intAttribute, type Node, type TensorType, type Value } from '../graph/graph.js'
-import type { LayeredAttention, TransformerModel } from '../model/model.js'
-import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
+import { intAttribute, type TensorType, type Value } from '../graph/graph.js'
+import type { TransformerModel } from '../model/model.js'
+import type { LayeredAttention } from '../model/model-dimension.js'
+import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
 import { openSession, type Session } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
 import { Size } from '../shape/symbolic.js'
-
-export interface Visibility {
-  readonly causal: boolean
-  /** Keys seen at most, counted as the model's makers do: width behind for causal attention, both sides together otherwise. */
-  readonly window: number | undefined
-}
+import { maskInputOf, maskKey } from './mask-key.js'
+import { readPattern, type Visibility } from './visibility.js'
 
 /** Lengths to try: short ones first, as positions may be limited; long ones show wide windows. */
 const LENGTHS = [12, 48, 200, 600, 2400]
@@ -52,38 +49,6 @@ export async function probeVisibility(
   for (const [leader, visibility] of seen)
     for (const block of asked.get(maskKey(leader)) ?? []) found.set(block, visibility)
   return found
-}
-
-/** Equal for blocks between whose scores and probabilities the same happens with the same operands. */
-function maskKey({ scores, probabilities, node }: LayeredAttention): string {
-  if (!scores || !probabilities) return maskInputOf(node)?.name ?? String(node.id)
-  const inside = new Set<Node>()
-  const reaches = (value: Value): boolean => {
-    if (value === scores) return true
-    const { producer } = value
-    if (!producer) return false
-    if (inside.has(producer)) return true
-    if (producer === scores.producer || !producer.inputs.some((input) => input && reaches(input)))
-      return false
-    inside.add(producer)
-    return true
-  }
-  reaches(probabilities)
-  return [...inside]
-    .map(({ op, inputs }) => {
-      const operands = inputs.map((input) => (input === scores ? '' : operandKey(input, inside)))
-      return `${op}(${operands})`
-    })
-    .join()
-}
-
-/** Numbers by what they are, values made inside by nothing, others by their name. */
-function operandKey(value: Value | undefined, inside: ReadonlySet<Node>): string {
-  if (!value || (value.producer && inside.has(value.producer))) return ''
-  const { constant } = value
-  return constant && constant.byteLength <= 16
-    ? `${constant.dataType}${constant.dims}:${constant.bytes()}`
-    : value.name
 }
 
 async function probeLeaders(
@@ -131,12 +96,6 @@ function statedVisibility(block: LayeredAttention): Visibility | undefined {
     return { causal: true, window: undefined }
   if (!block.scores && !maskInputOf(block.node)) return { causal: false, window: undefined }
   return undefined
-}
-
-/** The operand of a fused operator that is added to, or chosen by, the scores. */
-function maskInputOf(node: Node): Value | undefined {
-  if (node.domain === '') return node.inputs[3]
-  return node.inputs[5]
 }
 
 /** The part of the graph between scores and probabilities, open for inputs of any length. */
@@ -274,66 +233,4 @@ function chooseSizes(model: TransformerModel, length: number, batch: number): Ma
     }
   }
   return sizes
-}
-
-/**
- * From [..., queries, columns]: which pairs are open in any head. `scored` keys have scores; further
- * columns are attention sinks, which every query sees, before the keys or behind them.
- */
-function readPattern(
-  tensor: RuntimeTensor,
-  isProbability: boolean,
-  scored: number | undefined,
-): Visibility {
-  const values = numbersOf(tensor)
-  const [queries = 1, columns = 1] = tensor.dims.slice(-2)
-  const isOpen = (value: number): boolean =>
-    isProbability
-      ? Math.abs(value) > 1e-30
-      : tensor.dataType === 'bool'
-        ? value !== 0
-        : value > -1e4
-  const sinks = scored !== undefined && scored < columns ? columns - scored : 0
-  const keys = columns - sinks
-  // The first query of a causal mask doesn't see the last key, but it sees a sink that stands there.
-  const first = sinks > 0 && !isOpen(values[columns - 1] as number) ? sinks : 0
-  const offset = keys - queries
-  const area = queries * columns
-  const open = new Uint8Array(queries * keys)
-  for (let at = 0; at < values.length; at++) {
-    const key = (at % columns) - first
-    if (key < 0 || key >= keys || !isOpen(values[at] as number)) continue
-    open[Math.floor((at % area) / columns) * keys + key] = 1
-  }
-  return readBand(open, queries, keys, offset)
-}
-
-/**
- * Causal: no query sees what comes after it, a prefix aside whose tokens all see each other. A window:
- * a band around the diagonal; blocks along it are samples laid end to end.
- */
-function readBand(open: Uint8Array, queries: number, keys: number, offset: number): Visibility {
-  let [behind, ahead, prefix, count] = [0, 0, 0, 0]
-  for (let at = 0; at < open.length; at++) {
-    if (!open[at]) continue
-    const key = at % keys
-    const distance = Math.floor(at / keys) + offset - key
-    if (distance < 0) prefix = key + 1
-    behind = Math.max(behind, distance)
-    ahead = Math.max(ahead, -distance)
-    count++
-  }
-  // With fewer queries than keys the last of these are the queries' own, if a query sees its own.
-  const isDiagonal = offset === 0 || (offset > 0 && open[offset] === 1)
-  const causal = queries > 1 && isDiagonal && prefix * 2 <= queries
-  const isNarrow = offset === 0 && behind + ahead > 0 && behind + 1 < queries
-  if (!isNarrow || (!causal && count !== bandArea(queries, behind, ahead)))
-    return { causal, window: undefined }
-  return { causal, window: causal ? behind + 1 : behind + ahead }
-}
-
-/** Pairs within a band of a square. */
-function bandArea(size: number, behind: number, ahead: number): number {
-  const cut = (width: number): number => ((size - 1 - width) * (size - width)) / 2
-  return size * size - cut(behind) - cut(Math.min(ahead, size - 1))
 }

@@ -12,12 +12,12 @@ import {
   findAngles,
   isFormula,
   isGeometric,
-  isOdd,
-  MatrixLines,
   presentNumbers,
   sampleOf,
   sourceNumbers,
 } from './learned-numbers.js'
+import { MatrixLines } from './matrix-lines.js'
+import { isOdd } from './odd-number.js'
 import { withoutParts } from './tied-parts.js'
 
 export function countParameters(analysis: AxisAnalysis): number {

@@ -4,7 +4,7 @@
  * numbers are learned once. Some lines tell, equal number by number: chance would have made them differ.
  */
 import type { Value } from '../graph/graph.js'
-import { MatrixLines } from './learned-numbers.js'
+import { MatrixLines } from './matrix-lines.js'
 
 interface Candidate {
   readonly value: Value

@@ -5,8 +5,9 @@
 import type { Contraction } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
 import type { Node, Value } from '../graph/graph.js'
-import { joinOf } from './feed-forward.js'
-import type { Expert, ModelDimension, TransformerModel } from './model.js'
+import { joinOf } from './branch-join.js'
+import type { TransformerModel } from './model.js'
+import type { Expert, ModelDimension } from './model-dimension.js'
 import { type Projection, readProjection, readStacked, type StackedWeight } from './projection.js'
 
 /** An integer input [batch, sequence] whose tokens some rows are. */

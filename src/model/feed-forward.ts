@@ -5,9 +5,9 @@
  */
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
-import { isElementwise } from '../axes/rules/elementwise.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
-import { dependsOn, downstream, isMover, isTransparent, upstream } from './trace.js'
+import { findJoin, roundings } from './branch-join.js'
+import { isMover, isTransparent, upstream } from './trace.js'
 
 export interface FeedForward {
   /** The product that uses the width up. */
@@ -93,8 +93,6 @@ function isWeightInput(analysis: AxisAnalysis, node: Node, index: number): boole
   if (!value) return false
   return analysis.isConstant(value) || expertTable(analysis, value) !== undefined
 }
-
-const roundings = ['QuantizeLinear', 'DequantizeLinear', 'Cast', 'Identity']
 
 const reshapers = new Set(['Transpose', 'Squeeze', 'Unsqueeze', ...roundings])
 
@@ -234,81 +232,6 @@ const hasLeaf = (analysis: AxisAnalysis, value: Value, leaf: Axis): boolean =>
 
 const partKey = (node: Node, value: Value): string =>
   node.op === 'Split' ? `${node.outputs.indexOf(value)}` : `${node.id}`
-
-/** The addition that brings the branch back to a stream it came from. */
-function findJoin(
-  analysis: AxisAnalysis,
-  node: Node,
-  producers: readonly Node[],
-  isExpert: boolean,
-): Node | undefined {
-  const [output] = node.outputs
-  const source = producers[0]?.inputs.find((value) => value && !analysis.isConstant(value))
-  if (!output || !source) return undefined
-  const mixers = isExpert ? findMixers(analysis, output) : undefined
-  return joinOf(
-    analysis,
-    output,
-    source,
-    (each) => isBranchStep(each) || mixers?.has(each) === true,
-  )
-}
-
-/** Products of two activations, by which experts' answers are put together: their columns stay. */
-function findMixers(analysis: AxisAnalysis, output: Value): Set<Node> {
-  const columns = analysis.axes(output)?.at(-1)?.root
-  const isKept = ({ node, operands }: Contraction): boolean =>
-    operands.length > 1 &&
-    operands.every(({ input, what }) => {
-      const value = node.inputs[input]
-      return value && !analysis.isConstant(value) && what.root !== columns
-    }) &&
-    node.outputs[0] !== undefined &&
-    analysis.axes(node.outputs[0])?.at(-1)?.root === columns
-  return new Set(analysis.contractions.filter(isKept).map(({ node }) => node))
-}
-
-/** The addition, downstream of `output`, of something that `source` was made from. */
-export function joinOf(
-  analysis: AxisAnalysis,
-  output: Value,
-  source: Value,
-  isStep: (node: Node) => boolean = isBranchStep,
-): Node | undefined {
-  for (const { node: next, index } of downstream(output, isStep)) {
-    const isAdd = next.op === 'Add' && next.domain === ''
-    const isQuantised = next.op === 'QLinearAdd'
-    const isSkip = next.op.startsWith('Skip')
-    if (!isAdd && !isQuantised && !isSkip) continue
-    const other = next.inputs[index > 0 ? 0 : isQuantised ? 3 : 1]
-    if (!other || analysis.isConstant(other)) continue
-    if (dependsOn(source, other)) return next
-    if (isSumWith(analysis, next, other, source)) return next
-  }
-  return undefined
-}
-
-/** What `source` was made from, scaled, or with another block's result added already; of its width. */
-function isSumWith(analysis: AxisAnalysis, next: Node, value: Value, source: Value): boolean {
-  let { producer } = value
-  while (producer && roundings.includes(producer.op)) producer = producer.inputs[0]?.producer
-  if (producer?.domain !== '') return false
-  const open = producer.inputs.flatMap((input) =>
-    input && !analysis.isConstant(input) ? [input] : [],
-  )
-  const isSum = producer.op === 'Add'
-  const isScale = open.length === 1 && ['Mul', 'Cast', 'Identity'].includes(producer.op)
-  const stream = next.outputs[0] && analysis.axes(next.outputs[0])?.at(-1)
-  const own = analysis.axes(source)?.at(-1)
-  const isOneWidth = stream !== undefined && own !== undefined && stream.root === own.root
-  return (isSum || isScale) && isOneWidth && open.some((each) => dependsOn(source, each))
-}
-
-const isBranchStep = (node: Node): boolean =>
-  isElementwise(node) || isTransparent(node) || isNorm(node) || node.op.startsWith('Reduce')
-
-const isNorm = (node: Node): boolean =>
-  node.op.includes('Normalization') && !node.op.startsWith('Skip')
 
 /** A batch axis of the weight, or the rows of the table it is picked from. */
 function expertAxis(analysis: AxisAnalysis, contraction: Contraction): Axis | undefined {

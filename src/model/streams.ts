@@ -5,7 +5,8 @@
 import type { AxisAnalysis } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
 import type { Value } from '../graph/graph.js'
-import { type FeedForward, joinOf } from './feed-forward.js'
+import { joinOf } from './branch-join.js'
+import type { FeedForward } from './feed-forward.js'
 import type { LayerBlock } from './layers.js'
 import { dependsOn } from './trace.js'
 

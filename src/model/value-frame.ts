@@ -10,7 +10,8 @@ import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
-import type { LayeredAttention, ModelDimension, TransformerModel } from './model.js'
+import type { TransformerModel } from './model.js'
+import type { LayeredAttention, ModelDimension } from './model-dimension.js'
 import { readProjection } from './projection.js'
 
 export interface ValueFrame {

@@ -1,7 +1,8 @@
 /** The slices of a part of a plan held against a model: members that stay, or what stands in the way. */
 import type { Axis } from '../axes/axis.js'
 import { AttncError } from '../errors.js'
-import type { ModelDimension, TransformerModel } from '../model/model.js'
+import type { TransformerModel } from '../model/model.js'
+import type { ModelDimension } from '../model/model-dimension.js'
 import type { PlanSlice } from './plan.js'
 
 /** Members that stay, by leaf. Errors: UNKNOWN_DIMENSION, NOT_SLICEABLE, MEMBER_UNKNOWN, LAYER_EMPTIED, GRANULARITY. */

@@ -3,7 +3,8 @@
  * weights of the one without, an encoder beside it has layers of the same names and weights of its own.
  */
 import type { Value } from '../graph/graph.js'
-import type { ModelDimension, TransformerModel } from '../model/model.js'
+import type { TransformerModel } from '../model/model.js'
+import type { ModelDimension } from '../model/model-dimension.js'
 import { isFloating } from '../onnx/data-type.js'
 import { fromConstant, numbersOf } from '../onnx/numbers.js'
 import type { PlanPart } from '../plan/plan.js'

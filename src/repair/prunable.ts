@@ -3,7 +3,8 @@ import type { Contraction } from '../axes/analysis.js'
 import { Removal } from '../axes/removal.js'
 import { AttncError } from '../errors.js'
 import { type Block, findBlocks } from '../model/block.js'
-import type { ModelDimension, TransformerModel } from '../model/model.js'
+import type { TransformerModel } from '../model/model.js'
+import type { ModelDimension } from '../model/model-dimension.js'
 import { findValueFrame, type ValueFrame } from '../model/value-frame.js'
 
 /** One dimension of a block, and the units of it that may go. */

@@ -3,7 +3,8 @@
  * the ones before left. Sizes are held against the pruned model itself.
  */
 import { AttncError } from '../errors.js'
-import type { ModelDimension, TransformerModel } from '../model/model.js'
+import type { TransformerModel } from '../model/model.js'
+import type { ModelDimension } from '../model/model-dimension.js'
 import type { Sensitivity } from '../plan/findings.js'
 import type { Plan, PlanPart } from '../plan/plan.js'
 import type { Change, LayerEntry, SensitivityMap, Strip } from './report-data.js'

@@ -6,7 +6,7 @@
 
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
-import type { LayeredAttention } from '../model/model.js'
+import type { LayeredAttention } from '../model/model-dimension.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import { NodeBuilder } from '../train/node-builder.js'
 

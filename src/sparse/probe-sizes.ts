@@ -1,6 +1,7 @@
 /** Sizes for the open dimensions of a model's inputs, so that it gets so many new tokens and so many in its cache. */
 import type { TensorType } from '../graph/graph.js'
-import type { LayeredAttention, TransformerModel } from '../model/model.js'
+import type { TransformerModel } from '../model/model.js'
+import type { LayeredAttention } from '../model/model-dimension.js'
 import { inferShapes } from '../shape/infer.js'
 
 /** [batch, heads, tokens, size], with a number of tokens that is open. */

@@ -4,7 +4,8 @@
  */
 import { leavesOf } from '../axes/axis.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
-import type { LayeredAttention, TransformerModel } from '../model/model.js'
+import type { TransformerModel } from '../model/model.js'
+import type { LayeredAttention } from '../model/model-dimension.js'
 import { dependsOn } from '../model/trace.js'
 import { fromConstant, numbersOf } from '../onnx/numbers.js'
 

@@ -2,7 +2,8 @@
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
-import { type LayeredAttention, readModel, type TransformerModel } from '../model/model.js'
+import { readModel, type TransformerModel } from '../model/model.js'
+import type { LayeredAttention } from '../model/model-dimension.js'
 import { lowerNodes } from '../train/lower/lower.js'
 
 /** The model as it is then. Errors: those of lowerings. */

@@ -1,7 +1,8 @@
 /** Learned numbers and computed ones, told apart by the numbers. */
 import { expect, it } from 'vitest'
 import { generator } from '../../src/data/generator.js'
-import { isFormula, isOdd } from '../../src/inspect/learned-numbers.js'
+import { isFormula } from '../../src/inspect/learned-numbers.js'
+import { isOdd } from '../../src/inspect/odd-number.js'
 import { tensorOf, toConstant } from '../../src/onnx/numbers.js'
 
 const width = 20_000

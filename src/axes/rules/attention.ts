@@ -6,90 +6,23 @@
 import { intAttribute, intsAttribute, type Node } from '../../graph/graph.js'
 import { Size } from '../../shape/symbolic.js'
 import type { Axis } from '../axis.js'
-import type { AxisRule, RewriteContext, RuleContext } from '../rule.js'
-
-/** Factors of an attention: queries are [keyValueHeads, groups, headSize]. */
-interface Factors {
-  readonly keyValueHeads: Axis
-  readonly groups: Axis
-  readonly headSize: Axis
-  readonly valueHeadSize: Axis
-}
-
-function newFactors(
-  context: RuleContext,
-  sizes: { heads: number; keyValueHeads: number; headSize: Size; valueHeadSize: Size },
-): Factors {
-  const factors = {
-    keyValueHeads: context.newAxis(Size.of(sizes.keyValueHeads)),
-    groups: context.newAxis(Size.of(sizes.heads / sizes.keyValueHeads)),
-    headSize: context.newAxis(sizes.headSize),
-    valueHeadSize: context.newAxis(sizes.valueHeadSize),
-  }
-  context.record({ ...factors })
-  return factors
-}
-
-const queryHeads = (f: Factors): Axis[] => [f.keyValueHeads, f.groups]
-const queryFactors = (f: Factors): Axis[] => [...queryHeads(f), f.headSize]
-const keyFactors = (f: Factors): Axis[] => [f.keyValueHeads, f.headSize]
-const valueFactors = (f: Factors): Axis[] => [f.keyValueHeads, f.valueHeadSize]
-const resultFactors = (f: Factors): Axis[] => [...queryHeads(f), f.valueHeadSize]
-
-/** A tensor given as [batch, sequence, heads·size] or [batch, heads, sequence, size]. */
-function relateHeads(
-  context: RuleContext,
-  axes: readonly Axis[] | undefined,
-  factors: readonly Axis[],
-): void {
-  if (axes?.length === 3) context.unifyProducts([axes[2] as Axis], factors)
-  if (axes?.length !== 4) return
-  context.unifyProducts([axes[1] as Axis], factors.slice(0, -1))
-  context.unify(axes[3], factors.at(-1))
-}
-
-/** A bias or mask that broadcasts to [batch, heads, queries, keys]. */
-function relateScoresLike(
-  context: RuleContext,
-  axes: readonly Axis[] | undefined,
-  factors: Factors,
-): void {
-  const heads = axes?.at(-3)
-  if (axes && axes.length >= 3 && heads && !heads.size.isOne)
-    context.unifyProducts([heads], queryHeads(factors))
-}
-
-function relateSequence(context: RuleContext): void {
-  const from = context.input(0) ?? []
-  const to = context.output(0) ?? []
-  context.unify(from[0], to[0])
-  if (from.length === to.length && from.length === 3) context.unify(from[1], to[1])
-  if (from.length === to.length && from.length === 4) context.unify(from[2], to[2])
-}
-
-const FIXED = 'the fused operator fixes the head size'
-
-function setCounts(context: RewriteContext, heads: string, keyValueHeads?: string): void {
-  const axes = context.recorded()
-  const groups = axes?.['groups']
-  const keyValue = axes?.['keyValueHeads']
-  if (!groups || !keyValue) return
-  const left = context.sizeOf(keyValue).value ?? 1
-  if (context.node.attributes.has(heads))
-    context.setInt(heads, left * (context.sizeOf(groups).value ?? 1))
-  if (keyValueHeads && context.node.attributes.has(keyValueHeads))
-    context.setInt(keyValueHeads, left)
-}
-
-/** The scale is 1/√headSize unless it is stated: state it before the head size changes. */
-function keepScale(context: RewriteContext): void {
-  const headSize = context.recorded()?.['headSize']
-  const before = headSize?.size.value
-  if (!headSize || before === undefined || context.sizeOf(headSize).value === before) return
-  const stated = context.node.attributes.get('scale')
-  if (stated?.kind === 'float' && stated.value !== 0) return
-  context.setFloat('scale', 1 / Math.sqrt(before))
-}
+import type { AxisRule, RuleContext } from '../rule.js'
+import {
+  FIXED,
+  keepScale,
+  keyFactors,
+  newFactors,
+  queryFactors,
+  queryHeads,
+  relateBias,
+  relateHeads,
+  relateScoresLike,
+  relateSequence,
+  resultFactors,
+  setCounts,
+  valueFactors,
+} from './attention-factors.js'
+import { rotaryEmbedding } from './rotary.js'
 
 /** Q [B, S, D] (or packed), K, V, bias, padding mask, attention bias, past key, past value. */
 const multiHeadAttention: AxisRule = {
@@ -128,14 +61,6 @@ const multiHeadAttention: AxisRule = {
     setCounts(context, 'num_heads')
     keepScale(context)
   },
-}
-
-/** One bias for the three projections, laid end to end. */
-function relateBias(context: RuleContext, input: number, factors: Factors): void {
-  const bias = context.input(input)?.[0]
-  if (!bias) return
-  const parts = [queryFactors(factors), keyFactors(factors), valueFactors(factors)]
-  context.unifyParts(bias, parts)
 }
 
 /** [B, S, heads, 3, size], or a query beside [B, T, heads, 2, size]. */
@@ -284,38 +209,6 @@ const standardAttention: AxisRule = {
     setCounts(context, 'q_num_heads', 'kv_num_heads')
     keepScale(context)
   },
-}
-
-/** Turns pairs inside a head; heads pass. Tables [positions, size/2]. */
-const rotaryEmbedding: AxisRule = {
-  relate(context) {
-    const x = context.input(0) ?? []
-    const y = context.output(0) ?? []
-    for (const [index, axis] of x.entries()) context.unify(axis, y[index])
-    if (x.length === 4) return context.block(x[3], 'its members are turned in pairs')
-    const heads = rotaryHeads(context, x)
-    const headSize = heads && x[2]?.size.divideExact(Size.of(heads))
-    if (!heads || !headSize) return context.block(x[2], 'its heads are not known')
-    const factors = [context.newAxis(Size.of(heads)), context.newAxis(headSize)]
-    context.unifyProducts([x[2] as Axis], factors)
-    context.block(factors[1], 'its members are turned in pairs')
-    context.record({ heads: factors[0] as Axis })
-  },
-  rewrite(context) {
-    const heads = context.recorded()?.['heads']
-    const left = heads && context.sizeOf(heads).value
-    if (left !== undefined && intAttribute(context.node, 'num_heads', 0) > 0)
-      context.setInt('num_heads', left)
-  },
-}
-
-/** Heads of a rotary operator on [B, S, H·d]: stated, or from tables of half a head. */
-function rotaryHeads(context: RuleContext, x: readonly Axis[]): number | undefined {
-  const stated = intAttribute(context.node, 'num_heads', 0)
-  if (stated > 0) return stated
-  const table = context.input(context.node.domain === '' ? 1 : 2)?.at(-1)?.size.value
-  const width = x[2]?.size.value
-  return table && width ? width / (2 * table) : undefined
 }
 
 /** attnc's own: [B, H, S, d], [B, K, T, d], [B, K, T, e]. Its layout fixes heads and sizes. */

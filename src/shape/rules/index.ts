@@ -5,14 +5,20 @@ import { attentionRules } from './attention.js'
 import { contractionRules } from './contraction.js'
 import { contribRules } from './contrib.js'
 import { controlFlowRules } from './control-flow.js'
+import { creationRules } from './creation.js'
 import { elementwiseRules } from './elementwise.js'
 import { layoutRules } from './layout.js'
 import { normalisationRules } from './normalisation.js'
+import { selectionRules } from './selection.js'
+import { sliceRules } from './slice.js'
 
 export const shapeRules: ReadonlyMap<string, ShapeRule> = new Map(
   Object.entries({
     ...elementwiseRules,
     ...layoutRules,
+    ...sliceRules,
+    ...selectionRules,
+    ...creationRules,
     ...contractionRules,
     ...normalisationRules,
     ...attentionRules,
