@@ -116,27 +116,36 @@ export function readShape(
 }
 
 /** What queries have before they are projected, such as windows of an image: no heads. */
-export function dataLeaves(
+export const dataLeaves = (
   analysis: AxisAnalysis,
   byNode: ReadonlyMap<Node, Contraction>,
   queries: Value,
-): Set<Axis> {
-  for (const node of upstream(queries)) {
+): Set<Axis> => leavesBefore(analysis, byNode, queries).data
+
+/** Leaves of what is projected, and of the weights of all projections on the way. */
+function leavesBefore(
+  analysis: AxisAnalysis,
+  byNode: ReadonlyMap<Node, Contraction>,
+  projected: Value,
+): { readonly data: Set<Axis>; readonly weights: Set<Axis> } {
+  for (const node of upstream(projected)) {
     const contraction = byNode.get(node)
     if (!contraction || !isProjection(analysis, contraction)) continue
     const [open, fixed] = [false, true].map((isWeight) =>
       node.inputs.flatMap((input) =>
-        input && analysis.isConstant(input) === isWeight ? (analysis.axes(input) ?? []) : [],
+        input && analysis.isConstant(input) === isWeight
+          ? (analysis.axes(input) ?? []).flatMap(leavesOf)
+          : [],
       ),
     )
-    // Heads that are projected once more, each for itself, have been projected before.
+    // Heads that are projected once more, each for itself, come out of the weights before.
     const source = node.inputs.find((input) => input && !analysis.isConstant(input))
-    const before = source && dataLeaves(analysis, byNode, source)
-    if (before && before.size > 0) return before
-    const weights = new Set((fixed ?? []).flatMap(leavesOf))
-    return new Set((open ?? []).flatMap(leavesOf).filter((leaf) => !weights.has(leaf)))
+    const before = source && leavesBefore(analysis, byNode, source)
+    const weights = new Set([...(fixed ?? []), ...(before?.weights ?? [])])
+    const own = (open ?? []).filter((leaf) => !weights.has(leaf))
+    return { data: new Set([...own, ...(before?.data ?? [])]), weights }
   }
-  return new Set()
+  return { data: new Set(), weights: new Set() }
 }
 
 /** Whether a leaf of a value comes from where the value is projected or fed, not from a repetition. */

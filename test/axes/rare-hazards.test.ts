@@ -243,6 +243,48 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect((await inspect(open())).attention).toEqual([])
   })
 
+  it('windows of an image of fixed size, beside scores of positions by a product: no heads', async () => {
+    const open = (): Model =>
+      build((b) => {
+        const image = b.input('x', ['batch', 3, 8, 8])
+        const patches = b.op('Conv', [image, b.weight(C, 3, 2, 2)], { strides: [2, 2] })
+        const grid = b.transpose(patches, 0, 2, 3, 1)
+        const split = (x: Value, tokens: number): Value =>
+          b.transpose(b.reshape(b.linear(x, C, C), -1, tokens, H, D), 0, 2, 1, 3)
+        const merge = (context: Value, tokens: number): Value =>
+          b.linear(b.reshape(b.transpose(context, 0, 2, 1, 3), -1, tokens, C), C, C)
+        // Four windows of four tokens.
+        const windows = b.reshape(
+          b.transpose(b.reshape(grid, -1, 2, 2, 2, 2, C), 0, 1, 3, 2, 4, 5),
+          -1,
+          4,
+          C,
+        )
+        const turned = b.transpose(split(windows, 4), 0, 1, 3, 2)
+        const inside = merge(attend(b, split(windows, 4), turned, split(windows, 4)), 4)
+        const apart = b.transpose(b.reshape(inside, -1, 2, 2, 2, 2, C), 0, 1, 3, 2, 4, 5)
+        const tokens = b.reshape(b.op('Add', [grid, b.reshape(apart, -1, 4, 4, C)]), -1, 16, C)
+        // All tokens; a query meets a row of keys by what it makes of it.
+        const query = split(tokens, 16)
+        const scores = b.op('MatMul', [query, b.transpose(split(tokens, 16), 0, 1, 3, 2)])
+        const rows = b.reshape(b.op('MatMul', [query, b.weight(D, 4)]), -1, H, 16, 4, 1)
+        const sum = b.op('Add', [b.reshape(scores, -1, H, 16, 4, 4), rows])
+        const shares = b.op('Softmax', [b.reshape(sum, -1, H, 16, 16)], { axis: -1 })
+        const context = b.op('MatMul', [shares, split(tokens, 16)])
+        return b.op('Add', [tokens, merge(context, 16)])
+      })
+    const seen = (await inspect(open())).attention
+    expect(seen.map(({ heads }) => heads)).toEqual([H, H])
+    const image = tensorOf(
+      'float32',
+      [2, 3, 8, 8],
+      Array.from({ length: 384 }, (_, i) => Math.sin(i)),
+    )
+    expect(await compareModels(open, [{ x: image }], withoutFirst(open()))).toBeLessThanOrEqual(
+      1e-5,
+    )
+  })
+
   it('heads beside as many graphs as the numbers of the nodes say', async () => {
     const open = (): Model =>
       build((b) => {
