@@ -1,8 +1,8 @@
 /**
  * One step of decoding with the cache's forms: all of it (GroupQueryAttention of ONNX Runtime, attnc's BlockSparseAttention), a
  * cache of fixed size (StreamAttention), blocks chosen by their bounds (BlockSelect and GatherBlockAttention), each
- * by kernel and by body, interleaved in one run.
- * `npx tsx bench/cache-operators.ts [--keys 16384] [--rounds 9] [--threads 2] [--cpu]`
+ * by kernel and by body, interleaved in one run; with `--against FILE` by the kernels of another build too.
+ * `npx tsx bench/cache-operators.ts [--keys 16384] [--rounds 9] [--threads 2] [--cpu] [--against libattnc_kernels.so]`
  */
 import { parseArgs } from 'node:util'
 import { blockSelect } from '../kernels/block-select/index.js'
@@ -15,7 +15,7 @@ import { streamAttention } from '../kernels/stream-attention/index.js'
 import type { GraphEdit } from '../src/graph/edit.js'
 import type { Value } from '../src/graph/graph.js'
 import { tensorOf } from '../src/onnx/numbers.js'
-import { contender, int, median, race, random } from './contenders.js'
+import { type Contender, contender, int, median, race, random } from './contenders.js'
 
 const { values: flags } = parseArgs({
   options: {
@@ -23,6 +23,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '9' },
     threads: { type: 'string', default: '2' },
     cpu: { type: 'boolean', default: false },
+    against: { type: 'string' },
   },
 })
 const threads = Number(flags.threads)
@@ -120,23 +121,42 @@ const forms = [
   [`StreamAttention, ${sinks} sinks + ${window}`, stream, streaming, bytes(sinks + window)],
 ] as const
 
-const list = []
+const list: Contender[] = []
 for (const [name, inputs, build] of forms) {
   const types = name.startsWith('Stream')
     ? (['float32', 'float32', 'float32', 'int64'] as const)
     : []
   list.push(await contender(name, threads, inputs, build, { types }))
-  if (!name.startsWith('Group'))
+  if (name.startsWith('Group')) continue
+  if (flags.against)
+    list.push(
+      await contender(`${name}, other build`, threads, inputs, build, {
+        types,
+        kernels: flags.against,
+      }),
+    )
+  else
     list.push(await contender(`${name}, body`, threads, inputs, build, { kernels: false, types }))
 }
 await race(list, { rounds: Number(flags.rounds), cpu: flags.cpu })
 process.stdout.write(`${T} keys, ${H} heads on ${K}, d = ${d}, float32, ${threads} threads\n\n`)
-process.stdout.write('| one step | ms | kept keys and values |\n|---|---|---|\n')
-for (const { name, times, session } of list) {
+process.stdout.write(
+  '| one step | ms | kept keys and values | ÷ other build, lowest to highest |\n',
+)
+process.stdout.write('|---|---|---|---|\n')
+const ratioOf = ({ name, times }: Contender): string => {
+  const other = list.find((each) => each.name === `${name}, other build`)
+  if (!other) return ''
+  const ratios = times.map((time, round) => time / (other.times[round] as number))
+  const ends = [Math.min(...ratios), Math.max(...ratios)].map((end) => end.toFixed(2))
+  return `${median(ratios).toFixed(2)} (${ends.join('–')})`
+}
+for (const each of list) {
+  const { name, times, session } = each
   const kept = forms.find(([form]) => name.startsWith(form))?.[3] ?? 0
   const rate = (kept / median(times) / 1e6).toFixed(1)
   process.stdout.write(
-    `| ${name} | ${median(times).toFixed(2)} | ${(kept / 1e6).toFixed(1)} MB, ${rate} GB/s |\n`,
+    `| ${name} | ${median(times).toFixed(2)} | ${(kept / 1e6).toFixed(1)} MB, ${rate} GB/s | ${ratioOf(each)} |\n`,
   )
   await session.close()
 }

@@ -33,7 +33,7 @@ export async function contender(
   {
     types = [],
     ...options
-  }: { readonly kernels?: boolean; readonly types?: readonly DataType[] } = {},
+  }: { readonly kernels?: boolean | string; readonly types?: readonly DataType[] } = {},
 ): Promise<Contender> {
   const model = new Model()
   model.opsets.set('', 17)

@@ -25,8 +25,8 @@ import {
 } from './library.js'
 
 export interface NativeSessionOptions extends SessionOptions {
-  /** Off: the bodies of attnc's operators run instead of their kernels. */
-  readonly kernels?: boolean
+  /** Off: the bodies of attnc's operators run instead of their kernels. Or the library to take. */
+  readonly kernels?: boolean | string
   /** Options of the CUDA provider, by ONNX Runtime's names: `gpu_mem_limit`, `use_tf32` … */
   readonly providerOptions?: Readonly<Record<string, string>>
   /** Entries of ONNX Runtime's session configuration: `session.…`. */
@@ -41,6 +41,9 @@ const optimizationLevels = { disabled: 0, basic: 1, extended: 2, all: 99 } as co
 const libraryFor = (provider: ProviderName): string | undefined =>
   provider === 'cuda' ? findCudaKernelLibrary() : findKernelLibrary()
 
+const libraryOf = (kernels: NativeSessionOptions['kernels'], provider: ProviderName): string =>
+  typeof kernels === 'string' ? kernels : kernels === false ? '' : (libraryFor(provider) ?? '')
+
 /** Opens a session. Errors: NATIVE_MISSING, SESSION_REFUSED, PROVIDER_FAILED. */
 export async function openNativeSession(options: NativeSessionOptions): Promise<NativeSession> {
   options.signal?.throwIfAborted()
@@ -53,7 +56,7 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
   try {
     const opened = await addon.open(runtimeLibrary(), {
       model: options.path,
-      kernels: options.kernels === false ? '' : (libraryFor(provider) ?? ''),
+      kernels: libraryOf(options.kernels, provider),
       threads: options.threads ?? 0,
       optimization: optimizationLevels[options.optimization ?? 'all'],
       cuda: provider === 'cuda',
