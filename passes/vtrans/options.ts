@@ -24,7 +24,7 @@ export interface VtransOptions {
   readonly structures: readonly Structure[]
   readonly protect: readonly (number | string)[]
   readonly updates: number
-  /** Samples an update. Default: 1,024 tokens of text, or 64 samples. */
+  /** Samples an update. Default: 2,048 tokens of text, or 64 samples. */
   readonly batchSize?: number | undefined
   /** Peak learning rate of the masks. */
   readonly rate: number
@@ -79,5 +79,5 @@ export const vtransDefaults: VtransOptions = {
 /** Samples an update. */
 export function batchSizeOf({ batchSize }: VtransOptions, [batch]: readonly Batch[]): number {
   const length = Math.max(0, ...(batch?.ids.map((row) => row.length) ?? []))
-  return batchSize ?? (length > 0 ? Math.max(1, Math.round(1024 / length)) : 64)
+  return batchSize ?? (length > 0 ? Math.max(1, Math.round(2048 / length)) : 64)
 }
