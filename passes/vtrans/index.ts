@@ -1,7 +1,7 @@
 /** VTrans as a pass: its options from the command line or from a program, its part of the plan. */
 import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
-import { parseRatio, parseRoundTo } from '../../src/plan/numbers.js'
+import { parseBytes, parseRatio, parseRoundTo } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
 import { decideSelected } from './decide.js'
@@ -71,6 +71,7 @@ interface VtransFlags {
   readonly 'round-to'?: string
   readonly protect?: readonly string[]
   readonly seed?: number
+  readonly 'memory-limit'?: string
 }
 
 const scopes = {
@@ -92,6 +93,7 @@ export const vtransPass: Pass = {
     'round-to',
     'protect',
     'updates',
+    'memory-limit',
   ],
   read(flags: PassFlags, view) {
     const given = flags as VtransFlags
@@ -107,6 +109,9 @@ export const vtransPass: Pass = {
       // What is trained afterwards is another pass's.
       ...((recover === 'none' || recover === 'ridge') && { recover }),
       structures: [...scopes[scope], ...(layers ? (['layers'] as const) : [])],
+      ...(given['memory-limit'] !== undefined && {
+        memoryLimit: parseBytes('memory-limit', given['memory-limit']),
+      }),
       ...(given['round-to'] && { roundTo: parseRoundTo(given['round-to']) }),
     })
   },

@@ -14,6 +14,7 @@ import type { RunOptions } from '../../src/runtime/batches.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { type Feeds, openSession, type Session } from '../../src/runtime/session.js'
 import { feedsOf } from '../../src/train/feeds.js'
+import { describeFit, fitMemory, roomOf } from '../../src/train/fit-memory.js'
 import { chooseObjective, type Objective, targetsOf } from '../../src/train/objective.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { type Sampler, sampler } from '../../src/train/sampling.js'
@@ -62,7 +63,18 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
   const teacher = hasTeacher ? { model, share: teacherShare, temperature: 1 } : undefined
   const set = findMasks(input.view, options)
   const resource = await measureResource(input, set.masks, options)
-  const step = buildStepGraph(model, { objective, teacher, options, resource })
+  const batch = sampler(batches, batchSizeOf(options, batches), options.seed)(0)
+  const fitted = fitMemory({
+    build: (recompute) =>
+      buildStepGraph(model, { objective, teacher, options, resource, recompute }),
+    feeds: { ...batch.feeds, ...targetsOf(objective, batch) },
+    room: roomOf(provider, options.memoryLimit),
+    advice: () => [
+      'Take shorter samples (--sequence-length), or masks without gradients (--variant local).',
+    ],
+  })
+  const { step } = fitted
+  if (fitted.share > 0) input.log.info(describeFit(fitted))
   const file = materialise(step.model)
   try {
     await using session = await openSession({

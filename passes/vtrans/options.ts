@@ -50,6 +50,8 @@ export interface VtransOptions {
   readonly ridge: number
   /** Widths that stay are multiples of this. */
   readonly roundTo: number
+  /** Bytes that learning may take on the provider. Default: most of what is free. */
+  readonly memoryLimit?: number | undefined
   readonly seed: number
 }
 

@@ -11,7 +11,7 @@ import type { Model, Value } from '../../src/graph/graph.js'
 import { readModel } from '../../src/model/model.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
 import { inferShapes } from '../../src/shape/infer.js'
-import { addGradients } from '../../src/train/gradients.js'
+import { addGradients, type Recomputation } from '../../src/train/gradients.js'
 import { NodeBuilder } from '../../src/train/node-builder.js'
 import type { Objective } from '../../src/train/objective.js'
 import { adamW, clipNorm } from '../../src/train/optimizer.js'
@@ -57,10 +57,11 @@ export interface StepInput {
   readonly options: VtransOptions
   /** Of the same masks in the same order. */
   readonly resource: Resource
+  readonly recompute?: Recomputation | undefined
 }
 
 export function buildStepGraph(source: Model, input: StepInput): StepGraph {
-  const { objective, teacher, options, resource } = input
+  const { objective, teacher, options, resource, recompute } = input
   const output = source.graph.values.get(objective.output) as Value
   const model = extractSubgraph(source.graph, new Map(), [output])
   const { graph } = model
@@ -92,7 +93,7 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
       b.op('Mul', [addPrice(b, parts, set, options), isOpen]),
       addPressure(b, sparsity),
     ])
-    const found = addGradients(change, total, [vector]).get(vector) as Value
+    const found = addGradients(change, total, [vector], { recompute }).get(vector) as Value
     const [clipped, norm] = clipNorm(b, found, 1)
     const states = STATES.map((name) => change.addInput(name, 'float32', [2 * set.size]))
     const next = adamW().update(b, {

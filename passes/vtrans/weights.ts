@@ -44,6 +44,7 @@ export async function trainWeights(
     rate: weightRate,
     teacher: { model, share: 0.8, temperature: 1 },
     patience: Number.POSITIVE_INFINITY,
+    memoryLimit: options.memoryLimit,
     seed,
   })
   return {

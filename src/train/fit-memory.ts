@@ -5,12 +5,12 @@
 import { spawnSync } from 'node:child_process'
 import { describeBytes } from '../amounts.js'
 import { AttncError } from '../errors.js'
-import type { Graph } from '../graph/graph.js'
+import type { Graph, Model } from '../graph/graph.js'
 import type { ProviderName } from '../runtime/provider.js'
 import type { Feeds } from '../runtime/session.js'
+import type { Recomputation } from './gradients.js'
 import { estimateMemory } from './step-memory.js'
 import { TEACHER } from './teacher.js'
-import type { TrainingGraph } from './training-graph.js'
 
 export interface Room {
   readonly bytes: number
@@ -18,8 +18,8 @@ export interface Room {
   readonly source: 'limit' | 'free'
 }
 
-export interface Fitted {
-  readonly step: TrainingGraph
+export interface Fitted<Step> {
+  readonly step: Step
   /** Share of the segments that are computed again. */
   readonly share: number
   /** What the step and what judges it need at most, by their shapes. */
@@ -28,31 +28,37 @@ export interface Fitted {
   readonly fixedBytes: number
 }
 
-export interface FitInput {
-  /** A share of undefined keeps everything, in no special order. */
-  readonly build: (share: number | undefined) => TrainingGraph
-  readonly sizes: ReadonlyMap<string, number>
+export interface FitInput<Step> {
+  /** Without a recomputation everything is kept, in no special order. */
+  readonly build: (recompute: Recomputation | undefined) => Step
+  /** Of a batch; the largest where they differ. */
+  readonly feeds: Feeds
   /** Bytes that are needed beside the step. */
-  readonly beside: number
+  readonly beside?: number
   readonly room: Room | undefined
-  readonly samples: number
+  /** What else would help, for the error: given how many samples would fit, of how many there are. */
+  readonly advice: (fitting: number, samples: number) => readonly string[]
 }
 
 /** Shares that are tried are multiples of it. */
 const GRAIN = 1 / 16
 
 /** Error: TOO_LITTLE_MEMORY. */
-export function fitMemory({ build, sizes, beside, room, samples }: FitInput): Fitted {
-  const make = (share: number | undefined): Fitted => {
-    const step = build(share)
+export function fitMemory<Step extends { readonly model: Model }>(
+  input: FitInput<Step>,
+): Fitted<Step> {
+  const { build, feeds, beside = 0, room } = input
+  const fit = (step: Step, share: number, sizes: Recomputation['sizes']): Fitted<Step> => {
     const { peakBytes, fedBytes, constantBytes } = estimateMemory(step.model.graph, sizes)
-    const fixedBytes = fedBytes + constantBytes
-    return { step, share: share ?? 0, bytes: peakBytes + beside, fixedBytes }
+    return { step, share, bytes: peakBytes + beside, fixedBytes: fedBytes + constantBytes }
   }
-  const most = make(undefined)
+  const plain = build(undefined)
+  const sizes = sizesOfFeeds(plain.model.graph, feeds)
+  const make = (share: number) => fit(build({ share, sizes }), share, sizes)
+  const most = fit(plain, 0, sizes)
   if (!room || most.bytes <= room.bytes) return most
   const least = make(1)
-  if (least.bytes > room.bytes) throw tooLittle(room, most, least, samples)
+  if (least.bytes > room.bytes) throw tooLittle(room, most, least, input)
   // Bytes fall with the share nearly in a line; at 0 nothing is computed twice, but in a thrifty order.
   const guess = (most.bytes - room.bytes) / (most.bytes - least.bytes)
   for (let share = Math.floor(guess / GRAIN) * GRAIN; share < 1; share += GRAIN) {
@@ -62,24 +68,30 @@ export function fitMemory({ build, sizes, beside, room, samples }: FitInput): Fi
   return least
 }
 
-function tooLittle(room: Room, most: Fitted, least: Fitted, samples: number): AttncError {
-  const known =
-    room.source === 'limit'
-      ? `the limit is ${describeBytes(room.bytes)}`
-      : `${describeBytes(room.bytes)} are free`
-  const { bytes, fixedBytes } = least
+/** What to say where something is computed twice. */
+export const describeFit = ({ share, bytes }: Omit<Fitted<unknown>, 'step'>): string =>
+  `${(100 * share).toFixed(0)} % of the forward pass is computed twice rather than kept: a step needs about ${describeBytes(bytes)}.`
+
+function tooLittle(
+  room: Room,
+  most: Fitted<unknown>,
+  { bytes, fixedBytes }: Fitted<unknown>,
+  { feeds, advice }: Pick<FitInput<unknown>, 'feeds' | 'advice'>,
+): AttncError {
+  const samples = Object.values(feeds)[0]?.dims[0] ?? 1
+  const isLimit = room.source === 'limit'
+  const known = isLimit
+    ? `the limit is ${describeBytes(room.bytes)}`
+    : `${describeBytes(room.bytes)} are free`
   const fitting = Math.floor((samples * (room.bytes - fixedBytes)) / (bytes - fixedBytes))
   return new AttncError(
     'TOO_LITTLE_MEMORY',
     'runtime',
-    `A step of ${samples} samples needs about ${describeBytes(most.bytes)}, or ${describeBytes(least.bytes)} where everything possible is computed twice; ${known}.`,
+    `A step of ${samples} samples needs about ${describeBytes(most.bytes)}, or ${describeBytes(bytes)} where everything possible is computed twice; ${known}.`,
     {
       suggestions: [
-        fitting >= 1
-          ? `Take fewer samples at once, as --batch-size ${fitting}, and make up for it with --accumulate ${Math.ceil(samples / fitting)}.`
-          : 'Take shorter samples (--sequence-length).',
-        'Train low-rank updates instead of all weights (--method lora), or fewer roles.',
-        room.source === 'limit'
+        ...advice(fitting, samples),
+        isLimit
           ? 'Raise --memory-limit.'
           : 'Close what else needs memory, or name a larger --memory-limit to try all the same.',
       ],
@@ -87,8 +99,9 @@ function tooLittle(room: Room, most: Fitted, least: Fitted, samples: number): At
   )
 }
 
-/** What may be used without being asked: nine tenths of what is free; undefined where nobody says. */
-export function freeRoom(provider: ProviderName): Room | undefined {
+/** The limit, or without one nine tenths of what is free; undefined where nobody says. */
+export function roomOf(provider: ProviderName, limit: number | undefined): Room | undefined {
+  if (limit !== undefined) return { bytes: limit, source: 'limit' }
   const free = provider === 'cpu' ? process.availableMemory() : freeOnDevice()
   return free === undefined ? undefined : { bytes: 0.9 * free, source: 'free' }
 }

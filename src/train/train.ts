@@ -2,7 +2,6 @@
  * Training of a model's weights, or of low-rank updates of them, on data: what is asked for, and the
  * graphs and sessions that it takes. The loop itself is training-run.ts.
  */
-import { describeBytes } from '../amounts.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
@@ -14,7 +13,7 @@ import { adapterOf } from './adapter.js'
 import type { Adapter } from './adapter-file.js'
 import { feedsOf } from './feeds.js'
 import { findOdd } from './find-odd.js'
-import { type Fitted, fitMemory, freeRoom, sizesOfFeeds } from './fit-memory.js'
+import { describeFit, type Fitted, fitMemory, roomOf, sizesOfFeeds } from './fit-memory.js'
 import { type FoldedWeight, foldTrainable } from './fold.js'
 import { PARAMETERS } from './insert.js'
 import { matchLayers } from './layer-match.js'
@@ -30,6 +29,7 @@ import {
   buildTrainingGraph,
   type LossGraph,
   type StepOptions,
+  type TrainingGraph,
 } from './training-graph.js'
 import { TrainingRun, vector } from './training-run.js'
 
@@ -105,11 +105,9 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
     accumulate: options.accumulate ?? 1,
     scaling: options.scaling ?? scalingOf(trainable),
   }
-  const { step, share, bytes } = fitStep(settings, options, judge, training)
-  if (share > 0)
-    options.log.info(
-      `${(100 * share).toFixed(0)} % of the forward pass is computed twice rather than kept: a step needs about ${describeBytes(bytes)}.`,
-    )
+  const fitted = fitStep(settings, options, judge, training)
+  const { step } = fitted
+  if (fitted.share > 0) options.log.info(describeFit(fitted))
   const { provider = 'cpu', threads, signal } = options
   const files: Materialised[] = []
   const open = (each: Model): Promise<Session> => {
@@ -158,21 +156,22 @@ function fitStep(
   { provider = 'cpu', batchSize, seed, memoryLimit }: TrainOptions,
   judge: LossGraph,
   batches: readonly Batch[],
-): Fitted {
+): Fitted<TrainingGraph> {
   const { model, objective } = settings
   const batch = largest([sampler(batches, batchSize, seed)(0), ...(canMix(batches) ? [] : batches)])
   const feeds = { ...batch.feeds, ...targetsOf(objective, batch) }
-  const sizes = sizesOfFeeds(judge.model.graph, feeds)
+  const judged = judge.model.graph
   return fitMemory({
-    build: (share) =>
-      buildTrainingGraph(model, {
-        ...settings,
-        recompute: share === undefined ? undefined : { share, sizes },
-      }),
-    sizes,
-    beside: estimateMemory(judge.model.graph, sizes).peakBytes,
-    room: memoryLimit === undefined ? freeRoom(provider) : { bytes: memoryLimit, source: 'limit' },
-    samples: Object.values(batch.feeds)[0]?.dims[0] ?? 1,
+    build: (recompute) => buildTrainingGraph(model, { ...settings, recompute }),
+    feeds,
+    beside: estimateMemory(judged, sizesOfFeeds(judged, feeds)).peakBytes,
+    room: roomOf(provider, memoryLimit),
+    advice: (fitting, samples) => [
+      fitting >= 1
+        ? `Take fewer samples at once, as --batch-size ${fitting}, and make up for it with --accumulate ${Math.ceil(samples / fitting)}.`
+        : 'Take shorter samples (--sequence-length).',
+      'Train low-rank updates instead of all weights (--method lora), or fewer roles.',
+    ],
   })
 }
 

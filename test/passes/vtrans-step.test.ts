@@ -14,6 +14,7 @@ import {
   OPEN,
   PRESSURE,
   SLOPE,
+  type StepGraph,
   TARGET,
 } from '../../passes/vtrans/step-graph.js'
 import { generator } from '../../src/data/generator.js'
@@ -23,8 +24,10 @@ import { loadModel } from '../../src/model-folder/load.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
 import { applyPart } from '../../src/plan/apply.js'
 import { materialise } from '../../src/runtime/materialise.js'
-import { openSession } from '../../src/runtime/session.js'
+import { openSession, type Session } from '../../src/runtime/session.js'
 import { feedsOf } from '../../src/train/feeds.js'
+import { sizesOfFeeds } from '../../src/train/fit-memory.js'
+import type { Recomputation } from '../../src/train/gradients.js'
 import { chooseObjective, targetsOf } from '../../src/train/objective.js'
 import { COUNT, RATE } from '../../src/train/training-graph.js'
 import { runModel } from '../zoo/compare.js'
@@ -53,20 +56,28 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     }
     const { masks, size } = findMasks(view, options)
     const objective = chooseObjective(model, [batch])
-    const step = buildStepGraph(model, {
-      objective,
-      teacher: undefined,
-      options,
-      resource: parametersOf(view, masks),
-    })
+    const build = (recompute?: Recomputation) =>
+      buildStepGraph(model, {
+        objective,
+        teacher: undefined,
+        options,
+        resource: parametersOf(view, masks),
+        recompute,
+      })
+    const step = build()
     expect(step.set.size).toBe(size)
     const random = generator(3)
     const near = (center: number, width: number): number[] =>
       Array.from({ length: size }, () => center + width * (random() - 0.5))
     const numbers = [...near(1, 0.5), ...near(-3, 1)]
     const file = materialise(step.model)
-    await using session = await openSession({ path: file.path, threads: 1 })
-    const update = async (values: readonly number[], keep: readonly number[], isOpen: 0 | 1) => {
+    await using plain = await openSession({ path: file.path, threads: 1 })
+    const update = async (
+      values: readonly number[],
+      keep: readonly number[],
+      isOpen: 0 | 1,
+      { session, names }: { session: Session; names: StepGraph } = { session: plain, names: step },
+    ) => {
       const all = {
         ...batch.feeds,
         ...targetsOf(objective, batch),
@@ -83,18 +94,29 @@ describe.skipIf(!isThere)('an update of the masks', () => {
       }
       const results = await session.run(feedsOf(session, all))
       const read = (name: string) => numbersOf(results[name] as RuntimeTensor)
-      const momentum = Object.entries(step.carry).find(([, input]) => input === step.states[0])
-      const norm = read(step.norm)[0] as number
+      const momentum = Object.entries(names.carry).find(([, input]) => input === names.states[0])
+      const norm = read(names.norm)[0] as number
       // After one update of states that were zero, momentum is a tenth of the clipped gradient.
       const gradient = Array.from(
         read(momentum?.[0] ?? ''),
         (each) => 10 * each * Math.max(1, norm),
       )
-      return { loss: read(step.loss)[0] as number, gradient }
+      return { loss: read(names.loss)[0] as number, gradient }
     }
 
     const everything = new Array<number>(size).fill(1)
     const { gradient } = await update(numbers, everything, 1)
+    const sizes = sizesOfFeeds(step.model.graph, { ...batch.feeds, ...targetsOf(objective, batch) })
+    const names = build({ share: 1, sizes })
+    const twice = materialise(names.model)
+    await using session = await openSession({ path: twice.path, threads: 1 })
+    const again = (await update(numbers, everything, 1, { session, names })).gradient
+    expect(names.model.graph.nodesById.size).toBeGreaterThan(step.model.graph.nodesById.size + 100)
+    const largest = Math.max(...gradient.map(Math.abs))
+    for (const [at, each] of gradient.entries())
+      expect(Math.abs(each - (again[at] as number)) / largest).toBeLessThan(1e-5)
+    twice.dispose()
+
     const length = Math.hypot(...gradient)
     const direction = gradient.map((each) => each / length)
     const along = async (by: number): Promise<number> => {
