@@ -8,7 +8,7 @@ import { cholesky } from '../../src/linear-algebra/cholesky.js'
 import type { Products } from '../../src/linear-algebra/products.js'
 import type { DataType } from '../../src/onnx/data-type.js'
 import { blocksOf, type Codes, closestStep, codeOf, type Grid } from '../../src/quantize/grid.js'
-import { invertDamped } from '../../src/repair/elimination.js'
+import { invertDamped } from '../../src/repair/damped-inverse.js'
 
 /** Inputs whose errors are told to the rest at once, in one product. */
 const BATCH = 64

@@ -3,18 +3,11 @@
  * allocated. Typed fields become packed bytes here, so that no one else meets an array of numbers.
  */
 import { AttncError } from '../errors.js'
-import {
-  bitsPerElement,
-  type DataType,
-  dataTypeCode,
-  findDataType,
-  packedByteLength,
-} from './data-type.js'
+import { type DataType, dataTypeCode, findDataType, packedByteLength } from './data-type.js'
 import { type ExternalFiles, readLocation } from './external-data.js'
-import type { ByteSource, TensorMessage } from './messages.js'
-import { copyMessage } from './messages.js'
-import { fieldNumbers } from './schema.js'
+import { type ByteSource, copyMessage, type TensorMessage } from './messages.js'
 import type { Tensor } from './tensor.js'
+import { isElement, typedField } from './typed-fields.js'
 import { countVarints, packVarints } from './varints.js'
 
 /** `data_location` of external data. */
@@ -213,74 +206,6 @@ const mismatch = (name: string, what: string): AttncError =>
   new AttncError('TENSOR_SIZE_MISMATCH', 'model', `Tensor "${name}" ${what}.`, {
     suggestions: ['The file is damaged: export, copy or download it again.'],
   })
-
-interface TypedField {
-  readonly chunks: readonly Uint8Array[]
-  /** Numbers of the field for one element; below 1 where one number packs several. */
-  readonly perElement: number
-  /** Bytes of one number once packed. */
-  readonly width: number
-  readonly varints: boolean
-}
-
-type FieldName = 'float_data' | 'int32_data' | 'int64_data' | 'double_data' | 'uint64_data'
-
-/** The field that holds elements of a type when they are not raw bytes, as the specification assigns. */
-function typedField(message: TensorMessage, dataType: DataType): TypedField {
-  const field = (
-    name: FieldName,
-    perElement: number,
-    width: number,
-    varints = true,
-  ): TypedField => ({
-    chunks: chunksOf(message, name),
-    perElement,
-    width,
-    varints,
-  })
-  switch (dataType) {
-    case 'float32':
-      return field('float_data', 1, 4, false)
-    case 'complex64':
-      return field('float_data', 2, 4, false)
-    case 'float64':
-      return field('double_data', 1, 8, false)
-    case 'complex128':
-      return field('double_data', 2, 8, false)
-    case 'int64':
-      return field('int64_data', 1, 8)
-    case 'uint64':
-      return field('uint64_data', 1, 8)
-    case 'uint32':
-      return field('uint64_data', 1, 4)
-    default: {
-      // Up to 32 bits: one number an element; 2 and 4 bits: one number a packed byte.
-      const bits = bitsPerElement(dataType)
-      return field('int32_data', Math.min(1, bits / 8), Math.max(1, bits / 8))
-    }
-  }
-}
-
-/** Packed chunks, and the single elements of writers that do not pack, which the reader left aside. */
-function chunksOf(message: TensorMessage, name: FieldName): readonly Uint8Array[] {
-  const single = message.$unknowns
-    ?.filter(
-      (field) => isElement(field) && field[0] !== undefined && field[0] >> 3 === fieldNumbers[name],
-    )
-    .map((field) => field.subarray(1))
-  return [...(message[name] ?? []), ...(single ?? [])]
-}
-
-/** Whether a field that the reader left aside is one element of a typed field. */
-const isElement = (field: Uint8Array): boolean => elementTags.has(field[0] ?? 0)
-
-const elementTags: ReadonlySet<number> = new Set([
-  fieldNumbers.float_data * 8 + 5,
-  fieldNumbers.int32_data * 8,
-  fieldNumbers.int64_data * 8,
-  fieldNumbers.double_data * 8 + 1,
-  fieldNumbers.uint64_data * 8,
-])
 
 const join = (chunks: readonly Uint8Array[]): Uint8Array =>
   chunks.length === 1 ? (chunks[0] as Uint8Array) : Uint8Array.from(Buffer.concat(chunks))

@@ -5,7 +5,7 @@
  */
 import type { Products } from '../linear-algebra/products.js'
 import type { BlockRead } from '../model/reads.js'
-import { invertDamped } from './elimination.js'
+import { invertDamped } from './damped-inverse.js'
 import type { Observation } from './observe.js'
 
 /** The weights of a read, [size, outputs] each, in the order of its projections. */

@@ -9,6 +9,7 @@
 import { cholesky } from '../linear-algebra/cholesky.js'
 import { invertLarge } from '../linear-algebra/inverse.js'
 import type { Matrix, Products } from '../linear-algebra/products.js'
+import { addScaled, invertDamped, squares } from './damped-inverse.js'
 
 export interface EliminationInput {
   /** Σ xᵀx over tokens, [n, n]. */
@@ -255,51 +256,4 @@ function gather(from: Float64Array, n: number, places: readonly number[]): Float
     for (let j = 0; j < m; j++) to[i * m + j] = from[row + (places[j] as number)] as number
   }
   return to
-}
-
-type Moments = Pick<EliminationInput, 'moments' | 'tokens' | 'ridge'>
-
-/**
- * (Σxᵀx/T + λI)⁻¹, of means over tokens. Inputs of few different values make moments of low rank, which
- * rounding may push below zero: λ grows until it holds them up.
- */
-export async function invertDamped(input: Moments, n: number, products: Products): Promise<Matrix> {
-  for (let lift = 1; ; lift *= 10)
-    try {
-      return await invertLarge({ rows: n, columns: n, numbers: damped(input, n, lift) }, products)
-    } catch (error) {
-      if (!(error instanceof RangeError) || lift > 1e6) throw error
-    }
-}
-
-/** Σxᵀx/T + λI */
-function damped({ moments, tokens, ridge }: Moments, n: number, lift: number): Float64Array {
-  const h = new Float64Array(moments)
-  for (let i = 0; i < h.length; i++) h[i] = (h[i] as number) / Math.max(tokens, 1)
-  let trace = 0
-  // About their mean, values that never change have moments around zero, on either side.
-  for (let i = 0; i < n; i++) trace += Math.abs(h[i * n + i] as number)
-  const share = Math.min(1, (ridge * n) / Math.max(tokens, 1))
-  const lambda = lift * Math.max((share * trace) / n, Number.MIN_VALUE * 2 ** 60)
-  for (let i = 0; i < n; i++) h[i * n + i] = (h[i * n + i] as number) + lambda
-  return h
-}
-
-function squares(x: Float64Array, at: number, length: number): number {
-  let sum = 0
-  for (let c = at; c < at + length; c++) sum += (x[c] as number) * (x[c] as number)
-  return sum
-}
-
-/** to[at…] += factor · from[source…] */
-function addScaled(
-  to: Float64Array,
-  at: number,
-  from: Float64Array,
-  source: number,
-  factor: number,
-  length: number,
-): void {
-  for (let c = 0; c < length; c++)
-    to[at + c] = (to[at + c] as number) + factor * (from[source + c] as number)
 }
