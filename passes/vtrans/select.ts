@@ -42,27 +42,33 @@ export function selectUnits(
   const wholes = set.masks.map((mask) => ranked[wholeOf(set.masks, mask)])
   const isThere = (index: number, threshold: number): boolean =>
     ((wholes[index]?.scores[0] ?? Number.NEGATIVE_INFINITY) as number) < threshold
-  const countAt = ({ mask, scores }: Ranked, index: number, threshold: number): number => {
+  const countAt = (
+    { mask, scores }: Ranked,
+    index: number,
+    threshold: number,
+    ofBlocks: number,
+  ): number => {
     if (mask.isWhole) return 1
-    if (!isThere(index, threshold)) return roundedCount(mask, 0, roundTo)
+    if (!isThere(index, ofBlocks)) return roundedCount(mask, 0, roundTo)
     const below = scores.reduce((sum, score) => sum + Number(score < threshold), 0)
     return roundedCount(mask, below, roundTo)
   }
   const first = highest(
-    (threshold) => ranked.map((each, index) => countAt(each, index, threshold)),
+    (threshold) => ranked.map((each, index) => countAt(each, index, threshold, threshold)),
     meets,
   )
-  // A head is many parameters: what the budget has left once heads are whole goes to the others.
-  const second = highest(
+  // A head is many parameters, and a block more: what the budget has left by them goes to the others.
+  const { counts: second } = highest(
     (threshold) =>
       ranked.map((each, index) =>
-        isHeads(each.mask) ? (first.counts[index] as number) : countAt(each, index, threshold),
+        isHeads(each.mask)
+          ? (first.counts[index] as number)
+          : countAt(each, index, threshold, first.threshold),
       ),
     meets,
   )
   return ranked.map(({ mask, order }, index) => {
-    const { threshold } = isHeads(mask) ? first : second
-    const count = mask.isWhole ? Number(isThere(index, threshold)) : second.counts[index]
+    const count = mask.isWhole ? Number(isThere(index, first.threshold)) : second[index]
     return {
       mask,
       kept: order.slice(0, count).toSorted((a, b) => a - b),
@@ -71,11 +77,16 @@ export function selectUnits(
   })
 }
 
+interface Highest {
+  readonly counts: readonly number[]
+  readonly threshold: number
+}
+
 /** The counts at the highest threshold that meets the budget. */
 function highest(
   countsAt: (threshold: number) => number[],
   meets: (counts: readonly number[]) => boolean,
-): { readonly counts: number[]; readonly threshold: number } {
+): Highest {
   let [low, high] = [-100, 100]
   for (let round = 0; round < 60; round++) {
     const middle = (low + high) / 2

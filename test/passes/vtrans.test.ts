@@ -123,6 +123,10 @@ describe('selection', () => {
     expect(countsOf(selected)).toEqual([36, 1, 4, 1])
     expect(selected.map(({ kept }) => kept.length)).toEqual([36, 1, 4, 0])
     expect(costOf(resource, countsOf(selected))).toBe(resource.total / 2)
+    // A block that would come back before the first has all its units doesn't keep those away.
+    logVariances[150] = -1
+    const again = selectUnits({ set, resource, means, logVariances }, { ratio: 0.5, roundTo: 4 })
+    expect(countsOf(again)).toEqual([36, 1, 4, 1])
   })
 
   it('meets the budget by whole units, in multiples, and keeps one of each', () => {
