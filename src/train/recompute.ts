@@ -6,6 +6,7 @@
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
+import { tensorOf, toConstant } from '../onnx/numbers.js'
 import type { NodeBuilder } from './node-builder.js'
 import type { Segment } from './segments.js'
 
@@ -14,10 +15,12 @@ export function zeroOf(b: NodeBuilder, values: readonly Value[], like: Value): V
   const type = b.shapes.dataType(like) ?? 'float32'
   const firsts = values.map((value) => {
     const flat = b.op('Reshape', [value, b.ints(-1)])
-    return b.cast(b.op('Gather', [flat, b.number(0, 'int64')], { axis: 0 }), type)
+    return b.cast(b.op('Slice', [flat, b.ints(0), b.ints(1), b.ints(0)]), type)
   })
-  const sum = firsts.length === 1 ? firsts[0] : b.op('Sum', firsts)
-  return b.op('Mul', [sum, b.number(0, type)])
+  // An empty value has no first element, but the sum is a number all the same.
+  const zero = b.edit.constant(toConstant(tensorOf(type, [1], [0])))
+  const all = b.op('Concat', [...firsts, zero], { axis: 0 })
+  return b.op('Mul', [b.op('ReduceSum', [all], { keepdims: 0 }), b.number(0, type)])
 }
 
 export class SecondForward {

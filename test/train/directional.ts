@@ -17,7 +17,8 @@ import {
 } from '../../src/onnx/numbers.js'
 import { elementCount } from '../../src/onnx/tensor.js'
 import { materialise } from '../../src/runtime/materialise.js'
-import { openSession } from '../../src/runtime/session.js'
+import { type Feeds, openSession } from '../../src/runtime/session.js'
+import { sizesOfFeeds } from '../../src/train/fit-memory.js'
 import { addGradients } from '../../src/train/gradients.js'
 import { toAttribute } from '../../src/train/node-builder.js'
 
@@ -35,17 +36,24 @@ export interface Comparison {
   readonly losses: readonly [found: number, expected: number]
 }
 
+export interface Drawn {
+  readonly seed: number
+  readonly count: number
+  /** All that can be is computed twice rather than kept. */
+  readonly isTwice?: boolean
+}
+
 /** Of `count` weights, drawn by `seed`, those that the loss (mean of sin of all outputs) depends on. */
 export async function compareGradients(
   folder: string,
-  { seed, count }: { readonly seed: number; readonly count: number },
+  { seed, count, isTwice = false }: Drawn,
 ): Promise<Comparison> {
   const { model } = loadModel(folder)
   const random = generator(seed)
   const data = join(folder, 'test_data_set_0')
   const [batch] = readTestDataSet(data, portsOf(model))
   const chosen = drawWeights(model, random, count)
-  const { trained, loss, gradients } = prepare(model, chosen)
+  const { trained, loss, gradients } = prepare(model, chosen, isTwice ? batch?.feeds : undefined)
   const weights = Object.fromEntries(
     chosen.map(({ name, constant }) => [name, constant && fromConstant(constant)]),
   ) as Record<string, RuntimeTensor>
@@ -119,7 +127,7 @@ function drawWeights(model: Model, random: () => number, count: number): Value[]
   return drawn.slice(0, count).map(({ value }) => value)
 }
 
-function prepare(model: Model, chosen: readonly Value[]) {
+function prepare(model: Model, chosen: readonly Value[], twice: Feeds | undefined) {
   const cuts = new Map(
     chosen.map((value): [Value, TensorType] => [value, value.type as TensorType]),
   )
@@ -129,7 +137,8 @@ function prepare(model: Model, chosen: readonly Value[]) {
     const own = outputs.map(({ name }) => trained.graph.values.get(name) as Value)
     const loss = addLoss(change, own)
     const inputs = chosen.flatMap(({ name }) => trained.graph.values.get(name) ?? [])
-    const gradients = addGradients(change, loss, inputs)
+    const recompute = twice && { share: 1, sizes: sizesOfFeeds(trained.graph, twice) }
+    const gradients = addGradients(change, loss, inputs, { recompute })
     for (const output of [...change.graph.outputs]) change.hide(output)
     for (const value of [loss, ...gradients.values()]) change.expose(value)
     return {

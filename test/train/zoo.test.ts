@@ -30,12 +30,18 @@ const names = (): string[] =>
     : sample
 
 describe.runIf(zoo)('gradients of whole models equal differences along a direction', () => {
-  it.each(zoo ? names() : [])(
-    '%s',
-    async (name) => {
+  it.each(
+    (zoo ? names() : []).flatMap((name) => [
+      [name, 'kept', false] as const,
+      [name, 'computed twice', true] as const,
+    ]),
+  )(
+    '%s, %s',
+    async (name, _, isTwice) => {
       const { weights, losses } = await compareGradients(join(zoo ?? '', name), {
         seed: 1,
         count: 4,
+        isTwice,
       })
       expect(weights).toHaveLength(4)
       expect(losses[0]).toBeCloseTo(losses[1], 4)
