@@ -15,7 +15,8 @@ while IFS= read -r line; do
   [[ -n "${line// /}" ]] && conditions+=(--fail-if "$line")
 done <<<"${FAIL_IF:?states no condition}"
 summary=(${SUMMARY:+--summary "$SUMMARY"})
-"${attnc[@]}" apply "$MODEL" --plan "$PLAN" -o "$OUTPUT" --force "${summary[@]}"
-"${attnc[@]}" verify "$OUTPUT" --against "$MODEL" "${summary[@]}"
-"${attnc[@]}" eval "$OUTPUT" --reference "$MODEL" --data "$DATA" "${arguments[@]}" "${conditions[@]}" \
-  --junit "${JUNIT:-attnc.xml}" "${summary[@]}"
+# For the bash of macOS an empty list is a name that is not set.
+"${attnc[@]}" apply "$MODEL" --plan "$PLAN" -o "$OUTPUT" --force ${summary[@]+"${summary[@]}"}
+"${attnc[@]}" verify "$OUTPUT" --against "$MODEL" ${summary[@]+"${summary[@]}"}
+"${attnc[@]}" eval "$OUTPUT" --reference "$MODEL" --data "$DATA" ${arguments[@]+"${arguments[@]}"} \
+  "${conditions[@]}" --junit "${JUNIT:-attnc.xml}" ${summary[@]+"${summary[@]}"}

@@ -56,8 +56,15 @@ export function install(tarball: string, folder: string): string | undefined {
     { cwd: folder, encoding: 'utf8' },
   )
   if (status === 0) return undefined
-  const reason = /npm error code (\S+)/.exec(stderr)?.[1] ?? stderr
-  if (/ENOTFOUND|ETIMEDOUT|ECONN|EAI_AGAIN|ENOTCACHED|E50\d|E40[13]/.test(reason))
-    return `the packages that attnc needs can't be had here (${reason})`
+  const reason = unreachable(stderr)
+  if (reason) return reason
   throw new Error(stderr)
+}
+
+/** What npm said, where it is that there is no registry here. */
+export function unreachable(stderr: string): string | undefined {
+  const reason = /npm error code (\S+)/.exec(stderr)?.[1] ?? stderr
+  return /ENOTFOUND|ETIMEDOUT|ECONN|EAI_AGAIN|ENOTCACHED|E50\d|E40[13]/.test(reason)
+    ? `the packages that attnc needs can't be had here (${reason})`
+    : undefined
 }
