@@ -2,10 +2,12 @@
  * What a cut model costs beside the original where that has to be run for: time, tokens a second, peak
  * memory, on the machine, provider and shape of the user.
  */
-import { type BenchEntry, bench } from '../bench/bench.js'
+import { type BenchEntry, bench, inputsOf } from '../bench/bench.js'
 import type { CostName, MeasuredCost, RunShape } from '../bench/cost.js'
-import type { Ratio } from '../bench/statistics.js'
+import { measureMemory } from '../bench/memory.js'
+import { type Ratio, spreadOf } from '../bench/statistics.js'
 import { readHostConfig } from '../generate/host-config.js'
+import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { materialise } from '../runtime/materialise.js'
@@ -14,7 +16,7 @@ export interface CostPair {
   /** Median milliseconds, tokens (or rows) a second, or bytes. */
   readonly before: number
   readonly after: number
-  /** Cut ÷ original, of turns pair by pair; what was measured once has no width. */
+  /** Cut ÷ original, of turns pair by pair. */
   readonly ratio: Ratio
   /** Where other programs make time a matter of luck, processor time stands for it. */
   readonly clock: Clock
@@ -26,6 +28,8 @@ export type Clock = 'wall' | 'processor'
 const pace = { runs: 200, seconds: 12, warmUp: 3 }
 /** An interval of this width is as narrow as targets are met. */
 const sure = 0.06
+/** Processes are started for each. */
+const memoryTurns = 3
 /** Throughput is asked for where rows wait for each other. */
 const throughputBatch = 8
 
@@ -50,23 +54,21 @@ export async function measureCost(
   options: RunOptions,
 ): Promise<CostPair> {
   const size = runSize(cost, source, shape)
-  const isMemory = cost === 'memory'
   const file = materialise(cut.model)
   try {
-    const { models, ratios } = await bench([source, { ...cut, path: file.path }], {
+    const pair = [source, { ...cut, path: file.path }] as const
+    if (cost === 'memory') return await measurePeaks(pair, size, options)
+    const { models, ratios } = await bench(pair, {
       ...options,
-      ...(isMemory ? { runs: 1, warmUp: 0 } : pace),
+      ...pace,
       ...size,
       decodeTokens: 0,
-      memory: isMemory,
+      memory: false,
       single: true,
     })
     const [before, after] = models.map((entry) => amountOf(cost, entry, size.batchSize))
     if (!ratios || before === undefined || after === undefined)
       throw new RangeError('no two models')
-    const share = after / before
-    if (isMemory)
-      return { before, after, ratio: { ratio: share, low: share, high: share }, clock: 'wall' }
     const { ratio, clock } = surer(ratios.prefill, ratios.processorTime)
     const found = cost === 'latency' ? ratio : inverse(ratio)
     return { before, after: clock === 'wall' ? after : before * found.ratio, ratio: found, clock }
@@ -75,10 +77,38 @@ export async function measureCost(
   }
 }
 
-function amountOf(cost: MeasuredCost, entry: BenchEntry, rows: number): number {
-  const { prefill, prefillTokensPerSecond, memory } = entry
+/** Peaks hardly differ between runs: of a few turns the middle, between the least and the most. */
+async function measurePeaks(
+  pair: readonly [LoadedModel, LoadedModel],
+  size: ReturnType<typeof runSize>,
+  options: RunOptions,
+): Promise<CostPair> {
+  const { provider = 'cpu', threads, signal, log } = options
+  const vocabulary = Math.min(...pair.map(({ model }) => vocabularyOf(model)))
+  const batches = await Promise.all(
+    pair.map((each) => inputsOf(each, vocabulary, { ...options, ...size })),
+  )
+  const peaks: number[][] = pair.map(() => [])
+  for (let turn = 0; turn < memoryTurns; turn++)
+    for (const [index, { path }] of pair.entries()) {
+      const { feeds } = batches[index] ?? { feeds: {} }
+      const { peakBytes } = await measureMemory({ path, provider, threads, feeds }, signal)
+      peaks[index]?.push(peakBytes)
+      log.progress('measuring memory', turn * 2 + index + 1, memoryTurns * 2)
+    }
+  const [before, after] = peaks.map((all) => spreadOf(all).median) as [number, number]
+  const { median, least, most } = spreadOf(
+    (peaks[1] ?? []).map((peak, turn) => peak / (peaks[0]?.[turn] ?? Number.NaN)),
+  )
+  return { before, after, ratio: { ratio: median, low: least, high: most }, clock: 'wall' }
+}
+
+const vocabularyOf = ({ graph }: LoadedModel['model']): number =>
+  readModel(graph).vocabulary ?? Number.POSITIVE_INFINITY
+
+function amountOf(cost: Exclude<MeasuredCost, 'memory'>, entry: BenchEntry, rows: number): number {
+  const { prefill, prefillTokensPerSecond } = entry
   if (cost === 'latency') return prefill.median
-  if (cost === 'memory') return memory?.peakBytes ?? Number.NaN
   return prefillTokensPerSecond ?? (1000 * rows) / prefill.median
 }
 
