@@ -71,15 +71,19 @@ export class CostModel {
     return new CostModel(risen, roundTo, roles)
   }
 
-  /** What a member of each dimension takes, where many go: milliseconds, or these times what a role is worth. */
+  /**
+   * What a member of each dimension takes at least, however many go: milliseconds, or these times what a role is
+   * worth. The first few often save less than their share, until a kernel needs a step less.
+   */
   prices(scales: ReadonlyMap<string, number> = new Map()): Map<string, number> {
-    const ends = [...this.curves].flatMap(([id, knots]) => {
-      const last = knots.at(-1)
+    const each = [...this.curves].flatMap(([id, knots]) => {
       const scale = scales.get(this.roles.get(id) ?? '') ?? 1
-      return last ? [{ id, gone: last.gone, saved: last.saved * scale }] : []
+      const price = Math.min(...knots.map(({ gone, saved }) => saved / gone))
+      const gone = knots.at(-1)?.gone
+      return gone === undefined ? [] : [{ id, gone, price: price * scale }]
     })
-    const least = leastPrice * Math.max(...ends.map(({ saved }) => saved))
-    return new Map(ends.map(({ id, gone, saved }) => [id, Math.max(saved, least) / gone]))
+    const least = leastPrice * Math.max(...each.map(({ gone, price }) => price * gone))
+    return new Map(each.map(({ id, gone, price }) => [id, Math.max(price, least / gone)]))
   }
 
   /** Slices of each role together, where they save anything. */
@@ -109,15 +113,22 @@ export class CostModel {
   }
 }
 
-/** The smallest step down from a round width that isn't slower than the round width. */
+/** The step of a width, by the times of the operators along it. */
 async function findStep(timer: CutTimer, { id, size }: ModelDimension): Promise<number> {
   const round = Math.floor((0.7 * size) / 64) * 64
   if (round < 64) return 1
-  const timeAt = async (kept: number): Promise<number> => {
+  return await smallestStep(round, async (kept) => {
     const remove = Array.from({ length: size - kept }, (_, i) => kept + i)
     const saved = await timer.saved([{ dimension: id, remove }])
     return timer.whole(id) - (saved.get(id) ?? 0)
-  }
+  })
+}
+
+/** The smallest step down from a round width that isn't slower than the round width. */
+export async function smallestStep(
+  round: number,
+  timeAt: (kept: number) => Promise<number>,
+): Promise<number> {
   const whole = await timeAt(round)
   for (const step of steps) if ((await timeAt(round - step)) <= whole * chance) return step
   return steps.at(-1) ?? 1

@@ -3,12 +3,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { RankedBlocks } from '../../passes/amp/decide.js'
 import { amp } from '../../passes/amp/index.js'
+import { ampDefaults } from '../../passes/amp/options.js'
 import { TimeCache } from '../../src/bench/time-cache.js'
 import { silentLog } from '../../src/log.js'
-import { readModel } from '../../src/model/model.js'
+import { readModel, type TransformerModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
-import { CostModel } from '../../src/prune/cost-model.js'
+import { CostModel, smallestStep } from '../../src/prune/cost-model.js'
 import { parseTarget } from '../../src/prune/target.js'
 import { example } from '../commands/run-command.js'
 
@@ -55,6 +57,43 @@ describe('times that are kept', () => {
     const nowhere = TimeCache.open(machine, join(folder, 'attnc', name, 'below'))
     nowhere.set('MatMul', 3)
     nowhere.save()
+  })
+})
+
+const sizeOf = ({ dimensions }: TransformerModel, id: string): number =>
+  dimensions.find((each) => each.id === id)?.size ?? 0
+
+describe('the step of a width', () => {
+  /** Kernels work on `block` columns at once, and a rest takes longer than a whole block. */
+  const kernel = (block: number, rest: number) => async (kept: number) =>
+    Math.floor(kept / block) + (kept % block > 0 ? rest : 0)
+
+  it.each([
+    ['any width where time follows it', 1, 1, 1],
+    ['whole blocks where a rest is dear', 8, 2.5, 8],
+    ['whole blocks of 16', 16, 2.5, 16],
+    ['any width where a rest costs what a block does', 8, 1, 1],
+  ])('is %s', async (_, block, rest, step) => {
+    expect(await smallestStep(256, kernel(block, rest))).toBe(step)
+  })
+
+  it('is what widths that stay are multiples of', async () => {
+    const source = loadModel(example)
+    const view = readModel(source.model.graph)
+    const input = { model: source.model, view, calibration: new Map(), log: silentLog }
+    const chosen = { criterion: 'magnitude', recover: 'none', values: false } as const
+    await using ranked = await RankedBlocks.open(input, { ...ampDefaults, ...chosen })
+    const widths = (roundTo: number): number[] =>
+      ranked
+        .outline({ ratio: 0.35, roundTo })
+        .filter(({ dimension }) => dimension.endsWith('width'))
+        .map(({ dimension, remove }) => sizeOf(view, dimension) - remove.length)
+    expect(widths(1).some((kept) => kept % 16 > 0)).toBe(true)
+    expect(widths(16).map((kept) => kept % 16)).toEqual(widths(16).map(() => 0))
+  })
+
+  it('is not made of noise', async () => {
+    expect(await smallestStep(512, async (kept) => (kept === 512 ? 1 : 1.02))).toBe(1)
   })
 })
 
