@@ -29,6 +29,7 @@ import {
   roundCounts,
   type UnitCost,
 } from './allocate.js'
+import { measureScales } from './answer-scales.js'
 import { measureGradientScores } from './gradient-scores.js'
 import { measureHeadWrites } from './head-writes.js'
 import { type AmpOptions, isAskedFor } from './options.js'
@@ -61,6 +62,8 @@ export class RankedBlocks implements AsyncDisposable {
     private readonly input: AmpInput,
     private readonly options: AmpOptions,
     private readonly ranked: Omit<Allocated, 'counts'>,
+    /** What errors were weighed by, to be said behind them. */
+    private readonly weighed: string,
   ) {}
 
   /** Errors: RATIO_RANGE, NOTHING_PRUNABLE. */
@@ -78,8 +81,11 @@ export class RankedBlocks implements AsyncDisposable {
       const scores = await findScores(input, blocks, options)
       const { calibration, log } = input
       const help = { metrics, scores, products, log }
-      const rankings = await rankChoices(blocks, calibration, options, help)
-      return new RankedBlocks(input, options, { blocks, rankings, metrics, products })
+      const found = await rankChoices(blocks, calibration, options, help)
+      const rankings = await weighRankings(input, found, options, { blocks, products })
+      const byAnswers = rankings === found ? '' : ', weighed by the answers'
+      const weighed = metrics.size > 0 ? ', weighed by the loss' : byAnswers
+      return new RankedBlocks(input, options, { blocks, rankings, metrics, products }, weighed)
     } catch (error) {
       await products[Symbol.asyncDispose]()
       throw error
@@ -114,12 +120,11 @@ export class RankedBlocks implements AsyncDisposable {
 
   private findings(): Findings {
     const { input, options, ranked } = this
-    const isLoss = ranked.metrics.size > 0
     const hasMoments = input.calibration.size > 0
     return {
       measure:
         options.criterion === 'output' && hasMoments
-          ? `squared error of the block's output per token${isLoss ? ', weighed by the loss' : ''}`
+          ? `squared error of the block's output per token${this.weighed}`
           : `sum of the scores by "${options.criterion}"`,
       sensitivity: [...ranked.rankings].map(([{ dimension, units }, ranking]) =>
         sensitivityOf(dimension.id, units.length, ranking),
@@ -210,6 +215,26 @@ async function findMetrics(
   const all = await measureSensitivity(input.model, input.view, blocks, { ...input, batches })
   for (const [key, g] of all ?? []) found.set(key, await Metric.of(g, products))
   return found
+}
+
+/** Errors of all blocks in one unit; as they are where blocks don't share a budget, or without data to run. */
+async function weighRankings(
+  input: AmpInput,
+  rankings: ReadonlyMap<Choice, Ranking>,
+  { weigh, allocation, criterion, ridge }: AmpOptions,
+  { blocks, products }: Pick<Allocated, 'blocks' | 'products'>,
+): Promise<ReadonlyMap<Choice, Ranking>> {
+  const { batches } = input
+  const isWanted = weigh === 'answers' && allocation === 'global' && criterion === 'output'
+  if (!isWanted || !batches) return rankings
+  const scales = await measureScales({ ...input, batches }, blocks, rankings, { products, ridge })
+  if (!scales) return rankings
+  return new Map(
+    [...rankings].map(([choice, { order, errors }]) => {
+      const scale = scales.get(choice.block.key) ?? 1
+      return [choice, { order, errors: errors.map((error) => error * scale) }]
+    }),
+  )
 }
 
 /** Scores that a run of their own gives; without data for it, calibration has to do. */

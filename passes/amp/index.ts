@@ -67,7 +67,9 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
     cut: {
       most: ({ view, hasCache }, prices) =>
         outlineMost(view, withValues(options, hasCache), prices),
-      open: (context) => open(context, { ...options, ratio: deepest }),
+      // Seconds or bytes are taken from blocks of all kinds: their errors have to be comparable.
+      open: (context) =>
+        open(context, { ...options, weigh: chosen.weigh ?? 'answers', ratio: deepest }),
     },
     skipped: (view) => findSkipped(view, options),
   }

@@ -17,8 +17,11 @@ export interface AmpOptions {
   readonly ratio: number
   readonly criterion: Criterion
   readonly allocation: 'global' | 'uniform'
-  /** What an error counts: its size against the stream, or what the loss makes of it. */
-  readonly weigh: 'stream' | 'loss'
+  /**
+   * What an error counts: its size against the stream, what it does to the answers, or what the loss makes of
+   * it. Where a target is to be met, and nothing was said, `answers`.
+   */
+  readonly weigh: 'answers' | 'stream' | 'loss'
   readonly recover: 'none' | 'ridge'
   /** λ = ridge · inputs/tokens · mean diagonal of the moments: the less was seen, the more. */
   readonly ridge: number

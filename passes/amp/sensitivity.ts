@@ -32,7 +32,7 @@ export async function measureSensitivity(
   options: RunOptions & { readonly batches: readonly Batch[] },
 ): Promise<Sensitivity | undefined> {
   const watched = blocks.filter(({ stream, projection }) => stream && projection)
-  const batches = firstRows(options.batches)
+  const batches = firstRows(options.batches, tokenLimit)
   if (watched.length === 0 || batches.length === 0) return undefined
   try {
     const { copy, sums } = addSensitivity(model, view, watched)
@@ -175,9 +175,9 @@ function clipped(change: GraphEdit, norms: Value): Value {
 }
 
 /** One row of each batch, evenly over the data: what a backward pass keeps grows with the rows. */
-function firstRows(batches: readonly Batch[]): Batch[] {
+export function firstRows(batches: readonly Batch[], limit: number): Batch[] {
   const length = batches[0]?.ids[0]?.length ?? 1
-  const rows = Math.max(1, Math.floor(tokenLimit / length))
+  const rows = Math.max(1, Math.floor(limit / length))
   const step = Math.max(1, Math.floor(batches.length / rows))
   const chosen = batches.filter((_, index) => index % step === 0).slice(0, rows)
   return length === 1 ? chosen : chosen.map(firstRow)

@@ -158,9 +158,9 @@ export const passFlags = {
     helpGroup: 'PASS',
   })(),
   weigh: Flags.option({
-    options: ['stream', 'loss'] as const,
+    options: ['stream', 'answers', 'loss'] as const,
     description:
-      'what an error counts: its size against the stream, or what a backward pass says of the loss [default: stream]',
+      'what an error counts: its size against the stream, what trying it does to the answers, or what a backward pass says of the loss [default: stream; with --target answers]',
     helpGroup: 'PASS',
   })(),
   recover: Flags.option({
