@@ -2,7 +2,7 @@
  * Quality at one latency: a model cut alike in every layer at some ratios, and cut to some shares of its time.
  * All are timed in turns at the end, by the processor's clock: only what stands in one column is comparable.
  * Usage: npx tsx bench/at-one-latency.ts [--model tiny-stories] [--ratios 0.2,0.35] [--targets 0.8,0.7] [--length 256]
- *   [--seconds 60] [--amp JSON] [--calibration JSON] [--json FILE]
+ *   [--seconds 60] [--threads 1] [--amp JSON] [--calibration JSON] [--json FILE]
  */
 import { writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
@@ -31,6 +31,7 @@ const { values: flags } = parseArgs({
     targets: { type: 'string', default: '0.85,0.8,0.75,0.65,0.55' },
     length: { type: 'string', default: '256' },
     seconds: { type: 'string', default: '60' },
+    threads: { type: 'string' },
     amp: { type: 'string', default: '{}' },
     calibration: { type: 'string', default: '{}' },
     shared: { type: 'string', default: '../shared' },
@@ -39,7 +40,11 @@ const { values: flags } = parseArgs({
   },
 })
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const common = { log: { ...silentLog, info: say }, single: true } as const
+const common = {
+  log: { ...silentLog, info: say },
+  single: true,
+  threads: flags.threads === undefined ? undefined : Number(flags.threads),
+} as const
 const shape = { batchSize: 1, sequenceLength: Number(flags.length) }
 const own = JSON.parse(flags.amp) as Partial<AmpOptions>
 
@@ -126,7 +131,7 @@ async function timeInTurns(
   const times: number[][] = models.map(() => [])
   const feeds = (await inputsOf(source, Number.POSITIVE_INFINITY, { ...common, ...size })).feeds
   const sessions = await Promise.all(
-    models.map(({ path }) => openSession({ path, provider: 'cpu', takesTurns: true })),
+    models.map(({ path }) => openSession({ ...common, path, provider: 'cpu', takesTurns: true })),
   )
   const end = performance.now() + 1000 * seconds
   for (let turn = -3; turn < 10 || performance.now() < end; turn++)

@@ -90,7 +90,8 @@ export function parseAmount(name: CostName, text: string): Amount | string {
   const factor = units[name][unit]
   if (factor !== undefined) return { number: number * factor, unit: 'absolute' }
   const known = Object.keys(units[name]).filter((each) => each !== '')
-  return `its unit is "${typed}"; x, % and ${known.join(', ')} are understood`
+  const found = typed === '' ? 'it has no unit' : `its unit is "${typed}"`
+  return `${found}; x, % and ${known.join(', ')} are understood`
 }
 
 /** `batch=1,seq=512`; a string says what is wrong with it. */
