@@ -27,7 +27,8 @@ function attnc(...words: readonly string[]): string {
     stdio: ['inherit', 'pipe', 'inherit'],
     maxBuffer: 1 << 28,
   })
-  if (status !== 0) throw new Error(`attnc ${words[0]} ended with ${status}`)
+  // With --json, what went wrong is said there.
+  if (status !== 0) throw new Error(`attnc ${words[0]} ended with ${status}: ${stdout}`)
   return stdout
 }
 

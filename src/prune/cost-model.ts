@@ -71,19 +71,15 @@ export class CostModel {
     return new CostModel(risen, roundTo, roles)
   }
 
-  /**
-   * What a member of each dimension takes at least, however many go: milliseconds, or these times what a role is
-   * worth. The first few often save less than their share, until a kernel needs a step less.
-   */
+  /** What a member of each dimension takes, where many go: milliseconds, or these times what a role is worth. */
   prices(scales: ReadonlyMap<string, number> = new Map()): Map<string, number> {
-    const each = [...this.curves].flatMap(([id, knots]) => {
+    const ends = [...this.curves].flatMap(([id, knots]) => {
+      const last = knots.at(-1)
       const scale = scales.get(this.roles.get(id) ?? '') ?? 1
-      const price = Math.min(...knots.map(({ gone, saved }) => saved / gone))
-      const gone = knots.at(-1)?.gone
-      return gone === undefined ? [] : [{ id, gone, price: price * scale }]
+      return last ? [{ id, gone: last.gone, saved: last.saved * scale }] : []
     })
-    const least = leastPrice * Math.max(...each.map(({ gone, price }) => price * gone))
-    return new Map(each.map(({ id, gone, price }) => [id, Math.max(price, least / gone)]))
+    const least = leastPrice * Math.max(...ends.map(({ saved }) => saved))
+    return new Map(ends.map(({ id, gone, saved }) => [id, Math.max(saved, least) / gone]))
   }
 
   /** Slices of each role together, where they save anything. */

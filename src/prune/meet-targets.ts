@@ -114,6 +114,8 @@ async function forecastTime(
 
 class TargetSearch {
   private readonly least: Demand['least']
+  /** Of the original. */
+  private before = Number.POSITIVE_INFINITY
 
   constructor(
     private readonly scale: TargetScale,
@@ -143,7 +145,8 @@ class TargetSearch {
   /** From a ratio that meets all others to one that meets what is measured too, neither faster than needed. */
   async findMeasured(counted: number, nearest: readonly TargetResult[]): Promise<Met> {
     const all: Point = { ratio: this.most.ratio, excess: excessOf(nearest) }
-    let low: Point = { ratio: 0, excess: Math.max(...nearest.map(excessBefore)) }
+    this.before = Math.max(...nearest.map(excessBefore))
+    let low: Point = { ratio: 0, excess: this.before }
     let high = all
     const isStart = counted > 0 || this.least !== undefined
     let ratio = Math.max(counted, this.forecastRatio() ?? (isStart ? 0 : between(low, high, aim)))
@@ -222,6 +225,8 @@ class TargetSearch {
 
   private async measure(ratio: number): Promise<Point> {
     const slices = this.cutter.outline(this.demand(ratio))
+    // Of less than a unit: the original, which noise must not make faster than it is.
+    if (slices.length === 0) return { ratio, excess: this.before }
     const results = await this.scale.measure({ slices })
     return { ratio, excess: excessOf(results.filter(isRun)) }
   }
