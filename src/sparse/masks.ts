@@ -76,11 +76,15 @@ export function paddingOf(
   if (softcap > 0) throw new Unreadable('its padding would pass a soft cap')
   const input = build.edit.graph.inputs.find(({ name }) => name === padding)
   if (!input) throw new Unreadable(`the model has no input "${padding}"`)
-  const hidden = build.number(type === 'float16' ? -3e4 : -1e9, type)
+  const hidden = type === 'float16' ? -3e4 : -1e9
   const made =
     known.get(padding) ??
     build.op('Unsqueeze', [
-      build.op('Where', [build.cast(input, 'bool'), build.number(0, type), hidden]),
+      build.op('Where', [
+        build.cast(input, 'bool'),
+        build.number(0, type),
+        build.number(hidden, type),
+      ]),
       build.ints(1, 3),
     ])
   known.set(padding, made)
