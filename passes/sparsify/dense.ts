@@ -56,8 +56,7 @@ async function chooseWay(
       entries: entries.map((entry) => ({ ...entry, operator })),
     })),
   ]
-  const times = await timeWays(context, key, ways)
-  const best = surelyFastest(times)
+  const best = surelyFastest(await timeWays(context, key, ways))
   const way = best && ways[best.index]
   const which = blocks.length > 1 ? `${key} and ${blocks.length - 1} like it` : key
   context.log.info(
@@ -68,16 +67,29 @@ async function chooseWay(
   return way?.entries ?? []
 }
 
-/** The fastest row of those that are faster than the first for sure; undefined where none is. */
-export function surelyFastest(times: readonly (readonly number[] | undefined)[]) {
+/** Milliseconds of every turn by the clock, and of the processor where the work is done there. */
+export interface Timed {
+  readonly clock: readonly number[]
+  readonly processor?: readonly number[] | undefined
+}
+
+/** The fastest of those that are faster than the first for sure; undefined where none is. */
+export function surelyFastest(times: readonly (Timed | undefined)[]) {
   const [first] = times
   const faster = times.flatMap((own, index) => {
     if (index === 0 || !first || !own) return []
-    const ratio = pairedRatio(first, own, 0)
+    const ratio = surer(
+      pairedRatio(first.clock, own.clock, 0),
+      first.processor && own.processor && pairedRatio(first.processor, own.processor, 0),
+    )
     return ratio.high < 1 ? [{ index, ratio }] : []
   })
   return faster.toSorted((one, other) => one.ratio.ratio - other.ratio.ratio)[0]
 }
+
+/** On a machine that others use, time says little and processor time more. */
+const surer = (clock: Ratio, processor: Ratio | undefined): Ratio =>
+  processor && processor.high - processor.low < clock.high - clock.low ? processor : clock
 
 const said = ({ ratio, low, high }: Ratio): string =>
   `${ratio.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`
@@ -99,7 +111,7 @@ async function timeWays(
   context: PassContext,
   block: string,
   ways: readonly Way[],
-): Promise<(readonly number[] | undefined)[]> {
+): Promise<(Timed | undefined)[]> {
   const { provider = 'cpu', threads, signal, log } = context
   const feeds = await feedsOf(context)
   const opened: (Session | undefined)[] = []
@@ -112,14 +124,28 @@ async function timeWays(
       opened.push(file && (await openWay(file.path, feeds, { provider, threads, signal })))
     }
     const sessions = opened.filter((session) => session !== undefined)
+    const used: number[][] = sessions.map(() => [])
     const rows = await interleave(
-      sessions.map((session) => async () => {
+      sessions.map((session, index) => async () => {
+        const before = process.cpuUsage()
         await session.run(fed(session, feeds))
+        const { user, system } = process.cpuUsage(before)
+        used[index]?.push((user + system) / 1000)
         return session.lastRunMs
       }),
       { ...pace, signal, onTurn: (done, all) => log.progress('timing dense attention', done, all) },
     )
-    return opened.map((session) => session && rows[sessions.indexOf(session)])
+    return opened.map((session) => {
+      const index = session ? sessions.indexOf(session) : -1
+      const clock = rows[index]
+      // Runs that warmed up are no turns.
+      return (
+        clock && {
+          clock,
+          processor: provider === 'cpu' ? used[index]?.slice(-clock.length) : undefined,
+        }
+      )
+    })
   } finally {
     for (const session of opened) await session?.close()
     for (const file of files) file.dispose()

@@ -69,9 +69,10 @@ export function sparsify(options: SparsifyOptions): ChosenPass {
         return entry ? [entry] : fused.filter(({ block }) => block === key)
       })
       if (attention.length === 0) throw denseError(keepMass)
-      context.log.info(
-        `${sparse.length} of ${all.length} blocks of attention are rewritten over blocks of keys.`,
-      )
+      if (sparse.length > 0)
+        context.log.info(
+          `${sparse.length} of ${all.length} blocks of attention are rewritten over blocks of keys.`,
+        )
       return { pass: 'sparsify', options, slices: [], attention }
     },
     skipped: () => skipped,

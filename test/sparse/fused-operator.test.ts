@@ -129,7 +129,20 @@ describe('the way that dense attention takes', () => {
     ['none that could not run', [around(10), undefined, around(9)], 2],
     ['none beside an original that could not run', [undefined, around(1)], undefined],
   ])('is %s', (_, times, index) => {
-    expect(surelyFastest(times)?.index).toBe(index)
+    expect(surelyFastest(times.map((clock) => clock && { clock }))?.index).toBe(index)
+  })
+
+  it('goes by the processor where the clock says less', () => {
+    const [busy, busier] = [
+      [10, 30, 12, 45, 9, 20],
+      [30, 9, 40, 8, 25, 13],
+    ]
+    const times = [
+      { clock: busy, processor: around(10) },
+      { clock: busier, processor: around(8) },
+    ]
+    expect(surelyFastest(times)?.index).toBe(1)
+    expect(surelyFastest(times.map(({ clock }) => ({ clock })))).toBeUndefined()
   })
 
   it('is measured on the model, and changes nothing that it says', async () => {
