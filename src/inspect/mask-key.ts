@@ -6,11 +6,14 @@ import type { LayeredAttention } from '../model/model-dimension.js'
 export function maskKey({ scores, probabilities, node }: LayeredAttention): string {
   if (!scores || !probabilities) return maskInputOf(node)?.name ?? String(node.id)
   const inside = new Set<Node>()
+  const seen = new Set<Node>()
   const reaches = (value: Value): boolean => {
     if (value === scores) return true
     const { producer } = value
     if (!producer) return false
-    if (inside.has(producer)) return true
+    // Once each: ways through what is read twice double with every step.
+    if (seen.has(producer)) return inside.has(producer)
+    seen.add(producer)
     if (producer === scores.producer || !producer.inputs.some((input) => input && reaches(input)))
       return false
     inside.add(producer)

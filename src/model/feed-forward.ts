@@ -6,6 +6,7 @@
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
+import { fromConstant } from '../onnx/numbers.js'
 import { findJoin, roundings } from './branch-join.js'
 import { isMover, isTransparent, upstream } from './trace.js'
 
@@ -170,6 +171,7 @@ function isBent(
 ): boolean {
   const through = (node: Node): boolean => passes(node) && !byNode.has(node)
   for (const node of upstream(hidden, through)) {
+    if (isRectifier(node)) return true
     if (!through(node) || isMover(node) || straight.has(node.op)) continue
     const isScale =
       (node.op === 'Mul' || node.op === 'Div') &&
@@ -177,6 +179,15 @@ function isBent(
     if (!isScale) return true
   }
   return false
+}
+
+/** Rounding to codes of which the lowest means zero: a Relu before it left no node. */
+function isRectifier({ op, inputs: [, , zero] }: Node): boolean {
+  if (op !== 'QuantizeLinear') return false
+  if (!zero) return true
+  const code = zero.constant && fromConstant(zero.constant)
+  const lowest = zero.constant?.dataType.startsWith('uint') ? 0 : -128
+  return code?.data.length === 1 && Number(code.data[0]) === lowest
 }
 
 /** Two different producers, or two parts of one, meet in a product. */

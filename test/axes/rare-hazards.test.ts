@@ -243,6 +243,32 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect((await inspect(open())).attention).toEqual([])
   })
 
+  it('scores of which a long way reads every value twice are looked at once', async () => {
+    const open = make((b, x) => {
+      const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 1, 3)
+      // 2⁶⁰ ways from the bias to the input.
+      let bias = b.op('ReduceMean', [x, b.integers(1, 2)])
+      for (let step = 0; step < 60; step++)
+        bias = b.op('Mul', [b.op('Add', [bias, bias]), b.scalar(0.5)])
+      const scores = b.op('MatMul', [split(), b.transpose(split(), 0, 1, 3, 2)])
+      const sum = b.op('Add', [b.reshape(bias, -1, 1, 1, 1), scores])
+      const context = b.op('MatMul', [b.op('Softmax', [sum], { axis: -1 }), split()])
+      return b.op('Add', [x, b.linear(b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C), C, C)])
+    })
+    expect((await inspect(open())).attention.map(({ heads }) => heads)).toEqual([H])
+  })
+
+  it('a Relu of which only the rounding is left', async () => {
+    const open = make((b, x) => {
+      const rounded = b.op('QuantizeLinear', [b.linear(x, C, 24), b.scalar(0.05), b.bytes([0])])
+      const wide = b.op('DequantizeLinear', [rounded, b.scalar(0.05), b.bytes([0])])
+      return b.op('Add', [x, b.linear(wide, 24, C)])
+    })
+    const seen = (await inspect(open())).feedForward
+    expect(seen.map(({ width, prunable }) => [width, prunable])).toEqual([[24, true]])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
   it('windows of an image of fixed size, beside scores of positions by a product: no heads', async () => {
     const open = (): Model =>
       build((b) => {
