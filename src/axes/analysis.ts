@@ -8,6 +8,7 @@ import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { reachableGraphs } from '../shape/reachable.js'
 import { Size } from '../shape/symbolic.js'
 import { Axis, childrenOf, leastCommonMultiple, leavesOf } from './axis.js'
+import { findCopies } from './copies.js'
 import type { AxisRule, Operand, RuleContext } from './rule.js'
 import { findAxisRule } from './rules/index.js'
 import { matchProducts, productOf, sumOf, unify } from './unify.js'
@@ -42,6 +43,7 @@ export class AxisAnalysis {
   ) {
     this.findConstants()
     for (const node of graph.nodes()) this.relate(node)
+    this.joinCopies()
     this.settle()
   }
 
@@ -227,6 +229,22 @@ export class AxisAnalysis {
           if (output) for (const axis of analysis.axes(output) ?? []) axis.block(node, text)
       },
     }
+  }
+
+  /** Weights of the same numbers lose the same members. */
+  private joinCopies(): void {
+    const weights = new Map<Value, Node>()
+    for (const { node, operands } of this.contractions)
+      for (const { input } of operands) {
+        const value = node.inputs[input]
+        if (value?.constant && !weights.has(value)) weights.set(value, node)
+      }
+    for (const [first, ...others] of findCopies(weights.keys()))
+      for (const other of others)
+        for (const [at, axis] of (this.axes(other) ?? []).entries()) {
+          const same = first && this.axes(first)?.[at]
+          if (same) unify(same, axis, weights.get(other))
+        }
   }
 
   /** Notes made on an axis before it was taken apart hold for all its leaves. */
