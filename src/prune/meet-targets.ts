@@ -158,9 +158,12 @@ class TargetSearch {
       const isEnough = ratio === counted && point.excess <= 1
       const isNear = Math.abs(point.excess - aim) < tolerance / 2
       const isSettled = high.ratio - low.ratio < 1e-3
-      const isLast = outlines >= outlinesAtMost || isSettled
+      // All that may go is no answer while something less was never seen to be enough: better look again.
+      const isWithin = high === all && point.excess <= 1 + tolerance
+      const isEnded = high === all && !isWithin ? 2 * outlinesAtMost : outlinesAtMost
+      const isLast = outlines >= isEnded || isSettled
       if (isEnough || isNear || isLast) {
-        const chosen = isNear || isEnough ? ratio : high.ratio
+        const chosen = isNear || isEnough || isWithin ? ratio : high.ratio
         const isFinal = ++decisions >= decisionsAtMost
         const met = await this.decide(chosen, !isFinal || best !== undefined)
         const excess = excessOf(met.results.filter(isRun))
