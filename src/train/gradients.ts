@@ -124,7 +124,7 @@ class Backward {
   }
 
   run(): Map<Value, Value> {
-    const { edit, shapes, loss } = this
+    const { edit, loss } = this
     const { recompute, seed } = this.options
     const nodes = [...edit.graph.nodes()]
     if (this.active.has(loss)) this.parts.set(loss, [this.firstGradient(seed)])
