@@ -13,6 +13,7 @@ import { printablePlan, readPlan, writePlan } from '../plan/plan-file.js'
 import { planJson } from '../plan/plan-json.js'
 import { isSingle } from '../prune/apply-to-folder.js'
 import { choosePasses } from '../prune/choose-passes.js'
+import { refuseContradictions } from '../prune/contradictions.js'
 import { type PruneOptions, type PruneResult, prune } from '../prune/prune.js'
 import { parseTargets } from '../prune/target.js'
 import { targetsJson } from '../prune/target-scale.js'
@@ -125,6 +126,7 @@ async function readOptions(
   if (flags.report !== undefined) checkPage(flags.report, force)
   const targets = parseTargets(flags.target ?? [])
   const failIf = readConditions(flags['fail-if'])
+  refuseContradictions(targets, failIf)
   const source = loadModel(path)
   if (output !== undefined) checkOutput(output, { force, from: source.folder })
   const { choice } = source.location
