@@ -25,22 +25,15 @@ export const NOISE_FROM = 'attnc.draw/noise-from'
 export const noiseSize = 2 ** 20
 
 /**
- * In place of its scores the model says one token for each row, drawn by the softmax of scores / temperature, and the
- * sum of the scores. The token of the largest score + temperature · noise is such a draw where the noise has the Gumbel distribution (Maddison, Tarlow and
+ * In place of its scores the model says one token for each row, drawn by their softmax, and the sum of the scores.
+ * The token of the largest score + noise is such a draw where the noise has the Gumbel distribution (Maddison, Tarlow and
  * Minka, "A* Sampling", 2014, section 2). The noise is a constant: operators that draw numbers are not in
  * every opset, and differ between providers.
  */
-export function drawInGraph(
-  model: Model,
-  { logits }: LanguagePorts,
-  { seed, temperature }: { readonly seed: number; readonly temperature: number },
-): void {
+export function drawInGraph(model: Model, { logits }: LanguagePorts, seed: number): void {
   const scores = model.graph.values.get(logits.name) as Value
   const random = generator(seed)
-  const noises = Float32Array.from(
-    { length: noiseSize },
-    () => -temperature * Math.log(-Math.log(random())),
-  )
+  const noises = Float32Array.from({ length: noiseSize }, () => -Math.log(-Math.log(random())))
   edit(model.graph, 'attnc.draw', (change) => {
     const int = (value: number): Attribute => ({ kind: 'int', value: BigInt(value) })
     const number = (value: number): Value =>

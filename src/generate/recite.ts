@@ -39,8 +39,6 @@ export interface ReciteOptions extends RunOptions {
 const prompt = 4
 /** Windows that run together: a GPU has as much to do with few. */
 const together = { cpu: 16, gpu: 128 }
-/** Below 1, so that what began with a token by itself doesn't wander off; docs/benchmarks.md, "Training". */
-const temperature = 0.8
 
 /** Windows of `length` tokens as inputs of `source`. Errors: ENCODER_TEXT, those of ports, configs and sessions. */
 export async function recite(options: ReciteOptions): Promise<Batch[]> {
@@ -60,7 +58,7 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
   const size = typeof fixed === 'number' ? fixed : Math.min(most, windows)
   const random = generator(seed)
   const begin = beginnings(options, random)
-  drawInGraph(model, ports, { seed, temperature })
+  drawInGraph(model, ports, seed)
   const drawing = materialise(model)
   const said: number[][] = []
   try {
