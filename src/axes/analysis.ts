@@ -6,12 +6,12 @@
 import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { reachableGraphs } from '../shape/reachable.js'
-import { Size } from '../shape/symbolic.js'
 import { Axis, childrenOf, leastCommonMultiple, leavesOf } from './axis.js'
 import { findCopies } from './copies.js'
 import type { AxisRule, Operand, RuleContext } from './rule.js'
+import { contextOf } from './rule-context.js'
 import { findAxisRule } from './rules/index.js'
-import { matchProducts, productOf, sumOf, unify } from './unify.js'
+import { unify } from './unify.js'
 
 /** Axes that are multiplied and summed away at a node. */
 export interface Contraction {
@@ -105,7 +105,7 @@ export class AxisAnalysis {
   }
 
   private relate(node: Node): void {
-    const context = this.contextOf(node)
+    const context = contextOf(this, node)
     if (this.passOn(node)) return
     const rule = findAxisRule(node)
     if (!rule) return this.giveUp(node, context, `operator ${operatorName(node)} has no axis rule`)
@@ -164,70 +164,6 @@ export class AxisAnalysis {
           for (const axis of this.axes(value) ?? [])
             axis.block(holder, `read inside the graph of ${holder.op}`)
       for (const deeper of innerGraphs(node)) this.blockCaptures(deeper, holder)
-    }
-  }
-
-  private contextOf(node: Node): RuleContext {
-    const analysis = this
-    const join = (left: Axis | undefined, right: Axis | undefined): void => {
-      if (left && right) unify(left, right, node)
-    }
-    return {
-      node,
-      shapes: this.shapes,
-      input: (index) => analysis.inputAxes(node, index),
-      output: (index) => {
-        const value = node.outputs[index]
-        return value && analysis.axes(value)
-      },
-      axesOf: (value) => analysis.axes(value),
-      isConstant: (index) => {
-        const value = node.inputs[index]
-        return value !== undefined && analysis.constants.has(value)
-      },
-      newAxis: (size) => new Axis(size),
-      unify: join,
-      unifyProducts: (left, right) => {
-        matchProducts(left, right, node)
-      },
-      unifyParts(whole, parts) {
-        const axes = parts.map((factors) => productOf(factors))
-        const total = axes.reduce((size, axis) => size.add(axis.size), Size.of(0))
-        join(sumOf(axes, total), whole)
-      },
-      record: (axes) => {
-        analysis.recorded.set(node, axes)
-      },
-      contract(operands) {
-        const known = operands.flatMap((operand) => {
-          const what = analysis.inputAxes(node, operand.input)?.[operand.axis]
-          return what ? [{ ...operand, what }] : []
-        })
-        for (const operand of known) join(known[0]?.what, operand.what)
-        if (known.length > 0) analysis.contractions.push({ node, operands: known })
-      },
-      blocks(derived, of, block) {
-        if (!derived || !of || derived.size.isOne) return
-        of.root.granularity = leastCommonMultiple(of.root.granularity, block)
-        if (derived.root.structure) derived.block(node, 'is a block axis twice')
-        else derived.root.structure = { kind: 'blocks', of, block }
-      },
-      packed(bytes, of, perByte) {
-        if (!bytes || !of || perByte === 1) return join(bytes, of)
-        if (bytes.root.structure) bytes.block(node, 'is packed twice')
-        else bytes.root.structure = { kind: 'packed', of, perByte }
-      },
-      mark: (axis, mark) => {
-        axis?.root.marks.add(mark)
-      },
-      entangle: (axis, text) => axis?.entangle(node, text),
-      block: (axis, text) => axis?.block(node, text),
-      blockAll(text) {
-        for (const index of node.inputs.keys())
-          for (const axis of analysis.inputAxes(node, index) ?? []) axis.block(node, text)
-        for (const output of node.outputs)
-          if (output) for (const axis of analysis.axes(output) ?? []) axis.block(node, text)
-      },
     }
   }
 
