@@ -120,7 +120,7 @@ export const countSamples = (batches: readonly Batch[]): number =>
   batches.reduce((sum, { feeds }) => sum + (Object.values(feeds)[0]?.dims[0] ?? 0), 0)
 
 const isText = (path: string): boolean =>
-  path === 'self' || ['.txt', '.md', '.jsonl'].includes(extname(path).toLowerCase())
+  ['.txt', '.md', '.jsonl'].includes(extname(path).toLowerCase())
 
 /** Whether an output has an axis of the vocabulary beside batch and sequence. */
 function isLanguageModel(source: LoadedModel, vocabulary: number | undefined): boolean {

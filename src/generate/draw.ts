@@ -2,7 +2,6 @@
  * The next token drawn inside the graph: of many texts at once a host would have to read, and to exponentiate,
  * the scores of the whole vocabulary at every step.
  */
-
 import { generator } from '../data/generator.js'
 import { edit } from '../graph/edit.js'
 import type { Attribute, Model, Value } from '../graph/graph.js'
