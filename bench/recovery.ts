@@ -5,7 +5,8 @@
  *   npx tsc --outDir dist && node dist/bench/recovery.js --dense FOLDER [--pruned FOLDER] --train FILE
  *     --test FILE --other FILE [--provider cuda] [--method lora|full] [--updates 400] [--batch-size 8]
  *     [--length 512] [--rank 32] [--rate 1e-3] [--teacher-share 0.5] [--recite 0] [--recited FILE] [--samples N]
- *     [--test-tokens 65536] [--window 1024] [--without dense] [--json FILE]
+ *     [--test-tokens 65536] [--window 1024] [--without dense]
+ *     [--roles attention,feedForward,…] [--precision float32|float16] [--json FILE]
  *
  * The teacher is the dense model, for itself too. The last tenth of the training text is held out.
  */
@@ -23,6 +24,8 @@ import { type LoadedModel, loadModel } from '../src/model-folder/load.js'
 import { linkCudaLibraries } from '../src/runtime/cuda-libraries.js'
 import { chooseProvider, type ProviderName } from '../src/runtime/provider.js'
 import { train } from '../src/train/train.js'
+import type { Precision } from '../src/train/training-graph.js'
+import type { WeightRole } from '../src/train/weight-role.js'
 
 const { values: flags } = parseArgs({
   options: {
@@ -38,6 +41,8 @@ const { values: flags } = parseArgs({
     length: { type: 'string', default: '512' },
     rank: { type: 'string', default: '32' },
     rate: { type: 'string', default: '1e-3' },
+    roles: { type: 'string' },
+    precision: { type: 'string' },
     'teacher-share': { type: 'string', default: '0.5' },
     recite: { type: 'string', default: '0' },
     recited: { type: 'string' },
@@ -113,12 +118,15 @@ async function recover(
   heldOut: readonly Batch[],
 ) {
   const began = performance.now()
+  const targets = flags.roles?.split(',') as WeightRole[] | undefined
   const size = { rank: Number(flags.rank), alpha: 2 * Number(flags.rank) }
   const result = await train(model, {
     ...options,
     batches,
     heldOut,
-    method: flags.method === 'full' ? { kind: 'full' } : { kind: 'lora', ...size },
+    method:
+      flags.method === 'full' ? { kind: 'full', targets } : { kind: 'lora', ...size, targets },
+    precision: flags.precision as Precision | undefined,
     updates: Number(flags.updates),
     batchSize: Number(flags['batch-size']),
     rate: Number(flags.rate),

@@ -6,7 +6,11 @@
  * forward pass that are computed twice, each a run. bench/train-step.py measures the same in PyTorch.
  *
  *   npx tsx bench/train-step.ts MODEL DATA [--batch-size 8] [--length 256] [--rounds 9] [--threads 2]
- *     [--provider cpu] [--only full,lora] [--recompute none,0,0.5,1]
+ *     [--provider cpu] [--only full,lora] [--recompute none,0,0.5,1] [--teacher-share 0]
+ *     [--sizes free,fixed,replayed] [--precision float32,float16]
+ *
+ * `--sizes`: read from the inputs at every step; written into the graph; or the step's kernels recorded too
+ * and started by one call. A teacher is the model itself.
  */
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -24,6 +28,7 @@ import { openSession, type Session } from '../src/runtime/session.js'
 import { feedsOf } from '../src/train/feeds.js'
 import { sizesOfFeeds } from '../src/train/fit-memory.js'
 import { PARAMETERS } from '../src/train/insert.js'
+import { defaultScaling } from '../src/train/loss-scale.js'
 import { chooseObjective, targetsOf } from '../src/train/objective.js'
 import { adamW } from '../src/train/optimizer.js'
 import { estimateMemory } from '../src/train/step-memory.js'
@@ -33,6 +38,7 @@ import {
   buildTrainingGraph,
   COUNT,
   type LossGraph,
+  type Precision,
   RATE,
 } from '../src/train/training-graph.js'
 import { vector } from '../src/train/training-run.js'
@@ -47,6 +53,9 @@ const { values: flags, positionals } = parseArgs({
     provider: { type: 'string', default: 'cpu' },
     only: { type: 'string', default: 'full,lora' },
     recompute: { type: 'string', default: 'none' },
+    sizes: { type: 'string', default: 'replayed' },
+    precision: { type: 'string', default: 'float32' },
+    'teacher-share': { type: 'string', default: '0' },
   },
 })
 const print = (line: string): unknown => process.stdout.write(`${line}\n`)
@@ -68,12 +77,14 @@ const objective = chooseObjective(model, batches)
 const median = (numbers: readonly number[]): number =>
   numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN
 
+const teacherShare = Number(flags['teacher-share'])
+
 const files: Materialised[] = []
-function open(each: Model): Promise<Session> {
+function open(each: Model, replays = false): Promise<Session> {
   const file = materialise(each)
   files.push(file)
   const threads = provider === 'cpu' ? Number(flags.threads) : undefined
-  return openSession({ path: file.path, provider, threads, sparing: true })
+  return openSession({ path: file.path, provider, threads, sparing: true, replays })
 }
 
 const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`
@@ -103,7 +114,11 @@ function keepParameters({ model: { graph } }: LossGraph): Readonly<Record<string
   return { [kept.name]: PARAMETERS }
 }
 
-async function measure(method: Method, share: number | undefined): Promise<void> {
+async function measure(
+  method: Method,
+  share: number | undefined,
+  [form, precision]: readonly [string, Precision],
+): Promise<void> {
   const trainable = findTrainable(model.graph, method)
   const loss = buildLossGraph(model, { objective, trainable })
   const shared = { ...batch?.feeds, ...targetsOf(objective, batch as never) }
@@ -114,11 +129,18 @@ async function measure(method: Method, share: number | undefined): Promise<void>
     optimizer: adamW(),
     clip: 1,
     accumulate: 1,
+    precision,
+    scaling: precision === 'float16' ? defaultScaling : undefined,
     recompute: share === undefined ? undefined : { share, sizes },
+    feeds: form === 'free' ? undefined : shared,
+    teacher:
+      teacherShare > 0
+        ? { model: loadModel(path).model, share: teacherShare, temperature: 1 }
+        : undefined,
   })
   const estimated = estimateMemory(step.model.graph, sizes)
   const before = provider === 'cuda' ? deviceMemory() : Number.NaN
-  await using training = await open(step.model)
+  await using training = await open(step.model, form === 'replayed')
   const parameters = vector(initialParameters(trainable, 0))
   const stepFeeds = feedsOf(training, {
     ...shared,
@@ -126,7 +148,7 @@ async function measure(method: Method, share: number | undefined): Promise<void>
     [COUNT]: tensorOf('float32', [], [1]),
   })
   const states = step.states.map((name) => [name, zeros('float32', [trainable.size])])
-  const first = { [PARAMETERS]: parameters, ...Object.fromEntries(states) }
+  const first = { [PARAMETERS]: parameters, ...Object.fromEntries(states), ...step.initial }
   await training.step({ ...stepFeeds, ...first }, step.carry)
   for (let round = 0; round < 2; round++) await training.step(stepFeeds, step.carry)
   const used = provider === 'cuda' ? deviceMemory() - before : Number.NaN
@@ -148,7 +170,7 @@ async function measure(method: Method, share: number | undefined): Promise<void>
   const ratios = times[0].map((each, round) => (times[1][round] as number) / each)
   const memory = Number.isNaN(used) ? '' : `, ${used} MiB by the driver`
   print(
-    `${method.kind}${share === undefined ? '' : `, ${share} computed twice`}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (${trainable.size.toLocaleString('en')} numbers; by shapes ${megabytes(estimated.peakBytes)}${arena}${memory})`,
+    `${method.kind}, ${precision}, sizes ${form}${training instanceof NativeSession && training.isReplaying ? ', recorded' : ''}${share === undefined ? '' : `, ${share} computed twice`}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (${trainable.size.toLocaleString('en')} numbers; by shapes ${megabytes(estimated.peakBytes)}${arena}${memory})`,
   )
 }
 
@@ -157,7 +179,9 @@ try {
   for (const method of methods)
     if (flags.only.split(',').includes(method.kind))
       for (const share of flags.recompute.split(','))
-        await measure(method, share === 'none' ? undefined : Number(share))
+        for (const form of flags.sizes.split(','))
+          for (const precision of flags.precision.split(',') as Precision[])
+            await measure(method, share === 'none' ? undefined : Number(share), [form, precision])
 } finally {
   for (const file of files) file.dispose()
 }

@@ -95,7 +95,7 @@ try {
   link('libattnc_kernels.so', files)
   link(
     'attnc_session.node',
-    ['runtime', 'session', 'addon', 'older-libraries'].map((name) =>
+    ['runtime', 'session', 'device-memory', 'replay', 'addon', 'older-libraries'].map((name) =>
       compile(`../src/runtime/native/addon/${name}.cpp`, `session-${name}`, [
         '-DNAPI_VERSION=8',
         `-I${nodeApi.include_dir}`,

@@ -3,6 +3,7 @@ import { AttncError } from '../../src/errors.js'
 import { parseBytes, parseNumber, parseShare } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { findTrainable } from '../../src/train/trainable.js'
+import type { Precision } from '../../src/train/training-graph.js'
 import type { WeightRole } from '../../src/train/weight-role.js'
 import { type RecoverOptions, type Recovery, recoverDefaults, recoveries } from './options.js'
 import { methodOf, recoverModel } from './recover.js'
@@ -41,6 +42,7 @@ interface RecoverFlags {
   readonly 'teacher-share'?: string
   readonly 'hidden-share'?: string
   readonly 'memory-limit'?: string
+  readonly 'training-precision'?: Precision
   readonly recite?: number
   readonly seed?: number
 }
@@ -60,6 +62,7 @@ export const recoverPass: Pass = {
     'teacher-share',
     'hidden-share',
     'memory-limit',
+    'training-precision',
     'recite',
   ],
   /** `--recover lora` asks for it without naming it. */
@@ -67,10 +70,12 @@ export const recoverPass: Pass = {
   read(flags: PassFlags) {
     const given = flags as RecoverFlags
     const { recover: method, 'recover-updates': updates, rank, roles, recite, seed } = given
+    const { 'training-precision': precision } = given
     return recover({
       ...(isRecovery(method) && { method }),
       ...(updates !== undefined && { updates }),
       ...(rank !== undefined && { rank }),
+      ...(precision && { precision }),
       ...(roles && { targets: roles }),
       ...(recite !== undefined && { recite }),
       ...(seed !== undefined && { seed }),

@@ -1,4 +1,5 @@
 /** How a smaller model is trained, and what happens when nobody says (docs/benchmarks.md says why). */
+import type { Precision } from '../../src/train/training-graph.js'
 import type { WeightRole } from '../../src/train/weight-role.js'
 
 /** `lora`: low-rank updates. `full`: all weights. `distill`: all weights, by what the original says alone. */
@@ -27,6 +28,8 @@ export interface RecoverOptions {
   readonly seed: number
   /** Bytes that training may take on the provider. Default: most of what is free. */
   readonly memoryLimit?: number | undefined
+  /** What training computes in. Default: float16 on a GPU by CUDA, else float32. */
+  readonly precision?: Precision | undefined
 }
 
 export const recoverDefaults = {

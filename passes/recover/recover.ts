@@ -39,6 +39,7 @@ export async function recoverModel(
     warmup: Math.min(20, Math.ceil(options.updates / 10)),
     patience: options.patience,
     memoryLimit: options.memoryLimit,
+    precision: options.precision,
     seed: options.seed,
     teacher: {
       model: loadFrom(source.location, source.file).model,

@@ -11,13 +11,14 @@ import type { TransformerModel } from '../../src/model/model.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
 import { short, type Training, type TrainingPoint, thinned } from '../../src/plan/findings.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
+import { roomOf } from '../../src/runtime/free-memory.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { type Feeds, openSession, type Session } from '../../src/runtime/session.js'
 import { feedsOf } from '../../src/train/feeds.js'
-import { describeFit, fitMemory, roomOf } from '../../src/train/fit-memory.js'
+import { describeFit, fitMemory } from '../../src/train/fit-memory.js'
 import { chooseObjective, type Objective, targetsOf } from '../../src/train/objective.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
-import { type Sampler, sampler } from '../../src/train/sampling.js'
+import { canMix, type Sampler, sampler } from '../../src/train/sampling.js'
 import { COUNT, RATE } from '../../src/train/training-graph.js'
 import { STEEPEST } from './bottleneck.js'
 import { findMasks, type MaskSet } from './masks.js'
@@ -64,10 +65,19 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
   const set = findMasks(input.view, options)
   const resource = await measureResource(input, set.masks, options)
   const batch = sampler(batches, batchSizeOf(options, batches), options.seed)(0)
+  const feeds = { ...batch.feeds, ...targetsOf(objective, batch) }
+  const isFixed = canMix(batches)
   const fitted = fitMemory({
     build: (recompute) =>
-      buildStepGraph(model, { objective, teacher, options, resource, recompute }),
-    feeds: { ...batch.feeds, ...targetsOf(objective, batch) },
+      buildStepGraph(model, {
+        objective,
+        teacher,
+        options,
+        resource,
+        recompute,
+        feeds: isFixed ? feeds : undefined,
+      }),
+    feeds,
     room: roomOf(provider, options.memoryLimit),
     advice: () => [
       'Take shorter samples (--sequence-length), or masks without gradients (--variant local).',
@@ -83,6 +93,7 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
       threads,
       signal,
       sparing: true,
+      replays: provider === 'cuda' && isFixed,
     })
     const learning = new Learning(input, options, { objective, step, session })
     const noisy = await learning.open()

@@ -10,7 +10,9 @@ import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { readModel } from '../../src/model/model.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
+import type { Feeds } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
+import { fixSizes } from '../../src/train/fix-sizes.js'
 import { addGradients, type Recomputation } from '../../src/train/gradients.js'
 import { NodeBuilder } from '../../src/train/node-builder.js'
 import type { Objective } from '../../src/train/objective.js'
@@ -58,6 +60,8 @@ export interface StepInput {
   /** Of the same masks in the same order. */
   readonly resource: Resource
   readonly recompute?: Recomputation | undefined
+  /** Batches of which all have these sizes. */
+  readonly feeds?: Feeds | undefined
 }
 
 export function buildStepGraph(source: Model, input: StepInput): StepGraph {
@@ -84,6 +88,8 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
       const drawn = site.builder.op('Mul', [noise, spreadDeviation])
       return site.builder.op('Add', [drawn, spread(site, gate, 1)])
     })
+    change.setType(places, { dataType: 'int64', dims: [sites] })
+    if (input.feeds) fixSizes(change, input.feeds)
     maskNorms(change, view.analysis, (axis, _, node) =>
       keptAlong(new NodeBuilder(change, b.shapes, node), axis, parts, set),
     )

@@ -1,5 +1,6 @@
 /** Flags that passes read: what goes, how what is left is trained, what numbers are kept in. */
 import { Flags } from '@oclif/core'
+import { trainingPrecisions } from '../train/training-graph.js'
 import { weightRoles } from '../train/weight-role.js'
 
 /** Names of the passes; here, so that `--help` loads none of them. */
@@ -28,6 +29,12 @@ export const trainingFlags = {
       'memory that training may take; where it is too little, parts of the forward pass are computed twice rather than kept [default: most of what is free]',
     helpGroup: 'TRAINING',
   }),
+  'training-precision': Flags.option({
+    options: trainingPrecisions,
+    description:
+      'what training computes in; weights that learn stay float32 [default: float16 on a GPU by CUDA, else float32]',
+    helpGroup: 'TRAINING',
+  })(),
   'hidden-share': Flags.string({
     helpValue: 'SHARE',
     description:

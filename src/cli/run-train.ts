@@ -11,6 +11,7 @@ import { type Adapter, adapterFiles } from '../train/adapter-file.js'
 import { adamW, type Schedule, sgd } from '../train/optimizer.js'
 import { type TrainFolderResult, trainFolder } from '../train/train-folder.js'
 import type { Method } from '../train/trainable.js'
+import type { Precision } from '../train/training-graph.js'
 import type { WeightRole } from '../train/weight-role.js'
 import { chooseData, countSamples, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
@@ -25,6 +26,7 @@ export interface TrainFlags extends DataChoice {
   readonly temperature: string
   readonly 'hidden-share'?: string | undefined
   readonly 'memory-limit'?: string | undefined
+  readonly 'training-precision'?: Precision | undefined
   readonly distance: 'mse' | 'cosine'
   readonly method: 'lora' | 'full'
   readonly roles?: readonly WeightRole[] | undefined
@@ -96,6 +98,7 @@ export async function runTrain(
     seed: flags.seed,
     checkpoint: flags.checkpoint,
     memoryLimit,
+    precision: flags['training-precision'],
     teacher: teacher
       ? {
           model: loadModel(teacher).model,

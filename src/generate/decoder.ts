@@ -4,7 +4,7 @@
  * the session's thread; without one everything said so far runs again.
  */
 import { AttncError } from '../errors.js'
-import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
+import { numbersOf, ones, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { ProviderName } from '../runtime/provider.js'
 import {
@@ -41,6 +41,8 @@ export async function openDecoder(options: DecoderOptions): Promise<Decoder> {
 }
 
 export class Decoder implements AsyncDisposable {
+  /** Tokens of each row so far, and what they were where that is read again. */
+  private length = 0
   private said: readonly (readonly number[])[] = []
   private encoded: readonly number[] = []
 
@@ -67,6 +69,7 @@ export class Decoder implements AsyncDisposable {
 
   /** Forgets what was said; `encoded` is what an encoder reads from now on. */
   restart(encoded: readonly number[] = []): void {
+    this.length = 0
     this.said = []
     this.encoded = encoded
   }
@@ -111,8 +114,9 @@ export class Decoder implements AsyncDisposable {
     more: (place: number) => Feeds = () => ({}),
   ) {
     const { ports, session } = this
-    const past = this.usesCache ? (this.said[0]?.length ?? 0) : 0
-    this.said = rows.map((ids, row) => [...(this.said[row] ?? []), ...ids])
+    const past = this.usesCache ? this.length : 0
+    this.length += rows[0]?.length ?? 0
+    if (!this.usesCache) this.said = rows.map((ids, row) => [...(this.said[row] ?? []), ...ids])
     const fed = this.usesCache ? rows : this.said
     const place = (fed[0]?.length ?? 1) - 1
     const feeds = { ...feedsOf(ports, fed, past, this.encoded), ...more(place) }
@@ -127,7 +131,7 @@ export class Decoder implements AsyncDisposable {
     throw new AttncError(
       'NOT_A_NUMBER',
       'numeric',
-      `Output "${this.ports.logits.name}" is NaN after ${this.said[0]?.length} tokens.`,
+      `Output "${this.ports.logits.name}" is NaN after ${this.length} tokens.`,
       { suggestions: ['Run "attnc verify" on the model.'] },
     )
   }
@@ -169,10 +173,7 @@ function feedsOf(
   feeds[ports.ids.name] = fillRows(ports.ids, rows, rows.length)
   if (ports.encoderIds) fill(ports.encoderIds, encoded)
   for (const port of ports.masks)
-    fill(
-      port,
-      count(maskLength(ports, port, ids, past, encoded)).map(() => 1),
-    )
+    feeds[port.name] = maskOf(port, rows.length, maskLength(ports, port, ids, past, encoded))
   for (const port of ports.positions) fill(port, count(total, past))
   for (const port of ports.segments)
     fill(
@@ -209,6 +210,14 @@ function fillRows(
   const row = (index: number): number[] =>
     Array.from({ length }, (_, i) => values[index % values.length]?.[i] ?? 0)
   return tensorOf(port.dataType, dims, Array.from({ length: repeats }, (_, i) => row(i)).flat())
+}
+
+/** [rows, length] of ones, padded with zeros to a fixed length. */
+function maskOf(port: Port, rows: number, length: number): RuntimeTensor {
+  const last = port.dims.at(-1)
+  if (typeof last === 'number' && last !== length)
+    return fillRows(port, [new Array<number>(length).fill(1)], rows)
+  return ones(port.dataType, [...sizes(port, rows).slice(0, -1), length])
 }
 
 /** A mask covers the encoder's tokens, the tokens of this run, or the cache as well. */

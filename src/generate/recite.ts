@@ -10,13 +10,17 @@ import { generator } from '../data/generator.js'
 import { portsOf } from '../data/open-data.js'
 import { AttncError } from '../errors.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
+import { bitsPerElement } from '../onnx/data-type.js'
+import { elementCount } from '../onnx/tensor.js'
 import type { RunOptions } from '../runtime/batches.js'
+import { roomOf } from '../runtime/free-memory.js'
 import { materialise } from '../runtime/materialise.js'
 import { chooseGenerator } from './choose-model.js'
 import { openDecoder } from './decoder.js'
 import { drawInGraph, noiseSize } from './draw.js'
+import { halveStates } from './half-states.js'
 import { readHostConfig } from './host-config.js'
-import { readLanguagePorts } from './language-ports.js'
+import { type LanguagePorts, readLanguagePorts } from './language-ports.js'
 
 export interface ReciteOptions extends RunOptions {
   /** Its folder may hold a model with a cache: without one this takes long. */
@@ -37,46 +41,50 @@ export interface ReciteOptions extends RunOptions {
 
 /** Tokens of the data that a window begins with. */
 const prompt = 4
-/** Windows that run together: a GPU has as much to do with few. */
-const together = { cpu: 16, gpu: 128 }
+/** Windows that run together at most: a processor gains nothing by more, a GPU has as much to do with few. */
+const together = { cpu: 16, gpu: 2048 }
+/** A cache is there before and after a step, and an exported graph repeats and turns it in between. */
+const copiesOfCache = 4
 
 /** Windows of `length` tokens as inputs of `source`. Errors: ENCODER_TEXT, those of ports, configs and sessions. */
 export async function recite(options: ReciteOptions): Promise<Batch[]> {
-  const { source, windows, length, batchSize, seed, single, log, signal } = options
-  const { location, file } = chooseGenerator(source, single === true)
+  const { source, windows, length, batchSize, seed, log, signal } = options
+  const { location, file } = chooseGenerator(source, options.single === true)
   const { model } = loadFrom(location, file)
-  const ports = readLanguagePorts(model)
-  if (ports.encoderIds)
+  const single = readLanguagePorts(model)
+  if (single.encoderIds)
     throw new AttncError(
       'ENCODER_TEXT',
       'usage',
       'A model with an encoder answers to texts and makes up none by itself.',
       { suggestions: ['Give data: .txt or .jsonl.'] },
     )
-  const [fixed] = ports.ids.dims
-  const most = together[(options.provider ?? 'cpu') === 'cpu' ? 'cpu' : 'gpu']
-  const size = typeof fixed === 'number' ? fixed : Math.min(most, windows)
-  const random = generator(seed)
-  const begin = beginnings(options, random)
+  const begin = beginnings(options)
+  const ports = options.provider === 'cuda' ? halveStates(model, single) : single
   drawInGraph(model, ports, seed)
+  const [fixed] = ports.ids.dims
+  const size = typeof fixed === 'number' ? fixed : windowsTogether(options, ports)
   const drawing = materialise(model)
   const said: number[][] = []
   try {
     await using decoder = await openDecoder({ ...options, ports, path: drawing.path })
     while (said.length < windows) {
-      const given = Array.from({ length: size }, (_, row) => begin(said.length + row))
+      // Each by chance of its own: what it says is the same however many run together.
+      const chances = Array.from({ length: size }, (_, row) => chanceOf(seed, said.length + row))
+      const given = chances.map((chance, row) => begin(said.length + row, chance))
       const rows = given.map(([first = 0]) => [first])
       decoder.restart()
       while ((rows[0]?.length ?? length) < length) {
         signal?.throwIfAborted()
         const drawn = await decoder.drawOfAll(
           rows.map((row) => row.slice(-1)),
-          rows.map(() => Math.floor(random() * noiseSize)),
+          chances.map((chance) => Math.floor(chance() * noiseSize)),
         )
         // A beginning goes on as it was given, whatever the model would say there.
         for (const [row, ids] of rows.entries())
           ids.push(given[row]?.[ids.length] ?? (drawn[row] as number))
-        log.progress('reciting', said.length + (size * (rows[0]?.length ?? 0)) / length, windows)
+        const done = said.length + (size * (rows[0]?.length ?? 0)) / length
+        log.progress('reciting', Math.min(done, windows), windows)
       }
       said.push(...rows)
     }
@@ -90,20 +98,44 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
   )
 }
 
+/** As many as there is room for the caches of. */
+function windowsTogether(
+  { windows, length, provider = 'cpu', vocabulary = 0 }: ReciteOptions,
+  { states }: LanguagePorts,
+): number {
+  const most = Math.min(windows, together[provider === 'cpu' ? 'cpu' : 'gpu'])
+  const room = provider === 'cpu' ? undefined : roomOf(provider, undefined)
+  if (!room) return most
+  const cache = states.reduce((sum, { dataType, dims }) => {
+    const each = dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === 0 ? 1 : length))
+    return sum + (elementCount(each) * bitsPerElement(dataType)) / 8
+  }, 0)
+  const scores = 4 * vocabulary * Float32Array.BYTES_PER_ELEMENT
+  const fitting = Math.max(1, Math.floor(room.bytes / (copiesOfCache * cache + scores)))
+  const rounds = Math.ceil(windows / Math.min(most, fitting))
+  return Math.ceil(windows / rounds)
+}
+
+type Chance = () => number
+
+const chanceOf = (seed: number, window: number): Chance =>
+  generator(Math.floor(generator(seed)() * 2 ** 32) + window)
+
 /** What each window begins with, the ways there are by turns. */
-function beginnings(
-  { source, texts = [], vocabulary }: ReciteOptions,
-  random: () => number,
-): (window: number) => readonly number[] {
+function beginnings({
+  source,
+  texts = [],
+  vocabulary,
+}: ReciteOptions): (window: number, chance: Chance) => readonly number[] {
   const { start } = readHostConfig(source.folder)
   const ways = [
-    ...(texts.length > 0 ? [() => drawPrompt(texts, random)] : []),
+    ...(texts.length > 0 ? [(chance: Chance) => drawPrompt(texts, chance)] : []),
     ...(start !== undefined && start < (vocabulary ?? Number.POSITIVE_INFINITY)
       ? [() => [start]]
       : []),
-    ...(vocabulary ? [() => [Math.floor(random() * vocabulary)]] : []),
+    ...(vocabulary ? [(chance: Chance) => [Math.floor(chance() * vocabulary)]] : []),
   ]
-  return (window) => ways[window % ways.length]?.() ?? [0]
+  return (window, chance) => ways[window % ways.length]?.(chance) ?? [0]
 }
 
 /** A few tokens from anywhere in a text. */

@@ -53,6 +53,14 @@ export function zeros(dataType: DataType, dims: readonly number[]): RuntimeTenso
   return { dataType, dims, data: new Type(elementCount(dims)) }
 }
 
+/** A tensor of ones. */
+export function ones(dataType: DataType, dims: readonly number[]): RuntimeTensor {
+  const tensor = zeros(dataType, dims)
+  const [one] = tensorOf(dataType, [1], [1]).data
+  ;(tensor.data as { fill(value: unknown): void }).fill(one)
+  return tensor
+}
+
 /** Numbers as a tensor of the type asked for; integers are cut towards zero, halves rounded. */
 export function tensorOf(
   dataType: DataType,

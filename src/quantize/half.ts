@@ -29,13 +29,17 @@ export function hasFloatWork(graph: Graph): boolean {
   return [...graph.nodes()].some((node) => canBeHalf(node, data))
 }
 
-/** As a mask, weights are rounded and stay float32. */
-export function toHalfPrecision(change: GraphEdit, as: 'slice' | 'mask'): void {
+/** As a mask, weights are rounded and stay float32. Only nodes that `isWanted` change. */
+export function toHalfPrecision(
+  change: GraphEdit,
+  as: 'slice' | 'mask',
+  isWanted: (node: Node) => boolean = () => true,
+): void {
   const { graph } = change
   const shapes = inferShapes(graph)
   const nodes = [...graph.nodes()]
   const data = findData(graph, shapes)
-  const isHalf = new Set(nodes.filter((node) => canBeHalf(node, data)))
+  const isHalf = new Set(nodes.filter((node) => isWanted(node) && canBeHalf(node, data)))
   if (as === 'mask') return roundConstants(change, isHalf)
   new Conversion(change, shapes, isHalf, data).run(nodes)
 }

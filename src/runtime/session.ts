@@ -26,6 +26,11 @@ export interface SessionOptions {
    * is like the one before gets no block for all it needs beside what the first one took.
    */
   readonly sparing?: boolean
+  /**
+   * Every `step` has the same sizes, and all of them are stated: tensors stay where they are, and on a GPU a step's
+   * kernels are recorded once and then started by one call. Where that can't be, steps run as they always do.
+   */
+  readonly replays?: boolean
   /** Other sessions run in turns with this one: its threads rest as soon as a run ends. */
   readonly takesTurns?: boolean
   /** Without ONNX Runtime's own error lines: for runs that may well fail. */

@@ -12,9 +12,9 @@ import type { Feeds, Session } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
 import { feedsOf } from './feeds.js'
 import { addGradients } from './gradients.js'
-import { insertTrainable, PARAMETERS } from './insert.js'
+import { PARAMETERS } from './insert.js'
 import { NodeBuilder } from './node-builder.js'
-import { copyOf, prepareLoss, type StepOptions } from './training-graph.js'
+import { addForward, copyOf, prepareLoss, type StepOptions } from './training-graph.js'
 
 export interface OddInput extends StepOptions {
   readonly model: Model
@@ -45,16 +45,16 @@ export async function findOdd(input: OddInput): Promise<string | undefined> {
   }
 }
 
-function buildProbes({ model, objective, trainable, teacher }: OddInput): Probed {
+function buildProbes({ model, objective, trainable, teacher, precision }: OddInput): Probed {
   const copy = copyOf(model, objective)
   const { graph } = copy
   const layerOf = layersOf(graph)
   const addLoss = prepareLoss(copy, objective, teacher)
   return edit(graph, 'attnc.odd', (change) => {
-    const loss = addLoss(new NodeBuilder(change, inferShapes(graph)))
     const weights = trainable.weights.map(({ name }) => graph.values.get(name) as Value)
     const readers = weights.map((value) => ({ name: value.name, use: [...value.uses][0] }))
-    const parameters = insertTrainable(change, trainable)
+    const b = new NodeBuilder(change, inferShapes(graph))
+    const [loss, parameters] = addForward(b, addLoss, { trainable, precision })
     // Where a weight itself is trained, its first reader now reads what was cut from the vector.
     const trained = new Map(readers.map(({ name, use }) => [use?.node.inputs[use.index], name]))
     const gradients: [Value, Value][] = []
@@ -86,15 +86,15 @@ function buildProbes({ model, objective, trainable, teacher }: OddInput): Probed
           isGradient: true,
         })),
     ]
-    const b = new NodeBuilder(change, shapes)
+    const probe = new NodeBuilder(change, shapes)
     const numbers = probes.map(({ value, isGradient }) => {
-      const single = b.cast(value, 'float32')
+      const single = probe.cast(value, 'float32')
       // What a mask hides is minus infinity by right.
-      const isInfinite = b.op('IsInf', [single], { detect_negative: Number(isGradient) })
-      const isAny = b.cast(b.op('Or', [b.op('IsNaN', [single]), isInfinite]), 'float32')
-      return b.op('Reshape', [b.op('ReduceMax', [isAny], { keepdims: 0 }), b.ints(1)])
+      const isInfinite = probe.op('IsInf', [single], { detect_negative: Number(isGradient) })
+      const isAny = probe.cast(probe.op('Or', [probe.op('IsNaN', [single]), isInfinite]), 'float32')
+      return probe.op('Reshape', [probe.op('ReduceMax', [isAny], { keepdims: 0 }), probe.ints(1)])
     })
-    const output = b.op('Concat', numbers, { axis: 0 })
+    const output = probe.op('Concat', numbers, { axis: 0 })
     for (const each of [...graph.outputs]) change.hide(each)
     change.expose(output)
     return { model: copy, names: probes.map(({ name }) => name), output: output.name }

@@ -2,21 +2,14 @@
  * A training step that fits into the memory there is: everything is kept where that fits, else as few
  * segments as possible are computed again. Sizes are worked out from shapes before anything is opened.
  */
-import { spawnSync } from 'node:child_process'
 import { describeBytes } from '../amounts.js'
 import { AttncError } from '../errors.js'
 import type { Graph, Model } from '../graph/graph.js'
-import type { ProviderName } from '../runtime/provider.js'
+import type { Room } from '../runtime/free-memory.js'
 import type { Feeds } from '../runtime/session.js'
 import type { Recomputation } from './gradients.js'
 import { estimateMemory } from './step-memory.js'
 import { TEACHER } from './teacher.js'
-
-export interface Room {
-  readonly bytes: number
-  /** Where the number comes from, for the error. */
-  readonly source: 'limit' | 'free'
-}
 
 export interface Fitted<Step> {
   readonly step: Step
@@ -97,23 +90,6 @@ function tooLittle(
       ],
     },
   )
-}
-
-/** The limit, or without one four fifths of what is free, as estimates lie below the truth; undefined where nobody says. */
-export function roomOf(provider: ProviderName, limit: number | undefined): Room | undefined {
-  if (limit !== undefined) return { bytes: limit, source: 'limit' }
-  const free = provider === 'cpu' ? process.availableMemory() : freeOnDevice()
-  return free === undefined ? undefined : { bytes: 0.8 * free, source: 'free' }
-}
-
-/** Of the first GPU, which is the one that sessions take. */
-function freeOnDevice(): number | undefined {
-  const query = ['--query-gpu=memory.free', '--format=csv,noheader,nounits', '--id=0']
-  const megabytes = Number.parseInt(
-    spawnSync('nvidia-smi', query, { encoding: 'utf8' }).stdout ?? '',
-    10,
-  )
-  return Number.isNaN(megabytes) ? undefined : megabytes * 2 ** 20
 }
 
 /** The sizes that a batch gives the symbols in the shapes of a graph's inputs. */

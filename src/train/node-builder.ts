@@ -4,8 +4,8 @@
  */
 import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
-import type { Attribute, Node, Value } from '../graph/graph.js'
-import { type DataType, dataTypeCode } from '../onnx/data-type.js'
+import { type Attribute, intAttribute, type Node, type Value } from '../graph/graph.js'
+import { type DataType, dataTypeCode, findDataType } from '../onnx/data-type.js'
 import { tensorOf, toConstant } from '../onnx/numbers.js'
 import { int64Tensor } from '../onnx/tensor.js'
 import type { ShapeInfo } from '../shape/infer.js'
@@ -56,7 +56,18 @@ export class NodeBuilder {
 
   /** A number of the same type as `like`. */
   scalar(number: number, like: Value): Value {
-    return this.number(number, this.shapes.dataType(like) ?? 'float32')
+    return this.number(number, this.typeOf(like))
+  }
+
+  /** Of a new node, what it reads says: shapes were inferred before it was there. */
+  typeOf(value: Value): DataType {
+    const known = this.shapes.dataType(value)
+    if (known) return known
+    const { producer } = value
+    if (!producer) return 'float32'
+    const cast = producer.op === 'Cast' ? intAttribute(producer, 'to', 0) : 0
+    const source = producer.inputs[producer.op === 'Where' ? 1 : 0]
+    return findDataType(cast) ?? (source ? this.typeOf(source) : 'float32')
   }
 
   number(number: number, type: DataType): Value {
@@ -106,7 +117,7 @@ export class NodeBuilder {
 
   /** A number everywhere, shaped like a value. */
   fill(value: Value, number: number): Value {
-    const type = this.shapes.dataType(value) ?? 'float32'
+    const type = this.typeOf(value)
     return this.op('ConstantOfShape', [this.shapeOf(value)], {
       value: { kind: 'tensor', value: toConstant(tensorOf(type, [1], [number])) },
     })

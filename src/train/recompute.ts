@@ -12,15 +12,18 @@ import type { Segment } from './segments.js'
 
 /** A zero that is there when all of `values` are, of the type of `like`. */
 export function zeroOf(b: NodeBuilder, values: readonly Value[], like: Value): Value {
-  const type = b.shapes.dataType(like) ?? 'float32'
+  const type = b.typeOf(like)
+  // What half precision can't hold would be infinite there, and zero times it no zero.
+  const wide = type === 'float16' ? 'float32' : type
   const firsts = values.map((value) => {
     const flat = b.op('Reshape', [value, b.ints(-1)])
-    return b.cast(b.op('Slice', [flat, b.ints(0), b.ints(1), b.ints(0)]), type)
+    return b.cast(b.op('Slice', [flat, b.ints(0), b.ints(1), b.ints(0)]), wide)
   })
   // An empty value has no first element, but the sum is a number all the same.
-  const zero = b.edit.constant(toConstant(tensorOf(type, [1], [0])))
+  const zero = b.edit.constant(toConstant(tensorOf(wide, [1], [0])))
   const all = b.op('Concat', [...firsts, zero], { axis: 0 })
-  return b.op('Mul', [b.op('ReduceSum', [all], { keepdims: 0 }), b.number(0, type)])
+  const sum = b.op('Mul', [b.op('ReduceSum', [all], { keepdims: 0 }), b.number(0, wide)])
+  return type === wide ? sum : b.cast(sum, type)
 }
 
 export class SecondForward {

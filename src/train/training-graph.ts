@@ -6,7 +6,10 @@ import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
+import { toHalfPrecision } from '../quantize/half.js'
+import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
+import { fixSizes } from './fix-sizes.js'
 import { addGradients, type Recomputation } from './gradients.js'
 import { insertTrainable } from './insert.js'
 import { addScale, carryScale, type Scaling } from './loss-scale.js'
@@ -20,6 +23,10 @@ export const RATE = 'attnc.rate'
 export const COUNT = 'attnc.count'
 export const APPLY = 'attnc.apply'
 const ACCUMULATED = 'attnc.accumulated'
+
+/** `float16` as in Micikevicius et al., "Mixed Precision Training" (2018): the weights that learn stay float32. */
+export const trainingPrecisions = ['float32', 'float16'] as const
+export type Precision = (typeof trainingPrecisions)[number]
 
 export interface TrainingGraph {
   readonly model: Model
@@ -52,6 +59,10 @@ export interface StepOptions {
   readonly accumulate: number
   readonly teacher?: Teacher | undefined
   readonly recompute?: Recomputation | undefined
+  /** Batches of which all have these sizes: what depends on sizes alone is then no work at run time. */
+  readonly feeds?: Feeds | undefined
+  /** Of the model's work, and the teacher's; losses, gradients' sums and parameters are float32. Default float32. */
+  readonly precision?: Precision | undefined
   /** Gradients are computed of a multiple of the loss: for half precision. */
   readonly scaling?: Scaling | undefined
 }
@@ -90,6 +101,20 @@ export function prepareLoss(
   }
 }
 
+/** The loss, and the input of the numbers that are trained; the model's work in the precision asked for. */
+export function addForward(
+  b: NodeBuilder,
+  addLoss: (b: NodeBuilder) => Value,
+  { trainable, precision }: Pick<StepOptions, 'trainable' | 'precision'>,
+): readonly [Value, Value] {
+  const own = new Set(b.edit.graph.nodes())
+  const loss = addLoss(b)
+  const ofLoss = new Set([...b.edit.graph.nodes()].filter((node) => !own.has(node)))
+  const parameters = insertTrainable(b.edit, trainable)
+  if (precision === 'float16') toHalfPrecision(b.edit, 'slice', (node) => !ofLoss.has(node))
+  return [loss, parameters]
+}
+
 export function buildTrainingGraph(model: Model, options: StepOptions): TrainingGraph {
   const { objective, trainable, optimizer, clip, accumulate, teacher } = options
   const copy = copyOf(model, objective)
@@ -97,8 +122,8 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
   const addLoss = prepareLoss(copy, objective, teacher)
   return edit(graph, 'attnc.train', (change) => {
     const b = new NodeBuilder(change, inferShapes(graph))
-    const loss = addLoss(b)
-    const parameters = insertTrainable(change, trainable)
+    const [loss, parameters] = addForward(b, addLoss, options)
+    if (options.feeds) fixSizes(change, options.feeds)
     const scaling = options.scaling && addScale(b, options.scaling)
     const scaled = addGradients(change, loss, [parameters], {
       recompute: options.recompute,

@@ -173,7 +173,7 @@ export class TrainingRun {
 /** What has to be the same for a run that goes on to reach the same numbers. */
 function settingsOf(options: TrainOptions, trainable: Trainable): string {
   const { method, updates, batchSize, rate, schedule, warmup, seed, accumulate, clip } = options
-  const { scaling } = options
+  const { scaling, precision } = options
   const optimizer = options.optimizer?.name
   const teacher = options.teacher && {
     share: options.teacher.share,
@@ -193,6 +193,7 @@ function settingsOf(options: TrainOptions, trainable: Trainable): string {
     clip,
     optimizer,
     scaling,
+    precision,
     teacher,
     numbers: trainable.size,
   })

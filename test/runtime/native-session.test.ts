@@ -13,15 +13,15 @@ if (!isBuilt)
   )
 
 /** next = past + step: a cache of one tensor. */
-function counter(): Model {
+function counter(size: number | string): Model {
   const model = new Model()
   model.opsets.set('', 17)
   edit(model.graph, 'next', (change) => {
-    const step = change.addInput('step', 'float32', ['n'])
-    const past = change.addInput('past', 'float32', ['n'])
+    const step = change.addInput('step', 'float32', [size])
+    const past = change.addInput('past', 'float32', [size])
     for (const name of ['next', 'seen']) {
       const sum = change.add('Add', [step, past], { output: name })
-      change.setType(sum, { dataType: 'float32', dims: ['n'] })
+      change.setType(sum, { dataType: 'float32', dims: [size] })
       change.expose(sum)
     }
   })
@@ -30,10 +30,11 @@ function counter(): Model {
 
 async function withSession(
   use: (session: Awaited<ReturnType<typeof openNativeSession>>) => Promise<void>,
+  { size = 'n', replays = false }: { size?: number | string; replays?: boolean } = {},
 ): Promise<void> {
-  const file = materialise(counter())
+  const file = materialise(counter(size))
   try {
-    await using session = await openNativeSession({ path: file.path, threads: 1 })
+    await using session = await openNativeSession({ path: file.path, threads: 1, replays })
     await use(session)
   } finally {
     file.dispose()
@@ -53,7 +54,13 @@ describe.runIf(isBuilt)('a session of the addon', () => {
       expect(results).toEqual({ seen: floats(4, 6) })
     }))
 
-  it('carries outputs into the next run without handing them out', () =>
+  // Where tensors stay where they are, and where that was asked for but a size is open.
+  const ways = [
+    ['from handle to handle', {}, false],
+    ['over fixed tensors', { size: 2, replays: true }, true],
+    ['as ever where a size is open', { replays: true }, false],
+  ] as const
+  it.each(ways)('carries outputs into the next run without handing them out, %s', (_, how, stays) =>
     withSession(async (session) => {
       const carry = { next: 'past' }
       const first = await session.step({ step: floats(1, 1), past: floats(0, 5) }, carry)
@@ -61,15 +68,32 @@ describe.runIf(isBuilt)('a session of the addon', () => {
       await session.step({ step: floats(1, 1) }, carry)
       const third = await session.step({ step: floats(10, 0) }, carry)
       expect(third).toEqual({ seen: floats(12, 7) })
-    }))
+      expect(session.isReplaying).toBe(stays)
+    }, how),
+  )
 
-  it('hands out what it carries where that is asked for, and goes on', () =>
+  it.each(ways)('hands out what it carries where that is asked for, and goes on, %s', (_, how) =>
     withSession(async (session) => {
       const carry = { next: 'past' }
       const first = await session.step({ step: floats(1, 1), past: floats(0, 5) }, carry, ['next'])
       expect(first).toEqual({ seen: floats(1, 6), next: floats(1, 6) })
       expect(await session.step({ step: floats(1, 1) }, carry)).toEqual({ seen: floats(2, 7) })
-    }))
+      const again = await session.step({ step: floats(1, 1), past: floats(4, 4) }, carry)
+      expect(again).toEqual({ seen: floats(5, 5) })
+    }, how),
+  )
+
+  it('refuses a feed that a replayed step was never given, and other sizes', () =>
+    withSession(
+      async (session) => {
+        const carry = { next: 'past' }
+        await expect(session.step({ step: floats(1, 1) }, carry)).rejects.toThrow(/past/)
+        await session.step({ step: floats(1, 1), past: floats(0, 5) }, carry)
+        await expect(session.step({ step: floats(1) }, carry)).rejects.toThrow(/step/)
+        expect(await session.step({ step: floats(1, 1) }, carry)).toEqual({ seen: floats(2, 7) })
+      },
+      { size: 2, replays: true },
+    ))
 
   it('refuses wrong feeds by name', () =>
     withSession(async (session) => {

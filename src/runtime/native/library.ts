@@ -64,6 +64,17 @@ export interface ArenaMemory {
   readonly taken: number
 }
 
+export interface OpenedNative {
+  readonly handle: NativeSessionHandle
+  readonly inputs: readonly NativePort[]
+  readonly outputs: readonly NativePort[]
+}
+
+export interface NativeRun {
+  readonly outputs: readonly NativeOutput[]
+  readonly milliseconds: number
+}
+
 export interface NativeAddon {
   open(
     runtime: string,
@@ -80,16 +91,22 @@ export interface NativeAddon {
       readonly profile: string
       readonly memoryPattern: boolean
     },
-  ): Promise<{
-    readonly handle: NativeSessionHandle
-    readonly inputs: readonly NativePort[]
-    readonly outputs: readonly NativePort[]
-  }>
+  ): Promise<OpenedNative>
   run(
     session: NativeSessionHandle,
     feeds: readonly (readonly [string, NativeTensor | NativeHandle])[],
     fetches: readonly (readonly [string, boolean])[],
-  ): Promise<{ readonly outputs: readonly NativeOutput[]; readonly milliseconds: number }>
+  ): Promise<NativeRun>
+  /**
+   * A run over tensors that stay where they are: outputs in `carry` become the inputs that stand beside them,
+   * what is not fed is as it was, `fetches` are handed out.
+   */
+  replay?(
+    session: NativeSessionHandle,
+    feeds: readonly (readonly [string, NativeTensor])[],
+    carry: readonly (readonly [string, string])[],
+    fetches: readonly string[],
+  ): Promise<NativeRun>
   close(session: NativeSessionHandle): void
   /** Lets go of a tensor that ONNX Runtime holds; it can't be fed again. */
   release?(tensor: NativeHandle): void

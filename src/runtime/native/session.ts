@@ -3,46 +3,27 @@
  * libuv's pool, operators of the domain `attnc` have their kernels, tensors are not copied, and
  * what `step` carries from run to run stays where it was computed.
  */
-import { AttncError } from '../../errors.js'
+import { AttncError, InternalError } from '../../errors.js'
 import { type DataType, dataTypeCode, findDataType } from '../../onnx/data-type.js'
 import { arrayTypeOf, type RuntimeTensor } from '../../onnx/numbers.js'
 import { checkFeeds } from '../check-feeds.js'
 import type { ProviderName } from '../provider.js'
 import { explainRefusal } from '../refusal.js'
-import type { Feeds, Port, Session, SessionOptions } from '../session.js'
+import type { Feeds, Port, Session } from '../session.js'
+import { endsWithProcess, untilAborted } from './in-progress.js'
 import {
   type ArenaMemory,
   findAddon,
-  findCudaKernelLibrary,
-  findKernelLibrary,
   type NativeAddon,
   type NativeHandle,
   type NativeOutput,
   type NativePort,
+  type NativeRun,
   type NativeSessionHandle,
   type NativeTensor,
-  runtimeLibrary,
+  type OpenedNative,
 } from './library.js'
-
-export interface NativeSessionOptions extends SessionOptions {
-  /** Off: the bodies of attnc's operators run instead of their kernels. Or the library to take. */
-  readonly kernels?: boolean | string
-  /** Options of the CUDA provider, by ONNX Runtime's names: `gpu_mem_limit`, `use_tf32` … */
-  readonly providerOptions?: Readonly<Record<string, string>>
-  /** Entries of ONNX Runtime's session configuration: `session.…`. */
-  readonly config?: Readonly<Record<string, string>>
-  /** A profile of every operator is written to a file that begins so. */
-  readonly profile?: string
-}
-
-const optimizationLevels = { disabled: 0, basic: 1, extended: 2, all: 99 } as const
-
-/** On a device the processor's kernels would copy to the host and back: bodies are better there. */
-const libraryFor = (provider: ProviderName): string | undefined =>
-  provider === 'cuda' ? findCudaKernelLibrary() : findKernelLibrary()
-
-const libraryOf = (kernels: NativeSessionOptions['kernels'], provider: ProviderName): string =>
-  typeof kernels === 'string' ? kernels : kernels === false ? '' : (libraryFor(provider) ?? '')
+import { type NativeSessionOptions, openHandle } from './open.js'
 
 /** Opens a session. Errors: NATIVE_MISSING, SESSION_REFUSED, PROVIDER_FAILED. */
 export async function openNativeSession(options: NativeSessionOptions): Promise<NativeSession> {
@@ -53,40 +34,24 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
       suggestions: ['Run "npm run build:native"; it needs g++ and nothing else.'],
     })
   const provider = options.provider ?? 'cpu'
+  const { signal } = options
+  const open = (replays: boolean): Promise<OpenedNative> =>
+    openHandle(addon, { ...options, replays }, provider)
+  const recorded =
+    options.replays && addon.replay ? await open(true).catch(() => undefined) : undefined
   try {
-    const opened = await addon.open(runtimeLibrary(), {
-      model: options.path,
-      kernels: libraryOf(options.kernels, provider),
-      threads: options.threads ?? 0,
-      optimization: optimizationLevels[options.optimization ?? 'all'],
-      cuda: provider === 'cuda',
-      providerOptions: Object.entries({
-        ...(options.sparing ? { arena_extend_strategy: 'kSameAsRequested' } : {}),
-        ...options.providerOptions,
-      }),
-      severity: options.quiet ? 4 : 3,
-      config: Object.entries({
-        ...(options.prepacking === false ? { 'session.disable_prepacking': '1' } : {}),
-        ...(options.takesTurns ? { 'session.force_spinning_stop': '1' } : {}),
-        ...options.config,
-      }),
-      profile: options.profile ?? '',
-      memoryPattern: !options.sparing,
-    })
-    return new NativeSession(addon, opened.handle, provider, {
-      inputs: opened.inputs.map(portOf),
-      outputs: opened.outputs.map(portOf),
-      signal: options.signal,
-    })
+    const opened = recorded ?? (await open(false))
+    const reopen = recorded && (async () => (await open(false)).handle)
+    return new NativeSession(addon, opened, provider, { signal, reopen })
   } catch (error) {
     throw explainRefusal(error, options, provider)
   }
 }
 
-interface Opened {
-  readonly inputs: readonly Port[]
-  readonly outputs: readonly Port[]
+interface Ways {
   readonly signal: AbortSignal | undefined
+  /** Of a session that replays its steps: one of the same model that does not. */
+  readonly reopen: (() => Promise<NativeSessionHandle>) | undefined
 }
 
 export class NativeSession implements Session {
@@ -97,22 +62,34 @@ export class NativeSession implements Session {
   private isClosed = false
   private lastRun: Promise<unknown> = Promise.resolve()
 
+  private handle: NativeSessionHandle
+  /** Whether steps are replayed; `has` once one was. */
+  private replays: 'yes' | 'has' | 'no'
+
   constructor(
     private readonly addon: NativeAddon,
-    private readonly handle: NativeSessionHandle,
+    opened: OpenedNative,
     readonly provider: ProviderName,
-    private readonly opened: Opened,
+    private readonly ways: Ways,
   ) {
-    this.inputs = opened.inputs
-    this.outputs = opened.outputs
+    this.handle = opened.handle
+    this.inputs = opened.inputs.map(portOf)
+    this.outputs = opened.outputs.map(portOf)
+    this.replays = ways.reopen ? 'yes' : 'no'
   }
 
   async run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RuntimeTensor>> {
     checkFeeds(this.inputs, feeds)
     const wanted = fetches ?? this.outputs.map(({ name }) => name)
-    const outputs = await this.execute(
-      Object.entries(feeds).map(([name, tensor]) => [name, toNative(tensor)]),
-      wanted.map((name) => [name, false]),
+    if (this.replays !== 'no')
+      throw new InternalError('a session that replays steps was asked for a single run')
+    const given = Object.entries(feeds).map(([name, tensor]) => [name, toNative(tensor)] as const)
+    const outputs = await this.execute(() =>
+      this.addon.run(
+        this.handle,
+        given,
+        wanted.map((name) => [name, false]),
+      ),
     )
     return Object.fromEntries(outputs.map((each, at) => [wanted[at] as string, toTensor(each)]))
   }
@@ -122,13 +99,18 @@ export class NativeSession implements Session {
     carry: Readonly<Record<string, string>>,
     copies: readonly string[] = [],
   ): Promise<Record<string, RuntimeTensor>> {
-    checkFeeds(this.inputs, feeds, [...this.carried.keys()])
+    checkFeeds(
+      this.inputs,
+      feeds,
+      this.replays === 'has' ? Object.values(carry) : [...this.carried.keys()],
+    )
+    if (this.replays !== 'no') return this.replay(feeds, carry, copies)
     const held = [...this.carried].filter(([name]) => !(name in feeds))
     const given = Object.entries(feeds).map(([name, tensor]) => [name, toNative(tensor)] as const)
     const wanted = this.outputs.map(({ name }) => name)
-    const outputs = await this.execute(
-      [...held, ...given],
-      wanted.map((name) => [name, name in carry && !copies.includes(name)]),
+    const fetches = wanted.map((name) => [name, name in carry && !copies.includes(name)] as const)
+    const outputs = await this.execute(() =>
+      this.addon.run(this.handle, [...held, ...given], fetches),
     )
     const results: Record<string, RuntimeTensor> = {}
     for (const [at, each] of outputs.entries()) {
@@ -141,6 +123,42 @@ export class NativeSession implements Session {
       this.carried.set(input, each.handle ?? toNative(results[name] as RuntimeTensor))
     }
     return results
+  }
+
+  /** A step over tensors that stay where they are. */
+  private async replay(
+    feeds: Feeds,
+    carry: Readonly<Record<string, string>>,
+    copies: readonly string[],
+  ): Promise<Record<string, RuntimeTensor>> {
+    const wanted = this.outputs
+      .map(({ name }) => name)
+      .filter((name) => !(name in carry) || copies.includes(name))
+    const given = Object.entries(feeds).map(([name, tensor]) => [name, toNative(tensor)] as const)
+    const replay = this.addon.replay as NonNullable<NativeAddon['replay']>
+    try {
+      const outputs = await this.execute(() =>
+        replay(this.handle, given, Object.entries(carry), wanted),
+      )
+      this.replays = 'has'
+      return Object.fromEntries(outputs.map((each, at) => [wanted[at] as string, toTensor(each)]))
+    } catch (error) {
+      // Some kernels can't be recorded, and the first step tells; it has changed nothing.
+      if (this.replays === 'has' || this.ways.signal?.aborted) throw error
+      await this.endReplays()
+      return this.step(feeds, carry, copies)
+    }
+  }
+
+  private async endReplays(): Promise<void> {
+    this.addon.close(this.handle)
+    this.replays = 'no'
+    this.handle = (await this.ways.reopen?.()) ?? this.handle
+  }
+
+  /** Whether steps are recorded and replayed, as asked for. */
+  get isReplaying(): boolean {
+    return this.replays !== 'no'
   }
 
   /** Ends profiling and gives the file's path; for sessions opened with `profile`. */
@@ -174,7 +192,7 @@ export class NativeSession implements Session {
   /** One run at a time: a run that only waited would keep a thread of libuv's pool from others. */
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
     const run = this.lastRun.then(() => {
-      this.opened.signal?.throwIfAborted()
+      this.ways.signal?.throwIfAborted()
       return endsWithProcess(this, work)
     })
     this.lastRun = run.catch(() => {})
@@ -186,16 +204,14 @@ export class NativeSession implements Session {
     this.addon.cancel(this.handle)
   }
 
-  private async execute(
-    feeds: readonly (readonly [string, NativeTensor | NativeHandle])[],
-    fetches: readonly (readonly [string, boolean])[],
-  ): Promise<readonly NativeOutput[]> {
-    const { signal } = this.opened
+  private async execute(work: () => Promise<NativeRun>): Promise<readonly NativeOutput[]> {
+    const { signal } = this.ways
     signal?.throwIfAborted()
     try {
-      const run = this.inTurn(() => this.addon.run(this.handle, feeds, fetches))
       // An abort rejects at once; ONNX Runtime ends at its next node, unheard.
-      const { outputs, milliseconds } = await untilAborted(run, signal, () => this.cancel())
+      const { outputs, milliseconds } = await untilAborted(this.inTurn(work), signal, () =>
+        this.cancel(),
+      )
       this.lastRunMs = milliseconds
       return outputs
     } catch (cause) {
@@ -204,40 +220,6 @@ export class NativeSession implements Session {
       throw new AttncError('RUN_FAILED', 'runtime', `ONNX Runtime stopped: ${text}`, { cause })
     }
   }
-}
-
-/** Sessions that run. A process that ends waits for them, so they are told to end too. */
-const running = new Set<NativeSession>()
-
-const cancelAll = (): void => {
-  for (const session of running) session.cancel()
-}
-
-async function endsWithProcess<T>(session: NativeSession, work: () => Promise<T>): Promise<T> {
-  if (running.size === 0) process.on('exit', cancelAll)
-  running.add(session)
-  try {
-    return await work()
-  } finally {
-    running.delete(session)
-    if (running.size === 0) process.off('exit', cancelAll)
-  }
-}
-
-function untilAborted<T>(
-  work: Promise<T>,
-  signal: AbortSignal | undefined,
-  onAbort: () => void,
-): Promise<T> {
-  if (!signal) return work
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      onAbort()
-      reject(signal.reason)
-    }
-    signal.addEventListener('abort', abort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }
 
 const portOf = ({ name, type, dims }: NativePort): Port => ({

@@ -4,7 +4,24 @@ import { intAttribute, stringAttribute, type Value } from '../../graph/graph.js'
 import type { GradientContext, GradientRule } from '../gradient-rule.js'
 import { unsupported } from '../unsupported.js'
 
-const ADD = { reduction: 'add' } as const
+/** Adds updates to zeros shaped like `data` where they belong: in single precision, as sums may be long. */
+function addInto(
+  c: GradientContext,
+  op: 'ScatterND' | 'ScatterElements',
+  data: Value,
+  [places, updates]: readonly [Value, Value],
+  { axis, order }: { readonly axis?: number; readonly order?: readonly number[] } = {},
+): Value {
+  const type = c.typeOf(data)
+  const isHalf = type === 'float16'
+  const none = isHalf ? c.cast(c.zerosLike(data), 'float32') : c.zerosLike(data)
+  const zeros = order ? c.op('Transpose', [none], { perm: order }) : none
+  const added = c.op(op, [zeros, places, isHalf ? c.cast(updates, 'float32') : updates], {
+    reduction: 'add',
+    ...(axis === undefined ? {} : { axis }),
+  })
+  return isHalf ? c.cast(added, type) : added
+}
 
 /** data [.., n, ..], indices: rows are added back along the axis, which is brought to the front. */
 const gather: GradientRule = {
@@ -17,22 +34,20 @@ const gather: GradientRule = {
     const wide = c.shapes.dataType(indices) === 'int64' ? indices : c.cast(indices, 'int64')
     const places = c.op('Unsqueeze', [wide, last])
     const g = c.gradient(0) as Value
-    if (axis === 0) return [c.op('ScatterND', [c.zerosLike(data), places, g], ADD)]
+    if (axis === 0) return [addInto(c, 'ScatterND', data, [places, g])]
     const front = Array.from({ length: axis }, (_, each) => each)
     const read = Array.from({ length: depth }, (_, each) => axis + each)
     const behind = Array.from({ length: rank - axis - 1 }, (_, each) => axis + depth + each)
     const turned = c.op('Transpose', [g], { perm: [...read, ...front, ...behind] })
     const order = [axis, ...front, ...behind.map((each) => each - depth + 1)]
-    const zeros = c.op('Transpose', [c.zerosLike(data)], { perm: order })
-    const added = c.op('ScatterND', [zeros, places, turned], ADD)
+    const added = addInto(c, 'ScatterND', data, [places, turned], { order })
     return [c.op('Transpose', [added], { perm: order.map((_, each) => order.indexOf(each)) })]
   },
 }
 
 const gatherElements: GradientRule = {
   backward: (c) => [
-    c.op('ScatterElements', [c.zerosLike(c.input(0)), c.input(1), c.gradient(0)], {
-      ...ADD,
+    addInto(c, 'ScatterElements', c.input(0), [c.input(1), c.gradient(0) as Value], {
       axis: intAttribute(c.node, 'axis', 0),
     }),
   ],
@@ -41,7 +56,7 @@ const gatherElements: GradientRule = {
 const gatherND: GradientRule = {
   backward(c) {
     if (intAttribute(c.node, 'batch_dims', 0) !== 0) throw unsupported(c.node, 'batch dimensions')
-    return [c.op('ScatterND', [c.zerosLike(c.input(0)), c.input(1), c.gradient(0)], ADD)]
+    return [addInto(c, 'ScatterND', c.input(0), [c.input(1), c.gradient(0) as Value])]
   },
 }
 

@@ -5,6 +5,7 @@
 
 #include "javascript.h"
 #include "loader.h"
+#include "replay.h"
 #include "session.h"
 
 namespace attnc {
@@ -87,26 +88,12 @@ HeldTensor feed(napi_env env, const Session& session, napi_value value, Job& job
                       (int32_t)whole(env, property(env, value, "type")), dims);
 }
 
-size_t element_bytes(int32_t type) {
-  switch (type) {
-    case 2: case 3: case 9: return 1;
-    case 4: case 5: case 10: case 16: return 2;
-    case 1: case 6: case 12: return 4;
-    case 7: case 11: case 13: return 8;
-    default: throw std::runtime_error("an output has element type " + std::to_string(type) + ", which JavaScript has no array for.");
-  }
-}
-
 napi_value result_of(napi_env env, const HeldTensor& tensor, bool stays) {
   napi_value object, buffer;
   check(env, napi_create_object(env, &object));
-  const std::vector<int64_t> dims = tensor->dims();
-  size_t bytes = element_bytes(tensor->type());
+  const size_t bytes = tensor->bytes();
   Values sizes;
-  for (int64_t dim : dims) {
-    sizes.push_back(number(env, (double)dim));
-    bytes *= (size_t)dim;
-  }
+  for (int64_t dim : tensor->dims()) sizes.push_back(number(env, (double)dim));
   set(env, object, "type", number(env, tensor->type()));
   set(env, object, "dims", list(env, sizes));
   if (stays) {
@@ -125,43 +112,73 @@ napi_value result_of(napi_env env, const HeldTensor& tensor, bool stays) {
   return object;
 }
 
-// run(handle, [[name, tensor]], [[name, stays]]) → {outputs, milliseconds}
-napi_value run(napi_env env, const Values& arguments) {
-  const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
-  if (!session) throw std::runtime_error("the session is closed");
-  auto job = std::make_unique<Job>();
+std::vector<Feed> feeds_of(napi_env env, const Session& session, napi_value list, Job& job) {
   std::vector<Feed> feeds;
-  for (napi_value pair : elements(env, arguments[1])) {
+  for (napi_value pair : elements(env, list)) {
     const Values both = elements(env, pair);
-    feeds.push_back({text(env, both.at(0)), feed(env, *session, both.at(1), *job)});
+    feeds.push_back({text(env, both.at(0)), feed(env, session, both.at(1), job)});
   }
-  std::vector<Fetch> fetches;
-  for (napi_value pair : elements(env, arguments[2])) {
-    const Values both = elements(env, pair);
-    fetches.push_back({text(env, both.at(0)), is_true(env, both.at(1))});
-  }
+  return feeds;
+}
+
+// The promise of a run's outputs, some of which stay on the device, and of the time that it took.
+napi_value start_run(napi_env env, std::unique_ptr<Job> job, const std::vector<bool>& stay,
+                     std::function<std::vector<HeldTensor>()> run) {
   struct Outcome {
     std::vector<HeldTensor> tensors;
     double milliseconds;
   };
   const auto outcome = std::make_shared<Outcome>();
-  job->work = [session, feeds, fetches, outcome] {
+  job->work = [run = std::move(run), outcome] {
     const auto started = std::chrono::steady_clock::now();
-    outcome->tensors = session->run(feeds, fetches);
+    outcome->tensors = run();
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - started;
     outcome->milliseconds = took.count();
   };
-  job->result = [fetches, outcome](napi_env env) {
+  job->result = [stay, outcome](napi_env env) {
     napi_value object;
     check(env, napi_create_object(env, &object));
     Values outputs;
     for (size_t i = 0; i < outcome->tensors.size(); i++)
-      outputs.push_back(result_of(env, outcome->tensors[i], fetches[i].stays));
+      outputs.push_back(result_of(env, outcome->tensors[i], stay[i]));
     set(env, object, "outputs", list(env, outputs));
     set(env, object, "milliseconds", number(env, outcome->milliseconds));
     return object;
   };
   return start(env, std::move(job));
+}
+
+// run(handle, [[name, tensor]], [[name, stays]]) → {outputs, milliseconds}
+napi_value run(napi_env env, const Values& arguments) {
+  const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
+  if (!session) throw std::runtime_error("the session is closed");
+  auto job = std::make_unique<Job>();
+  const std::vector<Feed> feeds = feeds_of(env, *session, arguments[1], *job);
+  std::vector<Fetch> fetches;
+  for (napi_value pair : elements(env, arguments[2])) {
+    const Values both = elements(env, pair);
+    fetches.push_back({text(env, both.at(0)), is_true(env, both.at(1))});
+  }
+  std::vector<bool> stay;
+  for (const Fetch& fetch : fetches) stay.push_back(fetch.stays);
+  return start_run(env, std::move(job), stay, [session, feeds, fetches] { return session->run(feeds, fetches); });
+}
+
+// replay(handle, [[name, tensor]], [[output, input]], [name]) → {outputs, milliseconds}
+napi_value replay(napi_env env, const Values& arguments) {
+  const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
+  if (!session) throw std::runtime_error("the session is closed");
+  auto job = std::make_unique<Job>();
+  const std::vector<Feed> feeds = feeds_of(env, *session, arguments[1], *job);
+  std::vector<std::pair<std::string, std::string>> carry;
+  for (napi_value pair : elements(env, arguments[2])) {
+    const Values both = elements(env, pair);
+    carry.emplace_back(text(env, both.at(0)), text(env, both.at(1)));
+  }
+  std::vector<std::string> fetches;
+  for (napi_value name : elements(env, arguments[3])) fetches.push_back(text(env, name));
+  return start_run(env, std::move(job), std::vector<bool>(fetches.size(), false),
+                   [session, feeds, carry, fetches] { return session->replay().run(feeds, carry, fetches); });
 }
 
 // close(handle): the session ends when the run that uses it does.
@@ -242,6 +259,7 @@ NAPI_MODULE_INIT() {
   };
   add("open", attnc::entry<attnc::open, 2>);
   add("run", attnc::entry<attnc::run, 3>);
+  add("replay", attnc::entry<attnc::replay, 4>);
   add("close", attnc::entry<attnc::close, 1>);
   add("release", attnc::entry<attnc::release, 1>);
   add("cancel", attnc::entry<attnc::cancel, 1>);

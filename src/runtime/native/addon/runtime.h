@@ -45,6 +45,17 @@ class Runtime {
   bool has_statistics_ = false;
 };
 
+// Releases a handle when its scope ends, also by an exception.
+template <int Slot, typename Handle>
+struct Owned {
+  const Runtime& runtime;
+  Handle* handle = nullptr;
+  explicit Owned(const Runtime& owner) : runtime(owner) {}
+  ~Owned() { runtime.template release<Slot>(handle); }
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+};
+
 // Numbers of functions in the table: onnxruntime_c_api.h of ONNX Runtime 1.24.
 namespace slot {
 enum : int {
@@ -65,6 +76,7 @@ enum : int {
   SessionGetOutputName = 37,
   CreateRunOptions = 39,
   RunOptionsSetTerminate = 46,
+  CreateTensorAsOrtValue = 48,
   CreateTensorWithDataAsOrtValue = 49,
   GetTensorMutableData = 51,
   CastTypeInfoToTensorInfo = 55,
@@ -92,6 +104,7 @@ enum : int {
   CreateIoBinding = 134,
   ReleaseIoBinding = 135,
   BindInput = 136,
+  BindOutput = 137,
   BindOutputToDevice = 138,
   GetBoundOutputValues = 140,
   SynchronizeBoundOutputs = 203,

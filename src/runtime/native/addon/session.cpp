@@ -1,6 +1,8 @@
 // Opens and runs sessions through IO binding: what stays on the device is never copied.
 #include "session.h"
 
+#include "replay.h"
+
 namespace attnc {
 
 namespace {
@@ -8,14 +10,6 @@ namespace {
 constexpr int kArenaAllocator = 1;
 constexpr int kDeviceAllocator = 0;
 constexpr int kDefaultMemory = 0;
-
-// Releases a handle when its scope ends, also by an exception.
-template <int Slot, typename Handle>
-struct Owned {
-  const Runtime& runtime;
-  Handle* handle = nullptr;
-  ~Owned() { runtime.release<Slot>(handle); }
-};
 
 }  // namespace
 
@@ -36,6 +30,30 @@ void* Held::data() const {
   void* data = nullptr;
   runtime_.call<slot::GetTensorMutableData>(value_, &data);
   return data;
+}
+
+size_t Held::bytes() const {
+  const auto [type, dims] = read();
+  size_t bytes = element_bytes(type);
+  for (int64_t dim : dims) bytes *= (size_t)dim;
+  return bytes;
+}
+
+HeldTensor Held::alike(ort::Allocator* allocator) const {
+  const auto [type, dims] = read();
+  ort::Value* value = nullptr;
+  runtime_.call<slot::CreateTensorAsOrtValue>(allocator, (const int64_t*)dims.data(), dims.size(), type, &value);
+  return std::make_shared<Held>(runtime_, value);
+}
+
+size_t element_bytes(int32_t type) {
+  switch (type) {
+    case 2: case 3: case 9: return 1;
+    case 4: case 5: case 10: case 16: return 2;
+    case 1: case 6: case 12: return 4;
+    case 7: case 11: case 13: return 8;
+    default: throw std::runtime_error("A tensor has element type " + std::to_string(type) + ", which JavaScript has no array for.");
+  }
 }
 
 Session::Session(Runtime& runtime, const SessionOptions& options) : runtime_(runtime) {
@@ -80,6 +98,7 @@ Session::Session(Runtime& runtime, const SessionOptions& options) : runtime_(run
 
 Session::~Session() {
   const std::lock_guard<std::mutex> lock(running_);
+  replay_.reset();
   runtime_.release<slot::ReleaseMemoryInfo>(device_);
   runtime_.release<slot::ReleaseMemoryInfo>(cpu_);
   runtime_.release<slot::ReleaseSession>(session_);
@@ -140,6 +159,29 @@ std::vector<HeldTensor> Session::run(const std::vector<Feed>& feeds,
     runtime_.call<slot::BindOutputToDevice>(
         binding.handle, fetch.name.c_str(),
         (const ort::MemoryInfo*)(fetch.stays && device_ ? device_ : cpu_));
+  run_bound(binding.handle);
+  ort::Value** values = nullptr;
+  size_t count = 0;
+  runtime_.call<slot::GetBoundOutputValues>((const ort::IoBinding*)binding.handle,
+                                            runtime_.allocator(), &values, &count);
+  std::vector<HeldTensor> results;
+  for (size_t i = 0; i < count; i++) results.push_back(std::make_shared<Held>(runtime_, values[i]));
+  runtime_.call<slot::AllocatorFree>(runtime_.allocator(), (void*)values);
+  return results;
+}
+
+Replay& Session::replay() {
+  const std::lock_guard<std::mutex> lock(running_);
+  if (!replay_) replay_ = std::make_unique<Replay>(*this);
+  return *replay_;
+}
+
+void Session::run(ort::IoBinding* binding) {
+  const std::lock_guard<std::mutex> lock(running_);
+  run_bound(binding);
+}
+
+void Session::run_bound(ort::IoBinding* binding) {
   Owned<slot::ReleaseRunOptions, ort::RunOptions> options{runtime_};
   runtime_.call<slot::CreateRunOptions>(&options.handle);
   const auto announce = [this](ort::RunOptions* current) {
@@ -149,21 +191,13 @@ std::vector<HeldTensor> Session::run(const std::vector<Feed>& feeds,
   announce(options.handle);
   try {
     runtime_.call<slot::RunWithBinding>(session_, (const ort::RunOptions*)options.handle,
-                                        (const ort::IoBinding*)binding.handle);
+                                        (const ort::IoBinding*)binding);
   } catch (...) {
     announce(nullptr);
     throw;
   }
   announce(nullptr);
-  if (device_) runtime_.call<slot::SynchronizeBoundOutputs>(binding.handle);
-  ort::Value** values = nullptr;
-  size_t count = 0;
-  runtime_.call<slot::GetBoundOutputValues>((const ort::IoBinding*)binding.handle,
-                                            runtime_.allocator(), &values, &count);
-  std::vector<HeldTensor> results;
-  for (size_t i = 0; i < count; i++) results.push_back(std::make_shared<Held>(runtime_, values[i]));
-  runtime_.call<slot::AllocatorFree>(runtime_.allocator(), (void*)values);
-  return results;
+  if (device_) runtime_.call<slot::SynchronizeBoundOutputs>(binding);
 }
 
 void Session::cancel() {

@@ -10,6 +10,9 @@
 
 namespace attnc {
 
+// Bytes of an element of a type of ONNX. Throws for types of no fixed size.
+size_t element_bytes(int32_t type);
+
 struct Port {
   std::string name;
   int32_t type;
@@ -48,6 +51,9 @@ class Held {
   int32_t type() const { return read().first; }
   std::vector<int64_t> dims() const { return read().second; }
   void* data() const;
+  size_t bytes() const;
+  // Memory for as much, of the same type and sizes.
+  std::shared_ptr<Held> alike(ort::Allocator* allocator) const;
 
  private:
   std::pair<int32_t, std::vector<int64_t>> read() const;
@@ -68,6 +74,8 @@ struct Fetch {
   bool stays;  // on the device
 };
 
+class Replay;
+
 class Session {
  public:
   Session(Runtime& runtime, const SessionOptions& options);
@@ -75,6 +83,10 @@ class Session {
 
   // One run at a time; its outputs are in the order of `fetches`.
   std::vector<HeldTensor> run(const std::vector<Feed>& feeds, const std::vector<Fetch>& fetches);
+  // The same over what is bound already.
+  void run(ort::IoBinding* binding);
+  // Runs over tensors that stay where they are, made at the first call.
+  Replay& replay();
   // Makes the run in progress, if any, end with an error at its next node.
   void cancel();
   // A tensor over memory that the caller keeps alive.
@@ -83,9 +95,17 @@ class Session {
   // Of the device that the session runs on; all zero where ONNX Runtime does not tell.
   Memory memory() const;
 
+  const Runtime& runtime() const { return runtime_; }
+  ort::Session* handle() const { return session_; }
+  // Where its tensors lie.
+  const ort::MemoryInfo* memory_info() const { return device_ ? device_ : cpu_; }
+  const ort::MemoryInfo* device() const { return device_; }
+
   std::vector<Port> inputs, outputs;
 
  private:
+  void run_bound(ort::IoBinding* binding);
+
   template <int Count, int Info, int Name>
   std::vector<Port> describe() const;
 
@@ -96,6 +116,7 @@ class Session {
   std::mutex running_;
   std::mutex cancelling_;
   ort::RunOptions* current_ = nullptr;
+  std::unique_ptr<Replay> replay_;
 };
 
 }  // namespace attnc

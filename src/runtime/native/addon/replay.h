@@ -1,0 +1,36 @@
+// Runs of a session whose sizes never change, over tensors that stay where they are: what a CUDA graph
+// needs, which records the kernels of a run and starts all of them by one call from then on.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "device-memory.h"
+#include "session.h"
+
+namespace attnc {
+
+class Replay {
+ public:
+  // Takes memory for all inputs and outputs. Throws where a size is not fixed.
+  explicit Replay(Session& session);
+
+  // One run. `carry` names outputs and the inputs of the next run that they become; outputs in `fetches`
+  // come out, into memory of the host. What is not fed is as it was.
+  std::vector<HeldTensor> run(const std::vector<Feed>& feeds,
+                              const std::vector<std::pair<std::string, std::string>>& carry,
+                              const std::vector<std::string>& fetches);
+
+ private:
+  HeldTensor make(const Port& port) const;
+  HeldTensor& find(std::map<std::string, HeldTensor>& tensors, const std::string& name) const;
+
+  Session& session_;
+  const DeviceMemory memory_;
+  Owned<slot::ReleaseAllocator, ort::Allocator> arena_;
+  Owned<slot::ReleaseIoBinding, ort::IoBinding> binding_;
+  std::map<std::string, HeldTensor> inputs_, outputs_;
+  std::set<std::string> missing_;  // inputs that were never fed
+};
+
+}  // namespace attnc
