@@ -8,6 +8,7 @@
  *   npx tsx bench/train-step.ts MODEL DATA [--batch-size 8] [--length 256] [--rounds 9] [--threads 2]
  *     [--provider cpu] [--only full,lora] [--recompute none,0,0.5,1] [--teacher-share 0]
  *     [--sizes free,fixed,replayed] [--precision float32,float16]
+ *     [--rank 16] [--inside-up-to 0]
  *
  * `--sizes`: read from the inputs at every step; written into the graph; or the step's kernels recorded too
  * and started by one call. A teacher is the model itself.
@@ -54,6 +55,8 @@ const { values: flags, positionals } = parseArgs({
     only: { type: 'string', default: 'full,lora' },
     recompute: { type: 'string', default: 'none' },
     sizes: { type: 'string', default: 'replayed' },
+    rank: { type: 'string', default: '16' },
+    'inside-up-to': { type: 'string', default: '0' },
     precision: { type: 'string', default: 'float32' },
     'teacher-share': { type: 'string', default: '0' },
   },
@@ -174,7 +177,10 @@ async function measure(
   )
 }
 
-const methods: readonly Method[] = [{ kind: 'full' }, { kind: 'lora', rank: 16, alpha: 32 }]
+const methods: readonly Method[] = [
+  { kind: 'full' },
+  { kind: 'lora', rank: Number(flags.rank), alpha: 32, insideUpTo: Number(flags['inside-up-to']) },
+]
 try {
   for (const method of methods)
     if (flags.only.split(',').includes(method.kind))

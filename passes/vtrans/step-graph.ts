@@ -17,8 +17,9 @@ import { addGradients, type Recomputation } from '../../src/train/gradients.js'
 import { NodeBuilder } from '../../src/train/node-builder.js'
 import type { Objective } from '../../src/train/objective.js'
 import { adamW, clipNorm } from '../../src/train/optimizer.js'
+import { knownOf, prepareLoss } from '../../src/train/step-loss.js'
 import type { Teacher } from '../../src/train/teacher.js'
-import { COUNT, prepareLoss, RATE } from '../../src/train/training-graph.js'
+import { COUNT, RATE } from '../../src/train/training-graph.js'
 import { EPSILON } from './bottleneck.js'
 import { insertGates, spread, unitOf } from './gates.js'
 import { findMasks, type MaskSet } from './masks.js'
@@ -75,7 +76,8 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
   return edit(graph, 'attnc.vtrans', (change) => {
     const b = new NodeBuilder(change, inferShapes(graph))
     const head = new NodeBuilder(change, b.shapes, [...graph.nodes()][0])
-    const loss = addLoss(b)
+    const stepLoss = addLoss(b)
+    const { loss, walked } = stepLoss
     const vector = change.addInput(MASKS, 'float32', [2 * set.size])
     const isOpen = change.addInput(OPEN, 'float32', [])
     const parts = cut(head, vector, isOpen, set)
@@ -95,11 +97,14 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
     )
     const sparsity = addSparsity(b, parts, resource)
     const total = b.op('Sum', [
-      loss,
+      ...(walked ? [walked] : []),
       b.op('Mul', [addPrice(b, parts, set, options), isOpen]),
       addPressure(b, sparsity),
     ])
-    const found = addGradients(change, total, [vector], { recompute }).get(vector) as Value
+    const found = addGradients(change, total, [vector], {
+      recompute,
+      known: knownOf(stepLoss),
+    }).get(vector) as Value
     const [clipped, norm] = clipNorm(b, found, 1)
     const states = STATES.map((name) => change.addInput(name, 'float32', [2 * set.size]))
     const next = adamW().update(b, {

@@ -6,12 +6,13 @@
  */
 import { retypeKernel } from '../../kernels/retype.js'
 import type { GraphEdit } from '../graph/edit.js'
-import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
+import { type Graph, innerGraphs, type Node, stringAttribute, type Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount, float32Tensor, type Tensor } from '../onnx/tensor.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { eraseUnread } from '../sparse/erase-unread.js'
 import { halfOperators, typeless } from './half-operators.js'
+import { eraseIdleCasts } from './idle-casts.js'
 
 /** The largest number of half precision, the smallest normal one, and what masks are clipped to. */
 const LARGEST = 65504
@@ -37,6 +38,7 @@ export function toHalfPrecision(
 ): void {
   const { graph } = change
   const shapes = inferShapes(graph)
+  if (as === 'slice') eraseIdleCasts(change, shapes)
   const nodes = [...graph.nodes()]
   const data = findData(graph, shapes)
   const isHalf = new Set(nodes.filter((node) => isWanted(node) && canBeHalf(node, data)))
@@ -64,6 +66,9 @@ const isMatrix = (value: Value | undefined): boolean => (value?.constant?.dims.l
 function canBeHalf(node: Node, data: ReadonlySet<Value>): boolean {
   const key = node.domain === '' ? node.op : `${node.domain}.${node.op}`
   if (!halfOperators.has(key) || [...innerGraphs(node)].length > 0) return false
+  // Written over is moved; added up is a sum, of which few kernels are in half precision.
+  if (node.op.startsWith('Scatter') && (stringAttribute(node, 'reduction') ?? 'none') !== 'none')
+    return false
   // It may write its new cache over an old one that isn't an input of the model: a Cast of it is too short.
   if (node.op === 'GroupQueryAttention' && node.inputs[3]) return false
   if (!node.outputs.some((output) => output && data.has(output))) return false

@@ -14,7 +14,8 @@ import { feedsOf } from './feeds.js'
 import { addGradients } from './gradients.js'
 import { PARAMETERS } from './insert.js'
 import { NodeBuilder } from './node-builder.js'
-import { addForward, copyOf, prepareLoss, type StepOptions } from './training-graph.js'
+import { knownOf, prepareLoss } from './step-loss.js'
+import { addForward, copyOf, type StepOptions } from './training-graph.js'
 
 export interface OddInput extends StepOptions {
   readonly model: Model
@@ -54,11 +55,13 @@ function buildProbes({ model, objective, trainable, teacher, precision }: OddInp
     const weights = trainable.weights.map(({ name }) => graph.values.get(name) as Value)
     const readers = weights.map((value) => ({ name: value.name, use: [...value.uses][0] }))
     const b = new NodeBuilder(change, inferShapes(graph))
-    const [loss, parameters] = addForward(b, addLoss, { trainable, precision })
+    const [stepLoss, parameters] = addForward(b, addLoss, { trainable, precision })
     // Where a weight itself is trained, its first reader now reads what was cut from the vector.
     const trained = new Map(readers.map(({ name, use }) => [use?.node.inputs[use.index], name]))
     const gradients: [Value, Value][] = []
-    addGradients(change, loss, [parameters], {
+    const { loss, walked } = stepLoss
+    addGradients(change, walked, [parameters], {
+      known: knownOf(stepLoss),
       onGradient: (value, gradient) => gradients.push([value, gradient]),
     })
     const shapes = inferShapes(graph)

@@ -37,18 +37,20 @@ export interface GradientOptions {
   readonly recompute?: Recomputation | undefined
   /** Gradient of the loss, shaped like it: what all others are multiples of. Default: 1. */
   readonly seed?: Value | undefined
+  /** Gradients that are known already, of values that the loss given here does not read besides. */
+  readonly known?: ReadonlyMap<Value, Value> | undefined
   /** Hears of every gradient, once all of it is there. */
   readonly onGradient?: ((value: Value, gradient: Value) => void) | undefined
 }
 
 /**
- * Adds nodes that compute the gradient of `loss` (a scalar) with respect to each value of `wanted`
+ * Adds nodes that compute the gradient of `loss` (a scalar; undefined where `known` holds all of it) with respect to each value of `wanted`
  * (inputs, weights or intermediate values); values that the loss does not depend on are left out.
  * Errors: LOSS_NOT_SCALAR, OPSET_TOO_OLD, GRADIENT_RULE_MISSING with the path to the operator.
  */
 export function addGradients(
   edit: GraphEdit,
-  loss: Value,
+  loss: Value | undefined,
   wanted: readonly Value[],
   options: GradientOptions = {},
 ): ReadonlyMap<Value, Value> {
@@ -64,8 +66,8 @@ export function addGradients(
   const active = activeValues(edit, before, wanted)
   const lowered = new Map([...fuseSwish(edit, before, active, loss), ...lowerFused(edit, active)])
   const shapes = inferShapes(edit.graph)
-  const size = shapes.dims(loss)?.reduce((product, each) => product.mul(each), Size.of(1))
-  if (!size?.isOne)
+  const size = loss && shapes.dims(loss)?.reduce((product, each) => product.mul(each), Size.of(1))
+  if (loss && !size?.isOne)
     throw new AttncError(
       'LOSS_NOT_SCALAR',
       'usage',
@@ -116,7 +118,7 @@ class Backward {
   constructor(
     private readonly edit: GraphEdit,
     private readonly shapes: ShapeInfo,
-    private readonly loss: Value,
+    private readonly loss: Value | undefined,
     private readonly wanted: readonly Value[],
     private readonly options: GradientOptions,
   ) {
@@ -125,9 +127,11 @@ class Backward {
 
   run(): Map<Value, Value> {
     const { edit, loss } = this
-    const { recompute, seed } = this.options
+    const { recompute, seed, known = [] } = this.options
     const nodes = [...edit.graph.nodes()]
-    if (this.active.has(loss)) this.parts.set(loss, [this.firstGradient(seed)])
+    if (loss && this.active.has(loss)) this.parts.set(loss, [this.firstGradient(loss, seed)])
+    for (const [value, gradient] of known)
+      if (this.active.has(value)) this.parts.set(value, [gradient])
     if (recompute) this.visitSegments(nodes, recompute)
     else for (const node of nodes.reverse()) this.visit(node)
     const found = new Map<Value, Value>()
@@ -139,8 +143,8 @@ class Backward {
   }
 
   /** Where order matters, the loss is done first: what it alone reads is not kept beside the backward pass. */
-  private firstGradient(seed: Value | undefined): Value {
-    const { edit, shapes, loss } = this
+  private firstGradient(loss: Value, seed: Value | undefined): Value {
+    const { edit, shapes } = this
     const b = new NodeBuilder(edit, shapes)
     const first = seed ?? b.fill(loss, 1)
     return this.options.recompute ? b.op('Add', [first, zeroOf(b, [loss], loss)]) : first

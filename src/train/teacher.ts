@@ -56,22 +56,37 @@ export function addTeacher(graph: Graph, teacher: Teacher, objective: Objective)
   }
 }
 
+interface Judged {
+  readonly objective: Objective
+  readonly weights: Value | undefined
+}
+
 /** The distance from the teacher: of answers, and of hidden states by their share. */
 export function addDistance(
   b: NodeBuilder,
   teacher: Teacher,
   taught: Taught,
-  { objective, weights }: { readonly objective: Objective; readonly weights: Value | undefined },
+  judged: Judged,
 ): Value {
+  const { objective, weights } = judged
   const found = b.edit.graph.values.get(objective.output) as Value
   const answers = answerDistance(b, teacher, objective, [found, taught.answer], weights)
-  const { hidden, distance } = teacher
-  if (!hidden || hidden.share === 0 || taught.hidden.length === 0) return answers
+  const states = addHiddenDistance(b, teacher, taught, judged)
+  return states ? mixLosses(b, answers, states, teacher.hidden?.share ?? 0) : answers
+}
+
+/** That of hidden states, the mean over their pairs; undefined where they have no share. */
+export function addHiddenDistance(
+  b: NodeBuilder,
+  { hidden, distance }: Teacher,
+  taught: Taught,
+  { objective, weights }: Judged,
+): Value | undefined {
+  if (!hidden || hidden.share === 0 || taught.hidden.length === 0) return undefined
   const each = taught.hidden.map(([own, wanted]) =>
     stateDistance(b, own, wanted, objective.counts === 'tokens' ? weights : undefined, distance),
   )
-  const mean = b.op('Mul', [b.op('Sum', each), b.number(1 / each.length, 'float32')])
-  return mixLosses(b, answers, mean, hidden.share)
+  return b.op('Mul', [b.op('Sum', each), b.number(1 / each.length, 'float32')])
 }
 
 /** (1 − share)·one + share·other. */

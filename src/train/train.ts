@@ -97,7 +97,7 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
   const { training, heldOut } = holdOut(options)
   const precision = options.precision ?? (options.provider === 'cuda' ? 'float16' : 'float32')
   const objective = chooseObjective(model, training, options.teacher !== undefined)
-  const trainable = findTrainable(model.graph, options.method)
+  const trainable = findTrainable(model.graph, methodFor(options))
   const teacher = await pairLayers(model, training, options)
   const judge = buildLossGraph(model, { objective, trainable, teacher })
   const settings = {
@@ -151,6 +151,12 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
     for (const file of files) file.dispose()
   }
 }
+
+/** 18 bytes a token and output to pass over at 4 TB/s take as long as products of so many inputs at 500 TFLOP/s. */
+const insideUpTo = 1024
+
+const methodFor = ({ method, provider }: TrainOptions): Method =>
+  method.kind === 'lora' && provider === 'cuda' ? { insideUpTo, ...method } : method
 
 /** Half precision has no room for small gradients. */
 const scalingOf = ({ weights }: Trainable, precision: Precision): Scaling | undefined =>

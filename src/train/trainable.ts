@@ -17,6 +17,11 @@ export interface LoraMethod {
   readonly alpha: number
   /** Matrices of these roles get an update; other weights of them are trained themselves. */
   readonly targets?: readonly WeightRole[] | undefined
+  /**
+   * Matrices of at most so many inputs get their update inside even where it could stand beside. A GPU multiplies faster
+   * than it reads: a product with the whole gradient of a narrow matrix costs less than passing over all tokens again.
+   */
+  readonly insideUpTo?: number | undefined
 }
 
 export interface FullMethod {
@@ -66,10 +71,10 @@ function defaultTargets(all: readonly Weight[], { kind }: Method): readonly Weig
   return hasBlocks ? ['attention', 'feedForward'] : products
 }
 
-function formOf({ role, matrix }: Weight, { kind }: Method): TrainedWeight['form'] | undefined {
-  if (kind === 'full' || !products.includes(role)) return 'whole'
+function formOf({ role, matrix }: Weight, method: Method): TrainedWeight['form'] | undefined {
+  if (method.kind === 'full' || !products.includes(role)) return 'whole'
   if (!matrix) return undefined
-  return matrix.product ? 'beside' : 'inside'
+  return matrix.product && matrix.inputs > (method.insideUpTo ?? 0) ? 'beside' : 'inside'
 }
 
 const nothingToTrain = (all: readonly Weight[], wanted: readonly WeightRole[]): AttncError =>

@@ -7,16 +7,20 @@ import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { toHalfPrecision } from '../quantize/half.js'
+import { eraseIdleCasts } from '../quantize/idle-casts.js'
 import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
+import { eraseUnread } from '../sparse/erase-unread.js'
 import { fixSizes } from './fix-sizes.js'
 import { addGradients, type Recomputation } from './gradients.js'
 import { insertTrainable } from './insert.js'
 import { addScale, carryScale, type Scaling } from './loss-scale.js'
+import { scaleFirst } from './lower/scale-first.js'
 import { NodeBuilder } from './node-builder.js'
 import { addTaskLoss, addWeights, type Objective } from './objective.js'
 import { clipNorm, type Optimizer } from './optimizer.js'
-import { addDistance, addTeacher, mixLosses, type Teacher } from './teacher.js'
+import { knownOf, prepareLoss, type StepLoss } from './step-loss.js'
+import { addDistance, addTeacher, type Teacher } from './teacher.js'
 import type { Trainable } from './trainable.js'
 
 export const RATE = 'attnc.rate'
@@ -74,9 +78,13 @@ export function buildLossGraph(
 ): LossGraph {
   const copy = copyOf(model, objective)
   const judge = objective.kind === 'teacher' ? teacher : undefined
-  const addLoss = prepareLoss(copy, objective, judge)
+  const taught = judge && addTeacher(copy.graph, judge, objective)
   const loss = edit(copy.graph, 'attnc.loss', (change) => {
-    const found = addLoss(new NodeBuilder(change, inferShapes(copy.graph)))
+    const b = new NodeBuilder(change, inferShapes(copy.graph))
+    const weights = addWeights(b, objective)
+    const task = addTaskLoss(b, objective, weights)
+    const found = (task ??
+      (taught && addDistance(b, judge, taught, { objective, weights }))) as Value
     insertTrainable(change, trainable)
     for (const output of [...copy.graph.outputs]) change.hide(output)
     change.expose(found)
@@ -85,33 +93,23 @@ export function buildLossGraph(
   return { model: copy, loss }
 }
 
-/** What adds the loss to a graph, into which the teacher has been put. */
-export function prepareLoss(
-  { graph }: Model,
-  objective: Objective,
-  teacher: Teacher | undefined,
-): (b: NodeBuilder) => Value {
-  const taught = teacher && addTeacher(graph, teacher, objective)
-  return (b) => {
-    const weights = addWeights(b, objective)
-    const task = addTaskLoss(b, objective, weights)
-    const distance = taught && addDistance(b, teacher, taught, { objective, weights })
-    if (task && distance) return mixLosses(b, task, distance, teacher.share)
-    return (task ?? distance) as Value
-  }
-}
-
 /** The loss, and the input of the numbers that are trained; the model's work in the precision asked for. */
 export function addForward(
   b: NodeBuilder,
-  addLoss: (b: NodeBuilder) => Value,
-  { trainable, precision }: Pick<StepOptions, 'trainable' | 'precision'>,
-): readonly [Value, Value] {
-  const own = new Set(b.edit.graph.nodes())
+  addLoss: (b: NodeBuilder) => StepLoss,
+  { trainable, precision, feeds }: Pick<StepOptions, 'trainable' | 'precision' | 'feeds'>,
+): readonly [StepLoss, Value] {
+  const { edit } = b
+  const own = new Set(edit.graph.nodes())
   const loss = addLoss(b)
-  const ofLoss = new Set([...b.edit.graph.nodes()].filter((node) => !own.has(node)))
-  const parameters = insertTrainable(b.edit, trainable)
-  if (precision === 'float16') toHalfPrecision(b.edit, 'slice', (node) => !ofLoss.has(node))
+  const single = new Set([...edit.graph.nodes()].filter((node) => !own.has(node)))
+  for (const node of loss.wide) single.delete(node)
+  const parameters = insertTrainable(edit, trainable)
+  if (feeds) fixSizes(edit, feeds)
+  const shapes = inferShapes(edit.graph)
+  eraseIdleCasts(edit, shapes)
+  scaleFirst(edit, shapes)
+  if (precision === 'float16') toHalfPrecision(edit, 'slice', (node) => !single.has(node))
   return [loss, parameters]
 }
 
@@ -122,12 +120,14 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
   const addLoss = prepareLoss(copy, objective, teacher)
   return edit(graph, 'attnc.train', (change) => {
     const b = new NodeBuilder(change, inferShapes(graph))
-    const [loss, parameters] = addForward(b, addLoss, options)
-    if (options.feeds) fixSizes(change, options.feeds)
     const scaling = options.scaling && addScale(b, options.scaling)
-    const scaled = addGradients(change, loss, [parameters], {
+    const scale = scaling?.scale
+    const [stepLoss, parameters] = addForward(b, (own) => addLoss(own, scale), options)
+    const { loss, walked } = stepLoss
+    const scaled = addGradients(change, walked, [parameters], {
       recompute: options.recompute,
-      seed: scaling?.scale,
+      seed: scale,
+      known: knownOf(stepLoss),
     }).get(parameters) as Value
     const found = scaling ? b.op('Div', [scaled, scaling.scale]) : scaled
     const size = [trainable.size]
@@ -155,11 +155,14 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
       carried[to.name] = from.name
       return to.name
     }
-    for (const output of [...graph.outputs]) change.hide(output)
+    for (const output of [...graph.outputs]) {
+      change.hide(output)
+      if (output.uses.size === 0 && output.producer) eraseUnread(change, output.producer)
+    }
     const parametersOut = carry(parameters, next[0])
     for (const [index, state] of states.entries()) carry(state, next[index + 1] as Value)
     if (sums && isDue) carry(sums, nextSums(b, { sums, gradient, isDue, isSound }))
-    const scale = scaling && carryScale(b, scaling, isSound, carry)
+    const nextScale = scaling && carryScale(b, scaling, isSound, carry)
     for (const value of [loss, norm]) change.expose(value)
     return {
       model: copy,
@@ -168,7 +171,7 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
       carry: carried,
       states: [...states, ...(sums ? [sums] : [])].map(({ name }) => name),
       parameters: parametersOut,
-      ...(scaling && { scale, initial: scaling.initial }),
+      ...(scaling && { scale: nextScale, initial: scaling.initial }),
     }
   })
 }

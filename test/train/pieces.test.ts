@@ -7,6 +7,7 @@ import { numbersOf, type RuntimeTensor, tensorOf, toConstant } from '../../src/o
 import { materialise } from '../../src/runtime/materialise.js'
 import { openSession } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
+import { addLogitLoss } from '../../src/train/logit-loss.js'
 import {
   binaryCrossEntropy,
   cosineDistance,
@@ -87,6 +88,48 @@ const cases: {
         }),
     ],
   },
+  ...[
+    { name: 'the task alone', task: 1, teacher: 0 },
+    { name: 'the teacher alone', task: 0, teacher: 0.7 },
+    { name: 'both', task: 0.4, teacher: 0.6 },
+  ].flatMap(({ name, task, teacher }) => {
+    const add = (b: NodeBuilder, i: Inputs) =>
+      addLogitLoss(b, {
+        logits: i.x,
+        targets: i.targets,
+        weights: i.weights,
+        taskShare: task,
+        teacher: teacher > 0 ? [i.y, teacher] : undefined,
+        scale: i.scalar(8),
+      })
+    return [
+      {
+        name: `logits by ${name}: the loss`,
+        build: (b: NodeBuilder, i: Inputs) => add(b, i).loss,
+        expected: () => [
+          perRow((at) => {
+            const [own, wanted] = [logSoftmax(row(x, at)), logSoftmax(row(y, at))]
+            const apart = sum(wanted.map((each, c) => Math.exp(each) * (each - (own[c] as number))))
+            return teacher * apart - task * (own[targets[at] as number] as number)
+          }),
+        ],
+      },
+      {
+        name: `logits by ${name}: the gradient, eight times`,
+        build: (b: NodeBuilder, i: Inputs) => add(b, i).known.gradient,
+        expected: () =>
+          targets.flatMap((target, at) => {
+            const wanted = logSoftmax(row(y, at)).map(Math.exp)
+            return logSoftmax(row(x, at)).map((each, c) => {
+              const own = Math.exp(each)
+              const wrong =
+                task * (own - Number(c === target)) + teacher * (own - (wanted[c] as number))
+              return (8 * wrong * (weights[at] as number)) / sum(weights)
+            })
+          }),
+      },
+    ]
+  }),
   {
     name: 'cosine distance',
     build: (b, i) => cosineDistance(b, i.x, i.y, i.weights),

@@ -11,7 +11,7 @@ export function fuseSwish(
   edit: GraphEdit,
   shapes: ShapeInfo,
   active: ReadonlySet<Value>,
-  loss: Value,
+  loss: Value | undefined,
 ): ReadonlyMap<Value, Value> {
   const replaced = new Map<Value, Value>()
   for (const node of [...edit.graph.nodes()]) {

@@ -15,11 +15,33 @@ const softmax: GradientRule = {
   backward(c) {
     const y = c.output(0)
     const g = c.gradient(0) as Value
-    const axis = fromFront(intAttribute(c.node, 'axis', -1), c.rank(y))
+    const rank = c.rank(y)
+    const axis = fromFront(intAttribute(c.node, 'axis', -1), rank)
+    const sum = axis === rank - 1 ? sumThroughProduct(c, y, g) : undefined
+    if (sum) return [c.op('Mul', [y, c.op('Sub', [g, sum])])]
     const weighted = c.op('Mul', [g, y])
     const total = c.reduce('ReduceSum', weighted, [axis])
     return [c.op('Sub', [weighted, c.op('Mul', [y, total])])]
   },
+}
+
+/**
+ * Σ g·y along the last axis where y weighs values, o = y·v, and g came from there, g = do·vᵀ: then it is Σ o·do, of as
+ * many numbers as values have instead of as many as there are keys (Dao et al., FlashAttention, 2022, appendix B.2).
+ */
+function sumThroughProduct(c: GradientContext, y: Value, g: Value): Value | undefined {
+  const back = g.producer
+  if (back?.op !== 'MatMul' || back.origin !== c.edit.label) return undefined
+  const [outgoing, turned] = back.inputs
+  const product = [...y.uses].find(
+    ({ node, index }) =>
+      node.op === 'MatMul' &&
+      index === 0 &&
+      turned?.producer?.op === 'Transpose' &&
+      turned.producer.inputs[0] === node.inputs[1],
+  )?.node.outputs[0]
+  if (!outgoing || !product) return undefined
+  return c.reduce('ReduceSum', c.op('Mul', [product, outgoing]), [-1])
 }
 
 /** g − eʸ·Σ g. Where g is zero but for a few, those are added last, so that a full g is never made. */
