@@ -3,7 +3,15 @@
  * are to be fed. Constants are shared, not copied; the original is not touched.
  */
 import { AttncError } from '../errors.js'
-import { type Attribute, Graph, Model, Node, type TensorType, Value } from './graph.js'
+import {
+  type Attribute,
+  Graph,
+  type LocalFunction,
+  Model,
+  Node,
+  type TensorType,
+  Value,
+} from './graph.js'
 import { nodesInside } from './links.js'
 
 /**
@@ -47,9 +55,12 @@ export function addSubgraph(
       )
     model.opsets.set(domain, version)
   }
-  const isKnown = (name: string, domain: string): boolean =>
-    model.functions.some((each) => each.name === name && each.domain === domain)
-  model.functions.push(...from.functions.filter(({ name, domain }) => !isKnown(name, domain)))
+  const isKnown = ({ name, domain, overload }: LocalFunction): boolean =>
+    model.functions.some(
+      (each) => each.name === name && each.domain === domain && each.overload === overload,
+    )
+  model.functions.push(...from.functions.filter((each) => !isKnown(each)))
+  model.irVersion = Math.max(model.irVersion, from.irVersion)
   return copyPart(source, new Map(), outputs, { graph, prefix })
 }
 
@@ -78,7 +89,8 @@ function copyPart(
     return other?.isGraphInput && isSameType(other, value) ? other : undefined
   }
   for (const node of source.nodes())
-    if (needed.has(node)) copyNode(node, node.name && `${prefix}${node.name}`, graph, cuts, copyOf)
+    if (needed.has(node))
+      copyNode(node, node.name && `${prefix}${node.name}`, graph, cuts, { copyOf, prefix: '' })
   return outputs.map(copyOf)
 }
 
@@ -90,13 +102,16 @@ function copyNode(
   name: string,
   graph: Graph,
   cuts: ReadonlyMap<Value, TensorType>,
-  copyOf: (value: Value) => Value,
+  copying: Copying,
 ): void {
+  const { copyOf } = copying
   const copy = new Node(graph.model.nextNodeId(), graph, node.op, node.domain, name, node.overload)
   // A node that is renamed is written anew.
   copy.message = name === node.name ? node.message : undefined
-  for (const [key, attribute] of node.attributes)
-    copy.attributes.set(key, copyAttribute(attribute, graph, copyOf))
+  for (const [key, attribute] of node.attributes) {
+    const own = copyAttribute(attribute, graph, copying)
+    if (own) copy.attributes.set(key, own)
+  }
   for (const [index, value] of node.inputs.entries()) {
     const input = value && copyOf(value)
     copy.inputs.push(input)
@@ -140,34 +155,48 @@ function neededNodes(
   return needed
 }
 
-/** Graphs inside a node are copied too: what they read from around them is in another graph now. */
-function copyAttribute(
-  attribute: Attribute,
-  outer: Graph,
-  copyOf: (value: Value) => Value,
-): Attribute {
-  const copyGraph = (inner: Graph): Graph => copyInner(inner, outer, copyOf)
-  if (attribute.kind === 'graph') return { kind: 'graph', value: copyGraph(attribute.value) }
-  if (attribute.kind === 'graphs') return { kind: 'graphs', value: attribute.value.map(copyGraph) }
-  return attribute
+/** How a node with graphs inside it comes into another graph. */
+export interface Copying {
+  /** What stands for a value of the graph around it; undefined for an input that is left out. */
+  readonly copyOf: (value: Value) => Value | undefined
+  /** Before the names of what is inside: these have to differ from all names around them. */
+  readonly prefix: string
+  /** What stands for an attribute; undefined leaves it out. */
+  readonly bind?: (attribute: Attribute) => Attribute | undefined
 }
 
-function copyInner(inner: Graph, outer: Graph, copyOfOuter: (value: Value) => Value): Graph {
+/** Graphs inside a node are copied too: what they read from around them is in another graph now. */
+export function copyAttribute(
+  attribute: Attribute,
+  outer: Graph,
+  copying: Copying,
+): Attribute | undefined {
+  const bound = copying.bind ? copying.bind(attribute) : attribute
+  const copyGraph = (inner: Graph): Graph => copyInner(inner, outer, copying)
+  if (bound?.kind === 'graph') return { kind: 'graph', value: copyGraph(bound.value) }
+  if (bound?.kind === 'graphs') return { kind: 'graphs', value: bound.value.map(copyGraph) }
+  return bound
+}
+
+function copyInner(inner: Graph, outer: Graph, around: Copying): Graph {
+  const { prefix } = around
   const graph = new Graph(inner.name, outer.model, outer)
   graph.message = inner.message
   const copies = new Map<Value, Value>()
   for (const value of inner.values.values()) {
-    const copy = new Value(value.name, graph)
+    const copy = new Value(`${prefix}${value.name}`, graph)
     copy.type = value.type
-    copy.message = value.message
+    copy.message = prefix === '' ? value.message : undefined
     copy.constant = value.constant
     copies.set(value, copy)
     graph.values.set(copy.name, copy)
   }
-  const copyOf = (value: Value): Value => copies.get(value) ?? copyOfOuter(value)
-  graph.inputs.push(...inner.inputs.map(copyOf))
-  for (const node of inner.nodes()) copyNode(node, node.name, graph, new Map(), copyOf)
-  graph.outputs.push(...inner.outputs.map(copyOf))
+  const copyOf = (value: Value): Value | undefined => copies.get(value) ?? around.copyOf(value)
+  const own = (values: readonly Value[]): Value[] => values.flatMap((each) => copyOf(each) ?? [])
+  graph.inputs.push(...own(inner.inputs))
+  for (const node of inner.nodes())
+    copyNode(node, node.name && `${prefix}${node.name}`, graph, new Map(), { ...around, copyOf })
+  graph.outputs.push(...own(inner.outputs))
   return graph
 }
 

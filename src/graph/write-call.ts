@@ -1,0 +1,96 @@
+/**
+ * A call of a model-local function written out: the body's nodes in the graph itself, under names of their own,
+ * with the call's inputs and attributes in the places of the function's. Calls in the body stay calls.
+ */
+import type { GraphEdit } from './edit.js'
+import { copyAttribute } from './extract.js'
+import type { Attribute, LocalFunction, Model, Node, Value } from './graph.js'
+import { constantOf } from './import-attribute.js'
+
+export interface WrittenCall {
+  readonly nodes: readonly Node[]
+  /** By the call's output slots. */
+  readonly outputs: readonly (Value | undefined)[]
+}
+
+/** Why the nodes of a function's body would mean something else in the model; undefined where they don't. */
+export function whyNotWritten({ body, opsets }: LocalFunction, model: Model): string | undefined {
+  for (const [domain, version] of opsets) {
+    const own = model.opsets.get(domain) ?? version
+    const [from, to] = [Math.min(own, version), Math.max(own, version)]
+    if (from === to) continue
+    const said = `its body is of opset ${version} of ${domain || 'ai.onnx'}, the model of ${own}`
+    const node = [...body.nodes()].find((each) => each.domain === domain && changes(each, from, to))
+    if (domain !== '' || from < OLDEST_OPSET || version > own) return said
+    if (node) return `${said}, and ${node.op} changed in between`
+  }
+  return undefined
+}
+
+/** The last version that changed operators of every kind. */
+const OLDEST_OPSET = 13
+
+/** Whether a node of one version of ai.onnx is none of the other's. */
+function changes(node: Node, from: number, to: number): boolean {
+  const isBetween = (version: number): boolean => from < version && version <= to
+  const { op, inputs, attributes } = node
+  if (op.startsWith('Reduce') && attributes.has('axes')) return isBetween(18)
+  if (op === 'Split' && !inputs[1]) return isBetween(18)
+  if (op === 'DFT' || op === 'GridSample') return isBetween(20)
+  return op === 'GroupNormalization' && isBetween(21)
+}
+
+/** The call itself stays; who reads its outputs is not touched. */
+export function writeCall(edit: GraphEdit, call: Node, called: LocalFunction): WrittenCall {
+  const { opsets } = edit.graph.model
+  for (const [domain, version] of called.opsets)
+    if (!opsets.has(domain)) opsets.set(domain, version)
+  const { body } = called
+  const stands = new Map<Value, Value | undefined>(
+    body.inputs.map((input, index) => [input, call.inputs[index]]),
+  )
+  const prefix = `${call.label}/`
+  const bind = (attribute: Attribute): Attribute | undefined =>
+    attribute.kind === 'reference'
+      ? (call.attributes.get(attribute.value) ?? called.defaults.get(attribute.value))
+      : attribute
+  const copyOf = (value: Value): Value | undefined => {
+    if (!stands.has(value) && value.constant)
+      stands.set(value, edit.constant(value.constant, prefix + value.name))
+    return stands.get(value)
+  }
+  const nodes = [...body.nodes()].map((node) => {
+    const made = edit.addNode({
+      op: node.op,
+      domain: node.domain,
+      overload: node.overload,
+      inputs: node.inputs.map((input) => input && copyOf(input)),
+      outputs: node.outputs.map((output) => output && prefix + output.name),
+      attributes: Object.fromEntries(
+        [...node.attributes].flatMap(([name, attribute]) => {
+          const own = copyAttribute(attribute, edit.graph, { copyOf, prefix, bind })
+          return own ? [[name, own]] : []
+        }),
+      ),
+      before: call,
+    })
+    for (const [index, output] of node.outputs.entries())
+      if (output) stands.set(output, made.outputs[index])
+    if (made.op === 'Constant' && made.domain === '') nameConstant(made)
+    return made
+  })
+  const outputs = call.outputs.map((_, index) => {
+    const output = body.outputs[index]
+    return output && copyOf(output)
+  })
+  return { nodes, outputs }
+}
+
+/** As on import: what a Constant makes is known. */
+function nameConstant(node: Node): void {
+  const [output] = node.outputs
+  const constant = constantOf(node)
+  if (!output || !constant) return
+  output.constant = constant
+  output.type = { dataType: constant.dataType, dims: constant.dims }
+}
