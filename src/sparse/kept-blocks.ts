@@ -12,6 +12,8 @@ export interface KeptBlocks {
   readonly kept: Value
   /** int64 scalar: rows, and as many columns. */
   readonly count: Value
+  /** int64 [1]: no row keeps more. It follows from sizes alone, so that those of all that is gathered do. */
+  readonly most: Value
 }
 
 /** Layouts of the pattern: strides are shifted from head to head. */
@@ -59,7 +61,32 @@ export function keptBlocks(
   }
   if (causal) kept = op('And', kept, op('GreaterOrEqual', distance, number(0)))
   const dims = c.op('Concat', [c.ints(layoutsOf(pattern, heads)), rounded, rounded], { axis: 0 })
-  return { kept: c.op('Expand', [kept, dims]), count }
+  return {
+    kept: c.op('Expand', [kept, dims]),
+    count,
+    most: mostBlocks(c, pattern, causal, rounded),
+  }
+}
+
+/** Of `count` blocks of keys (int64 [1]), what the fullest row keeps at most. */
+function mostBlocks(
+  c: NodeBuilder,
+  { block, window, sinks, stride, local, dilation, reach }: StaticPattern,
+  causal: boolean,
+  count: Value,
+): Value {
+  const number = (value: number): Value => c.ints(value)
+  /** A block's own, and `far` of them before it, or on either side. */
+  const around = (far: number): number => (causal ? 1 : 2) * far + 1
+  const terms: Value[] = []
+  if (window > 0)
+    terms.push(number(around(Math.floor((window - 2) / block) + 1) + Math.ceil(sinks / block)))
+  if (stride > 0) {
+    const strides = c.op('Div', [c.op('Add', [count, number(stride - 1)]), number(stride)])
+    terms.push(c.op('Add', [strides, number(around(Math.max(local, 1) - 1))]))
+  }
+  if (dilation > 0) terms.push(number(around(reach)))
+  return terms.reduce((least, each) => c.op('Min', [least, each]), count)
 }
 
 export interface Layout {
@@ -68,28 +95,25 @@ export interface Layout {
 }
 
 /** The table as `block_rows` and `block_columns`: rows of equal length, filled up with −1. */
-export function layoutOf(c: NodeBuilder, { kept, count }: KeptBlocks): Layout {
+export function layoutOf(c: NodeBuilder, { kept, count, most }: KeptBlocks): Layout {
   const number = (value: number): Value => c.number(value, 'int64')
   const range = c.op('Range', [number(0), count, number(1)])
-  const perRow = c.reduce('ReduceSum', c.cast(kept, 'int64'), [2], 0)
-  const flat = c.op('Reshape', [perRow, c.ints(-1)])
-  const [fullest] = c.outputs('TopK', [flat, c.ints(1)], ['fullest', 'at'], { axis: 0 })
   // Columns that are kept come first, in their order.
   const none = 2 ** 31 - 1
   const named = c.op('Where', [kept, range, number(none)])
-  const [sorted] = c.outputs('TopK', [named, fullest], ['columns', 'at'], { axis: 2, largest: 0 })
+  const [sorted] = c.outputs('TopK', [named, most], ['columns', 'at'], { axis: 2, largest: 0 })
   const real = c.op('Where', [
     c.op('Less', [sorted as Value, number(none)]),
     sorted as Value,
     number(-1),
   ])
-  const layouts = c.op('Shape', [perRow])
+  const layouts = c.op('Shape', [kept])
   const listed = c.op('Concat', [c.op('Gather', [layouts, c.ints(0)], { axis: 0 }), c.ints(-1)], {
     axis: 0,
   })
   const rows = c.op('Mul', [
     c.op('Range', [number(0), c.op('Add', [count, number(1)]), number(1)]),
-    fullest,
+    most,
   ])
   const dims = c.op(
     'Concat',

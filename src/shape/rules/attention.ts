@@ -1,5 +1,5 @@
 /** Shapes of fused attention operators, by their documented packings. */
-import { intAttribute, intsAttribute } from '../../graph/graph.js'
+import { intAttribute, intsAttribute, stringAttribute } from '../../graph/graph.js'
 import type { ShapeContext, ShapeRule } from '../rule.js'
 import { Size } from '../symbolic.js'
 
@@ -112,6 +112,43 @@ const blockSparseAttention: ShapeRule = (context) => {
   context.set(1, [batch, count, queries], 'float32')
 }
 
+const whole = (context: ShapeContext, name: string, fallback: number): Size =>
+  Size.of(intAttribute(context.node, name, fallback))
+
+/** Blocks that each block of queries keeps; how many, where no count says so, only a run can tell. */
+const blockSelect: ShapeRule = (context) => {
+  const { node } = context
+  const [batch, , queries] = context.dims(0) ?? []
+  const [, keyValue, keys] = context.dims(1) ?? []
+  if (!batch || !queries || !keyValue || !keys) return
+  const [queryBlock, keyBlock] = ['query_block', 'key_block'].map((name) =>
+    whole(context, name, 64),
+  )
+  if (!queryBlock || !keyBlock) return
+  const upTo = (size: Size, block: Size): Size => size.add(block).sub(Size.of(1)).floorDiv(block)
+  const stated = whole(context, 'query_start', intAttribute(node, 'causal', 0) === 0 ? 0 : -1)
+  const start = stated.value === -1 ? keys.sub(queries) : stated
+  const rows = upTo(start.add(queries), queryBlock).sub(start.floorDiv(queryBlock))
+  const columns = upTo(keys, keyBlock)
+  const [count, selections] = ['count', 'selections'].map((name) => whole(context, name, 0))
+  const kept = count && !count.isZero ? Size.min(columns, count) : undefined
+  const layouts = selections && !selections.isZero ? selections : keyValue
+  context.set(0, [batch, layouts, rows, kept], 'int32')
+  const parts = stringAttribute(node, 'scorer') === 'minmax' ? 2 : 1
+  context.set(1, [batch, keyValue, columns, Size.of(parts), context.dims(0)?.[3]], 'float32')
+}
+
+/** The context, and a cache whose size never changes. */
+const streamAttention: ShapeRule = (context) => {
+  const query = context.dims(0)
+  const type = context.dataType(0)
+  if (query) context.set(0, [...query.slice(0, 3), context.dims(2)?.[3]], type)
+  context.set(1, context.dims(4), type)
+  context.set(2, context.dims(5), type)
+  context.set(3, context.dims(6), 'int64')
+  context.set(4, context.dims(7), 'float32')
+}
+
 export const attentionRules: Readonly<Record<string, ShapeRule>> = {
   Attention: standardAttention,
   RotaryEmbedding: sameAsFirst,
@@ -122,6 +159,8 @@ export const attentionRules: Readonly<Record<string, ShapeRule>> = {
   'com.microsoft.LinearAttention': linearAttention,
   'attnc.BlockSparseAttention': blockSparseAttention,
   'attnc.GatherBlockAttention': blockSparseAttention,
+  'attnc.BlockSelect': blockSelect,
+  'attnc.StreamAttention': streamAttention,
   'com.microsoft.MoE': sameAsFirst,
   'com.microsoft.QMoE': sameAsFirst,
 }

@@ -1,5 +1,6 @@
 /** Shapes of reductions and norms. */
 import { intAttribute, intsAttribute } from '../../graph/graph.js'
+import { elementCount } from '../../onnx/tensor.js'
 import type { ShapeContext, ShapeRule } from '../rule.js'
 import { Size } from '../symbolic.js'
 
@@ -21,7 +22,7 @@ const reduce: ShapeRule = (context) => {
     axes.includes(axis) ? (keeps ? [Size.of(1)] : []) : [size],
   )
   context.set(0, dims, context.dataType(0))
-  reduceElements(context, dims)
+  reduceElements(context, axes, dims)
 }
 
 /** What is reduced over all of its axes is one number, however many they were. */
@@ -31,12 +32,14 @@ function reducedWhole({ node }: ShapeContext): Size[] | undefined {
   return isWhole && isNumber && intAttribute(node, 'noop_with_empty_axes', 0) === 0 ? [] : undefined
 }
 
-/** Totals of integer vectors: products of sizes. */
-function reduceElements(context: ShapeContext, dims: readonly Size[]): void {
+/** Totals of small integers: products of sizes, the fullest row of a table. */
+function reduceElements(
+  context: ShapeContext,
+  axes: readonly number[],
+  dims: readonly Size[],
+): void {
   const known = context.elements(0)
-  if (known?.dims.length !== 1 || known.elements.some((size) => !size))
-    return nameNumber(context, dims)
-  const sizes = known.elements as readonly Size[]
+  if (!known || known.elements.some((size) => !size)) return nameNumber(context, dims)
   const fold: Readonly<Record<string, (a: Size, b: Size) => Size>> = {
     ReduceProd: (a, b) => a.mul(b),
     ReduceSum: (a, b) => a.add(b),
@@ -44,8 +47,26 @@ function reduceElements(context: ShapeContext, dims: readonly Size[]): void {
     ReduceMin: Size.min,
   }
   const combine = fold[context.node.op]
-  if (combine && sizes.length > 0)
-    context.setElements(0, { dims: dims.map(() => 1), elements: [sizes.reduce(combine)] })
+  const shape = dims.map((size) => size.value as number)
+  const count = elementCount(shape)
+  if (!combine || known.elements.length === 0 || count > known.elements.length) return
+  const totals: (Size | undefined)[] = Array(count).fill(undefined)
+  for (const [place, element] of (known.elements as readonly Size[]).entries()) {
+    let rest = place
+    let at = 0
+    let stride = 1
+    for (let axis = known.dims.length - 1; axis >= 0; axis--) {
+      const size = known.dims[axis] as number
+      if (!axes.includes(axis)) {
+        at += (rest % size) * stride
+        stride *= size
+      }
+      rest = Math.floor(rest / size)
+    }
+    const total = totals[at]
+    totals[at] = total ? combine(total, element) : element
+  }
+  context.setElements(0, { dims: shape, elements: totals })
 }
 
 /**
