@@ -1,5 +1,5 @@
 /**
- * Reverse mode as ordinary nodes of the same graph: fused operators on the way are first written out,
+ * Reverse mode as ordinary nodes of the same graph: functions and fused operators on the way are first written out,
  * then the loss is walked back to what is wanted, through one rule per operator. Only nodes between
  * the two get a backward; broadcasting is undone here.
  */
@@ -7,16 +7,20 @@
 import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
+import type { WrittenCall } from '../graph/write-call.js'
 import { isFloating } from '../onnx/data-type.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { Size } from '../shape/symbolic.js'
+import { activeValues, dependents, reads } from './active.js'
 import { addUp } from './add-up.js'
 import type { GradientRule } from './gradient-rule.js'
+import { findForeign, writeFunctions } from './lower/functions.js'
 import { lowerFused } from './lower/lower.js'
 import { fuseSwish } from './lower/swish.js'
 import { missingRule } from './missing-rule.js'
 import { NodeBuilder } from './node-builder.js'
 import { NodeContext } from './node-context.js'
+import { OwnBodies } from './own-backward.js'
 import { SecondForward, zeroOf } from './recompute.js'
 import { findGradientRule } from './rules/index.js'
 import { findSegments, type Segment } from './segments.js'
@@ -44,8 +48,8 @@ export interface GradientOptions {
 }
 
 /**
- * Adds nodes that compute the gradient of `loss` (a scalar; undefined where `known` holds all of it) with respect to each value of `wanted`
- * (inputs, weights or intermediate values); values that the loss does not depend on are left out.
+ * Adds nodes that compute the gradient of `loss` (a scalar; undefined where `known` holds all of it) with respect
+ * to each value of `wanted` (inputs, weights or intermediate values); values that the loss does not depend on are left out.
  * Errors: LOSS_NOT_SCALAR, OPSET_TOO_OLD, GRADIENT_RULE_MISSING with the path to the operator.
  */
 export function addGradients(
@@ -62,48 +66,44 @@ export function addGradients(
       `Gradients need opset ${OLDEST_OPSET}; the model has ${opset}.`,
       { suggestions: ['Export the model again with a newer opset.'] },
     )
+  const written = writeFunctions(edit)
   const before = inferShapes(edit.graph)
-  const active = activeValues(edit, before, wanted)
+  const active = activeValues(
+    edit,
+    before,
+    wanted.map((value) => written.get(value) ?? value),
+  )
   const lowered = new Map([...fuseSwish(edit, before, active, loss), ...lowerFused(edit, active)])
+  const now = (value: Value): Value => {
+    const own = written.get(value) ?? value
+    return lowered.get(own) ?? own
+  }
+  const current = wanted.map(now)
+  const isActive = activeValues(edit, before, current)
+  for (const node of edit.graph.nodes())
+    if (findForeign(node) && reads(node, isActive)) throw missingRule(node, isActive, current)
+  const bodies = new OwnBodies(edit, (node) => reads(node, isActive))
   const shapes = inferShapes(edit.graph)
-  const size = loss && shapes.dims(loss)?.reduce((product, each) => product.mul(each), Size.of(1))
+  bodies.fold(shapes)
+  const end = loss && now(loss)
+  const dims = end && shapes.dims(end)
+  const size = dims?.reduce((product, each) => product.mul(each), Size.of(1))
   if (loss && !size?.isOne)
     throw new AttncError(
       'LOSS_NOT_SCALAR',
       'usage',
-      `The loss "${loss.name}" is [${shapes.dims(loss)?.join(', ') ?? 'of unknown rank'}]; it has to be one number.`,
+      `The loss "${loss.name}" is [${dims?.join(', ') ?? 'of unknown rank'}]; it has to be one number.`,
       { suggestions: ['Take its mean or its sum.'] },
     )
-  const current = wanted.map((value) => lowered.get(value) ?? value)
-  const found = new Backward(edit, shapes, loss, current, options).run()
+  const known = new Map([...(options.known ?? [])].map(([value, own]) => [now(value), own]))
+  const found = new Backward(edit, shapes, end, current, bodies, { ...options, known }).run()
+  bodies.eraseUnread()
   const gradients = new Map<Value, Value>()
   for (const [index, value] of wanted.entries()) {
     const gradient = found.get(current[index] as Value)
     if (gradient) gradients.set(value, gradient)
   }
   return gradients
-}
-
-/** What depends on the wanted values, through floating numbers only. */
-function activeValues(edit: GraphEdit, shapes: ShapeInfo, wanted: readonly Value[]): Set<Value> {
-  const active = new Set(wanted)
-  for (const node of edit.graph.nodes()) {
-    if (!node.inputs.some((input) => input && active.has(input))) continue
-    for (const output of node.outputs) {
-      const type = output && shapes.dataType(output)
-      if (output && (type === undefined || isFloating(type))) active.add(output)
-    }
-  }
-  return active
-}
-
-/** What depends on these values in any way. */
-function dependents({ graph }: GraphEdit, sources: readonly Value[]): Set<Value> {
-  const found = new Set(sources)
-  for (const node of graph.nodes())
-    if (node.inputs.some((input) => input && found.has(input)))
-      for (const output of node.outputs) if (output) found.add(output)
-  return found
 }
 
 class Backward {
@@ -120,6 +120,7 @@ class Backward {
     private readonly shapes: ShapeInfo,
     private readonly loss: Value | undefined,
     private readonly wanted: readonly Value[],
+    private readonly bodies: OwnBodies,
     private readonly options: GradientOptions,
   ) {
     this.active = activeValues(edit, shapes, wanted)
@@ -128,7 +129,7 @@ class Backward {
   run(): Map<Value, Value> {
     const { edit, loss } = this
     const { recompute, seed, known = [] } = this.options
-    const nodes = [...edit.graph.nodes()]
+    const nodes = [...edit.graph.nodes()].filter((node) => !this.bodies.has(node))
     if (loss && this.active.has(loss)) this.parts.set(loss, [this.firstGradient(loss, seed)])
     for (const [value, gradient] of known)
       if (this.active.has(value)) this.parts.set(value, [gradient])
@@ -196,11 +197,13 @@ class Backward {
   private visit(node: Node): void {
     const gradients = node.outputs.map((output) => output && this.gradientOf(output))
     if (gradients.every((gradient) => gradient === undefined)) return
-    if (!node.inputs.some((input) => input && this.active.has(input))) return
+    if (!reads(node, this.active)) return
     for (const [index, output] of node.outputs.entries()) {
       const gradient = gradients[index]
       if (output && gradient) this.options.onGradient?.(output, gradient)
     }
+    const body = this.bodies.find(node)
+    if (body) return this.visitBody(node, body, gradients)
     const rule = findGradientRule(node)
     if (!rule) throw missingRule(node, this.active, this.wanted)
     const context = new NodeContext(this.edit, this.shapes, node, gradients, this.active)
@@ -211,9 +214,38 @@ class Backward {
     }
   }
 
+  /** The body of one of attnc's operators, run again for its backward pass alone. */
+  private visitBody(
+    { inputs }: Node,
+    { nodes, outputs }: WrittenCall,
+    gradients: readonly (Value | undefined)[],
+  ): void {
+    const { edit, shapes } = this
+    const { model } = edit.graph
+    const entering = new Set(inputs.filter((input) => input && this.isFloating(input)))
+    const second = new SecondForward(
+      new NodeBuilder(edit, shapes),
+      { nodes, entering: [...entering] as Value[], leaving: [] },
+      gradients.filter((gradient) => gradient !== undefined),
+    )
+    const start = model.nextNodeId()
+    for (const [index, output] of outputs.entries()) {
+      const gradient = gradients[index]
+      if (output && gradient) this.parts.set(output, [gradient])
+    }
+    for (const node of nodes.toReversed()) this.visit(node)
+    second.serve(({ id }) => id > start)
+  }
+
+  private isFloating(value: Value): boolean {
+    const type = this.shapes.dataType(value)
+    return type !== undefined && isFloating(type)
+  }
+
   private addPart(value: Value, gradient: Value): void {
-    const { segment } = this
-    const isOwn = value.producer && segment?.nodes.includes(value.producer)
+    const { segment, bodies } = this
+    const { producer } = value
+    const isOwn = producer && (segment?.nodes.includes(producer) || bodies.has(producer))
     if (segment && !isOwn && !segment.entering.includes(value)) this.loose.push(gradient)
     const known = this.parts.get(value)
     if (known) known.push(gradient)

@@ -1,6 +1,8 @@
 /** The error for an operator through which no gradient flows: its name, and the way that leads to it. */
 import { AttncError } from '../errors.js'
+import { captured } from '../graph/extract.js'
 import { innerGraphs, type Node, type Value } from '../graph/graph.js'
+import { whyNotWritten } from '../graph/write-call.js'
 import { gradientRuleNames } from './rules/index.js'
 
 const quantised = /quant|integer|nbits/i
@@ -20,6 +22,10 @@ export function missingRule(
 }
 
 function advice(node: Node): string {
+  const { model } = node.graph
+  const called = model.findFunction(node)
+  const why = called && whyNotWritten(called, model)
+  if (why) return `It is a function of the model, but ${why}: export the model with one opset.`
   if (quantised.test(node.op)) return 'Train the model before it is quantised.'
   if (innerGraphs(node).next().value)
     return 'Gradients do not flow through If, Loop and Scan: export the model without them.'
@@ -30,7 +36,9 @@ function advice(node: Node): string {
 function pathTo(node: Node, active: ReadonlySet<Value>, wanted: readonly Value[]): string[] {
   const labels = [node.label]
   for (let at: Node | undefined = node; at; ) {
-    const input: Value | undefined = at.inputs.find((each) => each && active.has(each))
+    const input: Value | undefined = [...at.inputs, ...captured(at)].find(
+      (each) => each && active.has(each),
+    )
     if (!input) break
     labels.unshift(input.producer?.label ?? input.name)
     if (wanted.includes(input)) break

@@ -33,7 +33,7 @@ export class SecondForward {
 
   constructor(
     private readonly b: NodeBuilder,
-    private readonly segment: Segment,
+    private readonly segment: Pick<Segment, 'nodes' | 'entering' | 'leaving'>,
     /** Gradients that have to be there before it begins. */
     gradients: readonly Value[],
   ) {

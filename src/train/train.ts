@@ -19,6 +19,7 @@ import { type FoldedWeight, foldTrainable } from './fold.js'
 import { PARAMETERS } from './insert.js'
 import { matchLayers } from './layer-match.js'
 import { defaultScaling, type Scaling } from './loss-scale.js'
+import { withoutFunctions } from './lower/functions.js'
 import { chooseObjective, countOf, type Objective, targetsOf } from './objective.js'
 import { adamW, type Optimizer, type Schedule } from './optimizer.js'
 import { canMix, sampler, samplesOf, stack } from './sampling.js'
@@ -93,7 +94,8 @@ export interface TrainResult {
 }
 
 /** Errors: NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
-export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {
+export async function train(given: Model, options: TrainOptions): Promise<TrainResult> {
+  const model = withoutFunctions(given)
   const { training, heldOut } = holdOut(options)
   const precision = options.precision ?? (options.provider === 'cuda' ? 'float16' : 'float32')
   const objective = chooseObjective(model, training, options.teacher !== undefined)

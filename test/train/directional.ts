@@ -41,14 +41,17 @@ export interface Drawn {
   readonly count: number
   /** All that can be is computed twice rather than kept. */
   readonly isTwice?: boolean
+  /** What is done to the model first, as making its attention sparse. */
+  readonly prepare?: (model: Model) => Promise<void>
 }
 
 /** Of `count` weights, drawn by `seed`, those that the loss (mean of sin of all outputs) depends on. */
 export async function compareGradients(
   folder: string,
-  { seed, count, isTwice = false }: Drawn,
+  { seed, count, isTwice = false, prepare: change }: Drawn,
 ): Promise<Comparison> {
   const { model } = loadModel(folder)
+  await change?.(model)
   const random = generator(seed)
   const data = join(folder, 'test_data_set_0')
   const [batch] = readTestDataSet(data, portsOf(model))
