@@ -20,7 +20,13 @@ import { chooseObjective, targetsOf } from '../../src/train/objective.js'
 import { adamW } from '../../src/train/optimizer.js'
 import { estimateMemory } from '../../src/train/step-memory.js'
 import { findTrainable, initialParameters } from '../../src/train/trainable.js'
-import { buildLossGraph, buildTrainingGraph, COUNT, RATE } from '../../src/train/training-graph.js'
+import {
+  buildLossGraph,
+  buildTrainingGraph,
+  COUNT,
+  type Precision,
+  RATE,
+} from '../../src/train/training-graph.js'
 import { vector } from '../../src/train/training-run.js'
 import { sharedModel } from '../shared-models.js'
 import { compareGradients } from './directional.js'
@@ -63,11 +69,18 @@ describe.runIf(zoo)('gradients of sparse models equal differences along a direct
   )
 })
 
+interface StepSettings {
+  readonly isFixed?: boolean
+  readonly isTwice?: boolean
+  readonly length?: number
+  readonly precision?: Precision
+}
+
 /** A step on random tokens, all weights of which are trained. */
 async function stepOf(
   pattern: string,
   as: 'slice' | 'mask',
-  { isFixed = false, isTwice = false, length = 96 } = {},
+  { isFixed = false, isTwice = false, length = 96, precision }: StepSettings = {},
 ) {
   const { model } = loadModel(stories ?? '')
   await sparsified(pattern, as)(model)
@@ -97,6 +110,7 @@ async function stepOf(
     ...options,
     feeds: isFixed ? feeds : undefined,
     recompute: isTwice ? { share: 1, sizes } : undefined,
+    precision,
   })
   return { step, feeds, trainable, judge: buildLossGraph(model, options) }
 }
@@ -150,6 +164,14 @@ describe.runIf(stories)('a step of a sparse model', () => {
     },
     120_000,
   )
+
+  it('has nearly the same gradient in half precision', async () => {
+    const pattern = 'window:20+sinks:3+block:16'
+    const expected = await gradientOf(await stepOf(pattern, 'slice'))
+    const half = await stepOf(pattern, 'slice', { isFixed: true, precision: 'float16' })
+    expect(own(half.step)).toContain('BlockSparseAttention')
+    expect(apart(await gradientOf(half), expected)).toBeLessThan(0.02)
+  }, 120_000)
 
   it('runs the operators themselves forward, and so does what judges it', async () => {
     const { step, judge } = await stepOf('window:20+sinks:3+block:16', 'slice')
