@@ -1,5 +1,6 @@
 /** A smaller model trained to be as good as the original: on data held apart it is judged and stopped. */
 import type { Batch } from '../../src/data/batch.js'
+import { makeLackingText } from '../../src/generate/lacking-text.js'
 import { loadFrom } from '../../src/model-folder/load.js'
 import { fromConstant, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import type { Tensor } from '../../src/onnx/tensor.js'
@@ -10,7 +11,6 @@ import type { PlanPart, ReplacedWeight } from '../../src/plan/plan.js'
 import { holdOut, type TrainResult, train } from '../../src/train/train.js'
 import type { Method } from '../../src/train/trainable.js'
 import { type RecoverOptions, rateOf, teacherShareOf } from './options.js'
-import { makeText } from './text.js'
 
 /** Tokens, or else rows, of an update. */
 const tokensEach = 2048
@@ -25,7 +25,8 @@ export async function recoverModel(
   const { model, source, view, log } = context
   const { training, heldOut } = holdOut({ batches: data })
   const batchSize = options.batchSize ?? batchSizeOf(data)
-  const text = await makeText(context, training, batchSize, options)
+  const seen = options.updates * batchSize
+  const text = await makeLackingText(context, training, { ...options, seen })
   const rate = rateOf(options, view.hidden[0]?.size.value)
   log.info(`Training with the original model as the teacher, at most ${options.updates} updates.`)
   const result = await train(model, {

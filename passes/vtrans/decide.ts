@@ -1,13 +1,18 @@
 /**
  * VTrans: which heads and neurons go is learned by gradients through noisy masks, on the loss itself;
- * what stays is re-fitted in closed form, or takes its mask's mean in.
+ * what stays is re-fitted in closed form, or takes its mask's mean in; then means are learned on top.
  */
 import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
 import { openProducts } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
-import { type Findings, sensitivityOf } from '../../src/plan/findings.js'
+import {
+  type Findings,
+  sensitivityOf,
+  type TrainingPoint,
+  thinned,
+} from '../../src/plan/findings.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
 import type { Ranking } from '../../src/repair/elimination.js'
 import { type Choice, findPrunable, type PrunableBlock } from '../../src/repair/prunable.js'
@@ -15,14 +20,18 @@ import { repairBlocks } from '../../src/repair/repair.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import { foldMeans } from './fold.js'
 import { type LearnedMasks, learnMasks } from './learn.js'
-import type { VtransOptions } from './options.js'
+import { sharesOf, type VtransOptions } from './options.js'
 import { costOf } from './resource.js'
 import { countsOf, type Selection } from './select.js'
+import { settleMeans } from './settle.js'
 
 export interface VtransInput extends RunOptions {
   readonly model: Model
   readonly view: TransformerModel
+  /** What is re-fitted on. */
   readonly batches: readonly Batch[]
+  /** What is learned from, where that is more. */
+  readonly training?: readonly Batch[] | undefined
 }
 
 export interface VtransDecision {
@@ -34,12 +43,14 @@ export interface VtransDecision {
   readonly findings: Findings
 }
 
-/** Errors: NOTHING_PRUNABLE, those of learning. */
+/** Errors: RECOVER_HIDDEN, NOTHING_PRUNABLE, those of learning. */
 export async function decideVtrans(
   input: VtransInput,
   options: VtransOptions,
 ): Promise<VtransDecision> {
-  return decideSelected(input, await learnMasks(input, options), options)
+  assertRefittable(options)
+  const learned = await learnMasks({ ...input, batches: input.training ?? input.batches }, options)
+  return decideSelected(input, learned, options)
 }
 
 /** What goes by masks that were learned, and what answers for it. */
@@ -48,35 +59,50 @@ export async function decideSelected(
   learned: LearnedMasks,
   options: VtransOptions,
 ): Promise<VtransDecision> {
-  const { selected } = learned
-  if (options.recover === 'ridge' && options.structures.includes('hidden'))
+  assertRefittable(options)
+  const { selected, resource } = learned
+  const repaired =
+    options.recover === 'ridge'
+      ? await refit(input, selected, options)
+      : { slices: slicesOf(selected), projections: foldMeans(input.view, learned, selected) }
+  const isSettled = options.variant !== 'local' && sharesOf(options).settling > 0
+  const teaching = { ...input, batches: input.training ?? input.batches }
+  const settled = isSettled ? await settleMeans(teaching, repaired, options) : undefined
+  return {
+    slices: repaired.slices,
+    projections: settled?.projections ?? repaired.projections,
+    removed: resource.total - costOf(resource, countsOf(selected)),
+    prunable: resource.total,
+    findings: findingsOf(learned, settled?.curve ?? []),
+  }
+}
+
+function assertRefittable({ recover, structures }: VtransOptions): void {
+  if (recover === 'ridge' && structures.includes('hidden'))
     throw new AttncError(
       'RECOVER_HIDDEN',
       'usage',
       'The re-fit compares streams of one width, and channels of the stream are to go.',
       { suggestions: ['Leave "hidden" out of the structures, or recover "none".'] },
     )
-  const repaired =
-    options.recover === 'ridge'
-      ? await refit(input, selected, options)
-      : { slices: slicesOf(selected), projections: foldMeans(input.view, learned, selected) }
-  const { resource } = learned
-  return {
-    ...repaired,
-    removed: resource.total - costOf(resource, countsOf(selected)),
-    prunable: resource.total,
-    findings: findingsOf(learned),
-  }
 }
 
 /** Masks give an order; what a unit would cost they don't say. */
-const findingsOf = ({ selected, training }: LearnedMasks): Findings => ({
-  measure: null,
-  sensitivity: selected
-    .filter(({ mask }) => !mask.isWhole)
-    .map(({ mask, order }) => sensitivityOf(mask.dimension.id, mask.size, { order, errors: [] })),
-  ...(training && { training }),
-})
+function findingsOf(
+  { selected, curve = [] }: LearnedMasks,
+  settling: readonly TrainingPoint[],
+): Findings {
+  const own = selected.filter(({ mask }) => !mask.isWhole)
+  const after = settling.map((point) => ({ ...point, update: point.update + curve.length }))
+  const all = [...curve, ...after]
+  return {
+    measure: null,
+    sensitivity: own.map(({ mask, order }) =>
+      sensitivityOf(mask.dimension.id, mask.size, { order, errors: [] }),
+    ),
+    ...(all.length > 0 && { training: { updates: all.length, curve: thinned(all) } }),
+  }
+}
 
 /** Members that go, by dimension. */
 export const slicesOf = (selected: readonly Selection[]): PlanSlice[] =>

@@ -1,21 +1,23 @@
 /** VTrans as a pass: its options from the command line or from a program, its part of the plan. */
-import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import { parseBytes, parseRatio, parseRoundTo } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
-import { decideSelected } from './decide.js'
-import { learnMasks } from './learn.js'
+import { decideSelected, decideVtrans } from './decide.js'
 import { localMasks } from './local.js'
 import { type Target, type Variant, type VtransOptions, vtransDefaults } from './options.js'
+import { chooseSources } from './text.js'
 import { trainWeights } from './weights.js'
 
 /** Errors of its decision: NO_DATA, NOTHING_PRUNABLE, NOTHING_REMOVED, those of training. */
 export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
-  const options = { ...vtransDefaults, ...chosen }
+  const hasHidden = chosen.structures?.includes('hidden') === true
+  const recover = hasHidden ? 'none' : vtransDefaults.recover
+  const options = { ...vtransDefaults, recover, ...chosen }
   return {
     name: 'vtrans',
     phase: 'cut',
+    isLearning: options.variant !== 'local',
     check({ batches }) {
       if (!batches)
         throw new AttncError('NO_DATA', 'usage', 'Masks are learned on data, and none was given.', {
@@ -24,12 +26,20 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
     },
     async decide(context) {
       const { batches = [], training: all = batches, log } = context
-      const training = options.variant === 'fast' ? firstOf(all, options.share) : all
-      const learned =
+      const { training, text, fitting } = await chooseSources(context, all, options)
+      const input = {
+        ...context,
+        batches: [...batches, ...fitting],
+        training: [...training, ...text],
+      }
+      const decision =
         options.variant === 'local'
-          ? await localMasks({ ...context, batches }, await context.calibrate(), options)
-          : await learnMasks({ ...context, batches: training }, options)
-      const decision = await decideSelected({ ...context, batches }, learned, options)
+          ? await decideSelected(
+              input,
+              await localMasks(input, await context.calibrate(), options),
+              options,
+            )
+          : await decideVtrans(input, options)
       const { removed, prunable, ...decided } = decision
       if (decided.slices.length === 0)
         throw new AttncError(
@@ -49,16 +59,12 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
         part,
         {
           pass: 'vtrans',
-          ...(await trainWeights({ ...context, batches: training }, part, options)),
+          ...(await trainWeights({ ...context, batches: training, text }, part, options)),
         },
       ]
     },
   }
 }
-
-/** At least two batches: training holds one out. */
-const firstOf = (batches: readonly Batch[], share: number): readonly Batch[] =>
-  batches.slice(0, Math.max(2, Math.ceil(batches.length * share)))
 
 interface VtransFlags {
   readonly ratio?: string
@@ -68,6 +74,7 @@ interface VtransFlags {
   readonly scope?: keyof typeof scopes
   readonly layers?: boolean
   readonly updates?: number
+  readonly recite?: number
   readonly 'round-to'?: string
   readonly protect?: readonly string[]
   readonly seed?: number
@@ -93,17 +100,19 @@ export const vtransPass: Pass = {
     'round-to',
     'protect',
     'updates',
+    'recite',
     'memory-limit',
   ],
   read(flags: PassFlags, view) {
     const given = flags as VtransFlags
-    const { variant, recover = variant === 'local' ? 'ridge' : undefined } = given
-    const { scope = 'all', layers, seed, updates, 'ratio-of': target } = given
+    const { variant, recover, recite, scope = 'all', layers, seed, updates } = given
+    const { 'ratio-of': target } = given
     return vtrans({
       protect: parseProtect(given.protect ?? [], view),
       ...(given.ratio !== undefined && { ratio: parseRatio(given.ratio) }),
       ...(seed !== undefined && { seed }),
       ...(updates !== undefined && { updates }),
+      ...(recite !== undefined && { recite }),
       ...(variant && { variant }),
       ...(target && { target }),
       // What is trained afterwards is another pass's.

@@ -34,7 +34,7 @@ export interface VtransOptions {
   readonly noise: number
   /** Share of the updates in which the asked-for sparsity is reached. */
   readonly warmup: number
-  /** Share of the updates, at the end, in which it is settled what stays and only means are learned. */
+  /** Share of the updates, at the end, in which the means of what stays are learned on the re-fitted model. */
   readonly settle: number
   /** Peak learning rate of those. */
   readonly settlingRate: number
@@ -45,7 +45,10 @@ export interface VtransOptions {
   readonly weightRate: number
   /** Share of the batches that `fast` sees. */
   readonly share: number
+  /** Whether projections are re-fitted before their means are learned. Without channels of the stream: `ridge`. */
   readonly recover: 'none' | 'ridge'
+  /** Windows of text that the original model makes up to be learned from. Default: as much as data lack. */
+  readonly recite?: number | undefined
   /** λ of the re-fit: ridge · inputs/tokens · mean diagonal of the moments. */
   readonly ridge: number
   /** Widths that stay are multiples of this. */
@@ -65,17 +68,23 @@ export const vtransDefaults: VtransOptions = {
   rate: 0.1,
   bottleneck: 1,
   noise: -5,
-  warmup: 0.3,
+  warmup: 0.5,
   settle: 0.25,
   settlingRate: 0.03,
-  teacherShare: 0.5,
+  teacherShare: 0.8,
   weightUpdates: 150,
   weightRate: 1e-3,
   share: 0.03,
-  recover: 'none',
+  recover: 'ridge',
   ridge: 0.3,
   roundTo: 1,
   seed: 0,
+}
+
+/** Updates of noisy masks, and of the means after them. */
+export function sharesOf({ updates, settle }: Pick<VtransOptions, 'updates' | 'settle'>) {
+  const settling = Math.round(updates * settle)
+  return { noisy: Math.max(1, updates - settling), settling }
 }
 
 /** Samples an update. */

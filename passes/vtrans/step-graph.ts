@@ -21,7 +21,7 @@ import { knownOf, prepareLoss } from '../../src/train/step-loss.js'
 import type { Teacher } from '../../src/train/teacher.js'
 import { COUNT, RATE } from '../../src/train/training-graph.js'
 import { EPSILON } from './bottleneck.js'
-import { insertGates, spread, unitOf } from './gates.js'
+import { type GateSite, insertGates, spread, unitOf } from './gates.js'
 import { findMasks, type MaskSet } from './masks.js'
 import { addNoiseTable, drawNoise, PLACES } from './noise.js'
 import type { VtransOptions } from './options.js'
@@ -32,10 +32,6 @@ export const MASKS = 'attnc.masks'
 export const PRESSURE = 'attnc.pressure'
 /** Input: how sharply the soft count tells units apart now. */
 export const SLOPE = 'attnc.slope'
-/** Input [units]: zero for units that are gone for good. */
-export const KEEP = 'attnc.keep'
-/** Input: 1 while masks are noisy and have their price, 0 once it is settled what stays. */
-export const OPEN = 'attnc.open'
 /** Input: the sparsity that is wanted now. */
 export const TARGET = 'attnc.sparsity'
 const STATES = ['attnc.momentum', 'attnc.variance'] as const
@@ -46,12 +42,15 @@ export interface StepGraph {
   /** Sites that draw noise. */
   readonly sites: number
   readonly loss: string
-  readonly sparsity: string
+  /** The soft count, while masks are noisy. */
+  readonly sparsity: string | undefined
   readonly norm: string
   readonly carry: Readonly<Record<string, string>>
   readonly states: readonly string[]
-  /** Output of the masks: μ of all units, then log σ². */
+  /** Output of the masks: μ of all units, and while they are noisy then log σ². */
   readonly masks: string
+  /** Numbers of that vector. */
+  readonly length: number
 }
 
 export interface StepInput {
@@ -60,53 +59,54 @@ export interface StepInput {
   readonly options: VtransOptions
   /** Of the same masks in the same order. */
   readonly resource: Resource
+  /**
+   * [units], zeros and ones: once it is settled what stays, means alone are learned, without noise, price and
+   * pressure; a channel of the stream that stays is 1, as embeddings that are tied can take no factor in.
+   */
+  readonly settled?: Float32Array | undefined
   readonly recompute?: Recomputation | undefined
   /** Batches of which all have these sizes. */
   readonly feeds?: Feeds | undefined
 }
 
 export function buildStepGraph(source: Model, input: StepInput): StepGraph {
-  const { objective, teacher, options, resource, recompute } = input
+  const { objective, teacher, options, resource, recompute, settled } = input
   const output = source.graph.values.get(objective.output) as Value
   const model = extractSubgraph(source.graph, new Map(), [output])
   const { graph } = model
   const view = readModel(graph)
   const set = findMasks(view, options)
+  const length = settled ? set.size : 2 * set.size
   const addLoss = prepareLoss(model, objective, teacher)
   return edit(graph, 'attnc.vtrans', (change) => {
     const b = new NodeBuilder(change, inferShapes(graph))
     const head = new NodeBuilder(change, b.shapes, [...graph.nodes()][0])
     const stepLoss = addLoss(b)
     const { loss, walked } = stepLoss
-    const vector = change.addInput(MASKS, 'float32', [2 * set.size])
-    const isOpen = change.addInput(OPEN, 'float32', [])
-    const parts = cut(head, vector, isOpen, set)
-    const table = addNoiseTable(head, options.seed)
-    const places = change.addInput(PLACES, 'int64', ['attnc.sites'])
+    const vector = change.addInput(MASKS, 'float32', [length])
+    const parts = settled ? cutSettled(head, vector, set, settled) : cutNoisy(head, vector, set)
+    const draw = settled ? undefined : noiseOf(head, options)
     const sites = insertGates(b, view, set, (site) => {
       const { gate, deviation } = parts[set.masks.indexOf(site.mask)] as Part
-      const noise = drawNoise(site.builder, { table, places, site: site.index }, site.value)
-      const spreadDeviation = spread(site, deviation, 0)
-      const drawn = site.builder.op('Mul', [noise, spreadDeviation])
-      return site.builder.op('Add', [drawn, spread(site, gate, 1)])
+      const own = spread(site, gate, 1)
+      if (!draw || !deviation) return own
+      const drawn = site.builder.op('Mul', [draw.of(site), spread(site, deviation, 0)])
+      return site.builder.op('Add', [drawn, own])
     })
-    change.setType(places, { dataType: 'int64', dims: [sites] })
+    if (draw) change.setType(draw.places, { dataType: 'int64', dims: [sites] })
     if (input.feeds) fixSizes(change, input.feeds)
     maskNorms(change, view.analysis, (axis, _, node) =>
       keptAlong(new NodeBuilder(change, b.shapes, node), axis, parts, set),
     )
-    const sparsity = addSparsity(b, parts, resource)
-    const total = b.op('Sum', [
-      ...(walked ? [walked] : []),
-      b.op('Mul', [addPrice(b, parts, set, options), isOpen]),
-      addPressure(b, sparsity),
-    ])
+    const sparsity = settled ? undefined : addSparsity(b, parts, resource)
+    const priced = sparsity && [addPrice(b, parts, set, options), addPressure(b, sparsity)]
+    const total = priced ? b.op('Sum', [...(walked ? [walked] : []), ...priced]) : walked
     const found = addGradients(change, total, [vector], {
       recompute,
       known: knownOf(stepLoss),
     }).get(vector) as Value
     const [clipped, norm] = clipNorm(b, found, 1)
-    const states = STATES.map((name) => change.addInput(name, 'float32', [2 * set.size]))
+    const states = STATES.map((name) => change.addInput(name, 'float32', [length]))
     const next = adamW().update(b, {
       parameters: vector,
       gradient: clipped,
@@ -121,78 +121,84 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
       change.expose(to)
       carry[to.name] = from.name
     }
-    for (const value of [loss, sparsity, norm]) change.expose(value)
+    for (const value of [loss, norm, ...(sparsity ? [sparsity] : [])]) change.expose(value)
     return {
       model,
       set,
-      sites,
+      sites: draw ? sites : 0,
       loss: loss.name,
-      sparsity: sparsity.name,
+      sparsity: sparsity?.name,
       norm: norm.name,
       carry,
       states: STATES,
       masks: next[0].name,
+      length,
     }
   })
 }
 
+function noiseOf(head: NodeBuilder, { seed }: VtransOptions) {
+  const table = addNoiseTable(head, seed)
+  const places = head.edit.addInput(PLACES, 'int64', ['attnc.sites'])
+  const of = ({ builder, index, value }: GateSite): Value =>
+    drawNoise(builder, { table, places, site: index }, value)
+  return { places, of }
+}
+
 /** Of one mask. */
 interface Part {
-  readonly mean: Value
-  readonly logVariance: Value
   /** What a gate is in the mean, and by how much it varies. */
   readonly gate: Value
-  readonly deviation: Value
+  readonly deviation?: Value
+  readonly logVariance?: Value
   /** Zeros and ones. */
   readonly kept: Value
 }
 
-/** The vector cut at its masks. */
-function cut(b: NodeBuilder, vector: Value, isOpen: Value, { masks, size }: MaskSet): Part[] {
-  const sizes = masks.map((mask) => mask.size)
-  const split = (whole: Value, what: string): readonly Value[] =>
-    b.outputs(
-      'Split',
-      [whole, b.ints(...sizes)],
-      masks.map((_, index) => `attnc.${what}${index}`),
-      { axis: 0 },
-    )
-  const keep = b.edit.addInput(KEEP, 'float32', [size])
-  const [mean, logVariance] = b.outputs(
-    'Split',
-    [vector, b.ints(size, size)],
-    ['mean', 'variance'],
-    {
-      axis: 0,
-    },
-  ) as [Value, Value]
-  const half = b.op('Mul', [logVariance, b.number(0.5, 'float32')])
-  const deviation = b.op('Mul', [b.op('Exp', [half]), isOpen])
-  // A channel of the stream that stays is 1 in the end: embeddings that are tied can take no factor in.
-  const isChannel = masks.flatMap((mask) =>
-    Array<number>(mask.size).fill(Number(mask.dimension.role === 'hidden')),
-  )
-  const channels = b.edit.constant(float32Tensor([size], isChannel))
-  const isFixed = b.op('Mul', [channels, b.op('Sub', [b.number(1, 'float32'), isOpen])])
-  const toOne = b.op('Mul', [isFixed, b.op('Sub', [b.number(1, 'float32'), mean])])
-  const gate = b.op('Mul', [b.op('Add', [mean, toOne]), keep])
+/** A vector cut at the masks. */
+function split(b: NodeBuilder, whole: Value, { masks }: MaskSet, what: string): readonly Value[] {
+  const names = masks.map((_, index) => `attnc.${what}${index}`)
+  return b.outputs('Split', [whole, b.ints(...masks.map(({ size }) => size))], names, { axis: 0 })
+}
+
+function cutNoisy(b: NodeBuilder, vector: Value, set: MaskSet): Part[] {
+  const sizes = b.ints(set.size, set.size)
+  const halves = b.outputs('Split', [vector, sizes], ['mean', 'variance'], { axis: 0 })
+  const [mean, logVariance] = halves as [Value, Value]
+  const deviation = b.op('Exp', [b.op('Mul', [logVariance, b.number(0.5, 'float32')])])
   const isSure = b.op('Less', [logAlphaOf(b, mean, logVariance), b.number(0, 'float32')])
-  const means = split(mean, 'mean')
-  const logVariances = split(logVariance, 'variance')
-  const gates = split(gate, 'gate')
-  const deviations = split(b.op('Mul', [deviation, keep]), 'deviation')
-  const kept = split(b.op('Mul', [b.cast(isSure, 'float32'), keep]), 'kept')
-  return masks.map((_, index) => ({
-    mean: means[index] as Value,
-    logVariance: logVariances[index] as Value,
+  const gates = split(b, mean, set, 'gate')
+  const deviations = split(b, deviation, set, 'deviation')
+  const logVariances = split(b, logVariance, set, 'variance')
+  const kept = split(b, b.cast(isSure, 'float32'), set, 'kept')
+  return set.masks.map((_, index) => ({
     gate: gates[index] as Value,
     deviation: deviations[index] as Value,
+    logVariance: logVariances[index] as Value,
     kept: kept[index] as Value,
   }))
 }
 
+function cutSettled(b: NodeBuilder, vector: Value, set: MaskSet, settled: Float32Array): Part[] {
+  const isChannel = set.masks.flatMap(({ size, dimension }) =>
+    Array<number>(size).fill(Number(dimension.role === 'hidden')),
+  )
+  const channels = vectorOf(b, isChannel)
+  const own = b.op('Mul', [
+    vector,
+    vectorOf(
+      b,
+      isChannel.map((each) => 1 - each),
+    ),
+  ])
+  const keep = b.edit.constant(float32Tensor([set.size], settled))
+  const gates = split(b, b.op('Mul', [b.op('Add', [own, channels]), keep]), set, 'gate')
+  const kept = split(b, keep, set, 'kept')
+  return set.masks.map((_, index) => ({ gate: gates[index] as Value, kept: kept[index] as Value }))
+}
+
 /** log σ² − log μ². */
-function logAlphaOf(b: NodeBuilder, mean: Value, logVariance: Value): Value {
+function logAlphaOf(b: NodeBuilder, mean: Value, logVariance: Value | undefined): Value {
   const squares = b.op('Add', [b.op('Mul', [mean, mean]), b.number(EPSILON, 'float32')])
   return b.op('Sub', [logVariance, b.op('Log', [squares])])
 }
@@ -219,8 +225,8 @@ function keptAlong(
 /** 1 − R/P, with the soft counts of all masks. */
 function addSparsity(b: NodeBuilder, parts: readonly Part[], resource: Resource): Value {
   const slope = b.op('Neg', [b.edit.addInput(SLOPE, 'float32', [])])
-  const counts = parts.map(({ mean, logVariance }) => {
-    const keep = b.op('Sigmoid', [b.op('Mul', [logAlphaOf(b, mean, logVariance), slope])])
+  const counts = parts.map(({ gate, logVariance }) => {
+    const keep = b.op('Sigmoid', [b.op('Mul', [logAlphaOf(b, gate, logVariance), slope])])
     return b.op('ReduceSum', [keep], { keepdims: 1 })
   })
   const spent = [addTerms(b, counts, resource), ...addCurves(b, counts, resource)]
@@ -287,7 +293,7 @@ function addPrice(
   )
   const first = 0.5 * Math.log(1 + 1 / Math.exp(noise))
   const start = masks.reduce((sum, { size }, i) => sum + size * (weights[i] as number) * first, 0)
-  const prices = parts.map(({ mean, logVariance }, index) => {
+  const prices = parts.map(({ gate: mean, logVariance }, index) => {
     const variance = b.op('Add', [b.op('Exp', [logVariance]), b.number(EPSILON, 'float32')])
     const ratio = b.op('Div', [b.op('Mul', [mean, mean]), variance])
     const log = b.op('Log', [b.op('Add', [ratio, b.number(1, 'float32')])])

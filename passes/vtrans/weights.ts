@@ -16,12 +16,14 @@ import { thinned } from '../../src/plan/findings.js'
 import type { PlanPart, RefittedProjection } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import type { FoldedWeight } from '../../src/train/fold.js'
-import { train } from '../../src/train/train.js'
+import { holdOut, train } from '../../src/train/train.js'
 import { batchSizeOf, type VtransOptions } from './options.js'
 
 export interface WeightsInput extends RunOptions {
   readonly model: Model
   readonly batches: readonly Batch[]
+  /** Learned from besides; never judged by. */
+  readonly text: readonly Batch[]
 }
 
 /** `part`: what the masks decided. */
@@ -30,14 +32,16 @@ export async function trainWeights(
   part: PlanPart,
   options: VtransOptions,
 ): Promise<PlanPart> {
-  const { model, batches } = input
+  const { model, batches, text } = input
+  const { training, heldOut } = holdOut({ batches })
   const pruned = extractSubgraph(model.graph, new Map(), [...model.graph.outputs])
   applyPart(pruned.graph, part)
   const { weightUpdates, weightRate, seed } = options
   const rank = 32
   const { weights, before, best, updates, trained, curve } = await train(pruned, {
     ...input,
-    batches,
+    batches: [...training, ...text],
+    heldOut,
     method: { kind: 'lora', rank, alpha: 2 * rank, targets: ['attention', 'feedForward'] },
     updates: weightUpdates,
     batchSize: 2 * batchSizeOf(options, batches),

@@ -173,7 +173,7 @@ export const passFlags = {
   recover: Flags.option({
     options: ['none', 'ridge', 'lora', 'full', 'distill'] as const,
     description:
-      're-fit what stays in closed form, or not; then train low-rank updates, all weights, or all weights by the answers of the original alone [default: ridge; with --pass vtrans none]',
+      're-fit what stays in closed form, or not; then train low-rank updates, all weights, or all weights by the answers of the original alone [default: ridge]',
     helpGroup: 'PASS',
   })(),
   scope: Flags.option({

@@ -189,7 +189,9 @@ async function chooseInputs(
       { suggestions: ['Give all the text that counts with --data: .txt, .md or .jsonl.'] },
     )
   const batches = await chooseCalibration(source, data, flags, context)
-  const isWhole = data !== 'self' && (phases.has('recover') || phases.has('vocabulary'))
+  const isLearning = passes.some((pass) => pass.isLearning)
+  const isWhole =
+    data !== 'self' && (isLearning || phases.has('recover') || phases.has('vocabulary'))
   return { batches, training: isWhole ? await chooseData(source, data, flags, context) : undefined }
 }
 

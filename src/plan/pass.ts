@@ -35,6 +35,8 @@ export interface PassContext extends RunOptions {
 export interface ChosenPass {
   readonly name: string
   readonly phase: Phase
+  /** Learns by gradients: wants all the data there is, not only as much as calibration needs. */
+  readonly isLearning?: boolean
   /** Refuses what can't work before any work is done. */
   check?(context: Pick<PassContext, 'view' | 'batches' | 'canCalibrate'>): void
   /** One part, or several of which each counts in what the ones before left. */

@@ -9,9 +9,7 @@ import { vtransDefaults } from '../../passes/vtrans/options.js'
 import { parametersOf } from '../../passes/vtrans/resource.js'
 import {
   buildStepGraph,
-  KEEP,
   MASKS,
-  OPEN,
   PRESSURE,
   SLOPE,
   type StepGraph,
@@ -56,13 +54,14 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     }
     const { masks, size } = findMasks(view, options)
     const objective = chooseObjective(model, [batch])
-    const build = (recompute?: Recomputation) =>
+    const build = (recompute?: Recomputation, settled?: Float32Array) =>
       buildStepGraph(model, {
         objective,
         teacher: undefined,
         options,
         resource: parametersOf(view, masks),
         recompute,
+        settled,
       })
     const step = build()
     expect(step.set.size).toBe(size)
@@ -74,18 +73,14 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     await using plain = await openSession({ path: file.path, threads: 1 })
     const update = async (
       values: readonly number[],
-      keep: readonly number[],
-      isOpen: 0 | 1,
       { session, names }: { session: Session; names: StepGraph } = { session: plain, names: step },
     ) => {
       const all = {
         ...batch.feeds,
         ...targetsOf(objective, batch),
-        ...Object.fromEntries(step.states.map((name) => [name, zeros('float32', [2 * size])])),
-        [MASKS]: tensorOf('float32', [2 * size], values),
+        ...Object.fromEntries(names.states.map((name) => [name, zeros('float32', [names.length])])),
+        [MASKS]: tensorOf('float32', [names.length], values),
         [PLACES]: placesOf(step.sites, 0, 1),
-        [KEEP]: tensorOf('float32', [size], keep),
-        [OPEN]: scalar(isOpen),
         [PRESSURE]: tensorOf('float32', [2], [0, 0]),
         [SLOPE]: scalar(1),
         [TARGET]: scalar(0),
@@ -104,29 +99,34 @@ describe.skipIf(!isThere)('an update of the masks', () => {
       return { loss: read(names.loss)[0] as number, gradient }
     }
 
-    const everything = new Array<number>(size).fill(1)
-    const { gradient } = await update(numbers, everything, 1)
+    const { gradient } = await update(numbers)
     const sizes = sizesOfFeeds(step.model.graph, { ...batch.feeds, ...targetsOf(objective, batch) })
     const names = build({ share: 1, sizes })
     const twice = materialise(names.model)
     await using session = await openSession({ path: twice.path, threads: 1 })
-    const again = (await update(numbers, everything, 1, { session, names })).gradient
+    const again = (await update(numbers, { session, names })).gradient
     expect(names.model.graph.nodesById.size).toBeGreaterThan(step.model.graph.nodesById.size + 100)
     const largest = Math.max(...gradient.map(Math.abs))
     for (const [at, each] of gradient.entries())
       expect(Math.abs(each - (again[at] as number)) / largest).toBeLessThan(1e-5)
     twice.dispose()
 
-    const length = Math.hypot(...gradient)
-    const direction = gradient.map((each) => each / length)
-    const along = async (by: number): Promise<number> => {
-      const moved = numbers.map((each, at) => each + by * (direction[at] as number))
-      return (await update(moved, everything, 1)).loss
+    const compare = async (
+      values: readonly number[],
+      found: readonly number[],
+      on?: { session: Session; names: StepGraph },
+    ) => {
+      const length = Math.hypot(...found)
+      const along = async (by: number): Promise<number> => {
+        const moved = values.map((each, at) => each + (by * (found[at] as number)) / length)
+        return (await update(moved, on)).loss
+      }
+      const numeric = ((await along(0.01)) - (await along(-0.01))) / 0.02
+      expect(Math.abs(numeric - length) / length).toBeLessThan(0.02)
     }
-    const numeric = ((await along(0.01)) - (await along(-0.01))) / 0.02
-    expect(Math.abs(numeric - length) / length).toBeLessThan(0.02)
+    await compare(numbers, gradient)
 
-    const keep = everything.map(() => Number(random() < 0.7))
+    const keep = Float32Array.from({ length: size }, () => Number(random() < 0.7))
     for (const { offset } of masks) keep[offset] = 1
     // Of two blocks nothing is left: one of attention, one of neurons.
     const wholes = masks.filter(({ isWhole }) => isWhole)
@@ -135,7 +135,13 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     )
     expect(gone).toHaveLength(2)
     for (const { offset } of gone) keep[offset] = 0
-    const settled = await update(numbers, keep, 0)
+    const learning = build(undefined, keep)
+    const still = materialise(learning.model)
+    await using last = await openSession({ path: still.path, threads: 1 })
+    const own = numbers.slice(0, size)
+    const settled = await update(own, { session: last, names: learning })
+    await compare(own, settled.gradient, { session: last, names: learning })
+    still.dispose()
     const selected = masks.map((mask) => ({
       mask,
       kept: Array.from({ length: mask.size }, (_, unit) => unit).filter(
@@ -152,8 +158,11 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     const logits = numbersOf(results?.[objective.output] as RuntimeTensor)
     const labels = Array.from(batch.extras?.['labels']?.data ?? [], Number)
     const losses = labels.map((label, row) => {
-      const own = Array.from(logits.subarray(row * 10, (row + 1) * 10))
-      return Math.log(own.reduce((sum, each) => sum + Math.exp(each), 0)) - (own[label] as number)
+      const answers = Array.from(logits.subarray(row * 10, (row + 1) * 10))
+      return (
+        Math.log(answers.reduce((sum, each) => sum + Math.exp(each), 0)) -
+        (answers[label] as number)
+      )
     })
     const loss = losses.reduce((sum, each) => sum + each, 0) / losses.length
     expect(Math.abs(settled.loss - loss)).toBeLessThan(1e-5 * Math.max(1, loss))
