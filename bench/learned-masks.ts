@@ -1,14 +1,15 @@
 /**
  * Learned masks beside AMP at equal parameters: quality of the dense model, of the model that the masks
- * leave (with their means folded, and with the re-fit of AMP) and of AMP's.
+ * leave (with their means folded, and re-fitted), each before and after means are learned on top, and of AMP's.
  *
  *   npx tsc --outDir dist && node dist/bench/learned-masks.js --model FOLDER --data FILE --eval FILE
- *     [--ratios 0.3,0.5] [--with masks,ridge,amp] [--provider auto] [--updates 400] [--batch-size 4]
+ *     [--ratios 0.3,0.5] [--with masks,ridge,amp,amp-text] [--provider auto] [--updates 400] [--batch-size N]
  *     [--length 512] [--samples N] [--eval-length 1024] [--eval-tokens 16384] [--start-token ID]
- *     [--rate 0.1] [--bottleneck 1] [--teacher-share 0.5] [--round-to 1] [--structures heads,width]
- *     [--seed 0] [--plans FOLDER]
+ *     [--rate 0.1] [--noise=-5] [--bottleneck 1] [--warmup 0.5] [--teacher-share 0.8] [--settle 0.25]
+ *     [--recite WINDOWS] [--round-to 1] [--structures heads,width] [--seeds 0] [--plans FOLDER]
  *
- * With a start token, texts are read as paragraphs that each begin with it.
+ * With a start token, texts are read as paragraphs that each begin with it. `amp-text`: AMP with what the
+ * masks' re-fit is given, made-up text as well.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -19,6 +20,7 @@ import { ampDefaults } from '../passes/amp/options.js'
 import { decideSelected } from '../passes/vtrans/decide.js'
 import { learnMasks } from '../passes/vtrans/learn.js'
 import { type Structure, vtransDefaults } from '../passes/vtrans/options.js'
+import { chooseSources } from '../passes/vtrans/text.js'
 import { calibrate } from '../src/calibrate/calibrate.js'
 import type { Batch } from '../src/data/batch.js'
 import { openData } from '../src/data/open-data.js'
@@ -42,7 +44,7 @@ const { values: flags } = parseArgs({
     provider: { type: 'string', default: 'auto' },
     threads: { type: 'string' },
     updates: { type: 'string', default: '400' },
-    'batch-size': { type: 'string', default: '4' },
+    'batch-size': { type: 'string' },
     length: { type: 'string', default: '512' },
     samples: { type: 'string' },
     'eval-length': { type: 'string', default: '1024' },
@@ -51,10 +53,13 @@ const { values: flags } = parseArgs({
     rate: { type: 'string', default: String(vtransDefaults.rate) },
     noise: { type: 'string', default: String(vtransDefaults.noise) },
     bottleneck: { type: 'string', default: String(vtransDefaults.bottleneck) },
+    warmup: { type: 'string', default: String(vtransDefaults.warmup) },
+    settle: { type: 'string', default: String(vtransDefaults.settle) },
+    recite: { type: 'string' },
     'teacher-share': { type: 'string', default: String(vtransDefaults.teacherShare) },
     'round-to': { type: 'string', default: '1' },
     structures: { type: 'string', default: vtransDefaults.structures.join() },
-    seed: { type: 'string', default: '0' },
+    seeds: { type: 'string', default: '0' },
     plans: { type: 'string' },
   },
 })
@@ -120,38 +125,53 @@ async function judge(name: string, part: PlanPart): Promise<void> {
 
 const view = readModel(model.graph)
 await judge('dense', { slices: [] })
-const calibration = asked.includes('amp')
-  ? await calibrate(model, { ...run, batches, moments: true })
-  : new Map()
+const withText = asked.some((each) => each !== 'amp')
 for (const ratio of flags.ratios.split(',').map(Number)) {
-  if (asked.includes('masks') || asked.includes('ridge')) {
+  if (asked.includes('amp')) await judgeAmp(`amp ${ratio}`, ratio, batches)
+  for (const seed of withText ? flags.seeds.split(',').map(Number) : []) {
     const options = {
       ...vtransDefaults,
       ratio,
       updates: Number(flags.updates),
-      batchSize: Number(flags['batch-size']),
+      batchSize: optional(flags['batch-size']),
       rate: Number(flags.rate),
       noise: Number(flags.noise),
       bottleneck: Number(flags.bottleneck),
+      warmup: Number(flags.warmup),
+      settle: Number(flags.settle),
+      recite: optional(flags.recite),
       teacherShare: Number(flags['teacher-share']),
       roundTo: Number(flags['round-to']),
       structures: flags.structures.split(',') as Structure[],
-      seed: Number(flags.seed),
+      seed,
     }
-    const input = { ...run, model, view, batches }
-    const learned = await learnMasks(input, options)
-    for (const recover of ['none', 'ridge'] as const)
-      if (asked.includes(recover === 'none' ? 'masks' : 'ridge'))
+    const context = { ...run, source, single: false, view }
+    const { text, fitting } = await chooseSources(context, batches, options)
+    const made = text.reduce((sum, { ids }) => sum + ids.length, 0)
+    print(`${made} windows made up (${seconds()})`)
+    const fitted = [...batches, ...fitting]
+    if (asked.includes('amp-text')) await judgeAmp(`amp with that text ${ratio}`, ratio, fitted)
+    const recoveries = (['none', 'ridge'] as const).filter((recover) =>
+      asked.includes(recover === 'none' ? 'masks' : 'ridge'),
+    )
+    if (recoveries.length === 0) continue
+    const input = { ...run, model, view, batches: fitted, training: [...batches, ...text] }
+    const learned = await learnMasks({ ...input, batches: input.training }, options)
+    for (const recover of recoveries)
+      for (const settle of options.settle > 0 ? [0, options.settle] : [0])
         await judge(
-          `masks, ${recover} ${ratio}`,
-          await decideSelected(input, learned, { ...options, recover }),
+          `masks, ${recover === 'none' ? 'means folded' : 're-fit'}${settle > 0 ? ', means on top' : ''} ${ratio}, seed ${seed}`,
+          await decideSelected(input, learned, { ...options, recover, settle }),
         )
   }
-  if (asked.includes('amp')) {
-    const options = { ...ampDefaults, ratio, roundTo: Number(flags['round-to']) }
-    await judge(
-      `amp ${ratio}`,
-      await decideAmp({ ...run, model, view, calibration, batches }, options),
-    )
-  }
+}
+
+async function judgeAmp(name: string, ratio: number, own: readonly Batch[]): Promise<void> {
+  const calibration = await calibrate(model, { ...run, batches: own, moments: true })
+  const options = { ...ampDefaults, ratio, roundTo: Number(flags['round-to']) }
+  await judge(name, await decideAmp({ ...run, model, view, calibration, batches: own }, options))
+}
+
+function optional(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text)
 }

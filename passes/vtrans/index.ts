@@ -40,7 +40,7 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
               options,
             )
           : await decideVtrans(input, options)
-      const { removed, prunable, ...decided } = decision
+      const { removed, prunable, findings, ...decided } = decision
       if (decided.slices.length === 0)
         throw new AttncError(
           'NOTHING_REMOVED',
@@ -53,7 +53,9 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
       log.info(
         `${gone} of ${most} ${what[options.target]} of attention and feed-forward blocks go.`,
       )
-      const part = { pass: 'vtrans', options, ...decided }
+      const made = text.reduce((sum, { ids }) => sum + ids.length, 0)
+      const learned = findings.training && { training: { ...findings.training, made } }
+      const part = { pass: 'vtrans', options, ...decided, findings: { ...findings, ...learned } }
       if (options.variant !== 'fast' && options.variant !== 'full') return part
       return [
         part,

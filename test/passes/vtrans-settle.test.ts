@@ -1,0 +1,112 @@
+/** What comes after the choice: means on top of the re-fit, made-up text, and the pressure before it. */
+import { existsSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { decideSelected } from '../../passes/vtrans/decide.js'
+import { vtrans } from '../../passes/vtrans/index.js'
+import { learnMasks } from '../../passes/vtrans/learn.js'
+import { Multipliers } from '../../passes/vtrans/multipliers.js'
+import { vtransDefaults } from '../../passes/vtrans/options.js'
+import { settleMeans } from '../../passes/vtrans/settle.js'
+import { openData } from '../../src/data/open-data.js'
+import { evaluate } from '../../src/evaluate/evaluate.js'
+import { silentLog } from '../../src/log.js'
+import { readModel } from '../../src/model/model.js'
+import { loadModel } from '../../src/model-folder/load.js'
+import { applyPart } from '../../src/plan/apply.js'
+import type { PlanPart } from '../../src/plan/plan.js'
+import { decidePlan } from '../../src/prune/decide.js'
+import { difference, runModel } from '../zoo/compare.js'
+
+const stories = '../shared/models/tiny-stories'
+const hasStories = existsSync(`${stories}/model_with_past.onnx`)
+if (!hasStories) process.stdout.write(`Means on top are skipped: there is no ${stories}\n`)
+
+describe('multipliers', () => {
+  it('push while the target is missed, and give way before it is passed', () => {
+    const steady = new Multipliers(100)
+    const rising = new Multipliers(100)
+    const steps: number[] = []
+    for (const gap of [-0.2, -0.2, -0.2, -0.2, -0.2, -0.16, -0.12, -0.08, -0.04]) {
+      const [before = 0] = rising.values
+      steady.rise(-0.2)
+      rising.rise(gap)
+      steps.push((rising.values[0] ?? 0) - before)
+    }
+    expect(steady.values[0]).toBeLessThan(rising.values[0] as number)
+    expect(steps.slice(0, 5).every((step) => step < 0)).toBe(true)
+    expect(steps.at(-1)).toBeGreaterThan(0)
+  })
+})
+
+describe.skipIf(!hasStories)('means on top of a re-fit', () => {
+  it('change nothing at a rate of 0, make held-out text likelier else, and slice to what they mask', async () => {
+    const source = loadModel(stories)
+    const read = (file: string, samples: number) =>
+      openData(`${stories}/${file}`, {
+        model: source.model,
+        folder: stories,
+        sequenceLength: 64,
+        batchSize: 16,
+        samples,
+        textMode: 'paragraphs',
+        startToken: 0,
+      })
+    const batches = read('calibration.txt', 64)
+    const view = readModel(source.model.graph)
+    const run = { log: silentLog, threads: 1 }
+    const input = { ...run, model: source.model, view, batches }
+    const options = { ...vtransDefaults, ratio: 0.5, updates: 40, batchSize: 4, settle: 0 }
+    const learned = await learnMasks({ ...input, batches }, options)
+    const before = await decideSelected(input, learned, options)
+    expect(before.projections.some(({ reads }) => reads)).toBe(true)
+    const still = { ...options, settle: 0.05, settlingRate: 0 }
+    const same = await settleMeans(input, before, still)
+    // Blocks before the first that loses anything were not re-fitted; they have means, too.
+    expect(same.projections.length).toBeGreaterThanOrEqual(before.projections.length)
+    const known = before.projections.map(({ block }) => block)
+    const own = same.projections.filter(({ block }) => known.includes(block))
+    expect(own).toEqual(before.projections)
+
+    const after = await decideSelected(input, learned, { ...options, settle: 0.5 })
+    expect(after.slices).toEqual(before.slices)
+    const judges = read('eval.txt', 32)
+    const model = (part: PlanPart, as: 'slice' | 'mask' = 'slice') => {
+      const { model: own } = loadModel(stories)
+      applyPart(own.graph, part, { as })
+      return own
+    }
+    const judge = async (part: PlanPart): Promise<number> => {
+      const found = await evaluate(model(part), {
+        ...run,
+        batches: judges,
+        metrics: ['perplexity'],
+      })
+      return found[0]?.value ?? Number.NaN
+    }
+    expect(await judge(after)).toBeLessThan(await judge(before))
+    const feeds = judges.slice(0, 1).map((batch) => batch.feeds)
+    const [sliced] = await runModel(model(after), feeds)
+    const [masked] = await runModel(model(after, 'mask'), feeds)
+    expect(difference(sliced ?? {}, masked ?? {})).toBeLessThan(1e-5)
+  })
+
+  it('are learned on text of the model’s own where data are few, which the plan says', async () => {
+    const source = loadModel(stories)
+    const batches = openData(`${stories}/calibration.txt`, {
+      model: source.model,
+      folder: stories,
+      sequenceLength: 32,
+      batchSize: 8,
+      samples: 8,
+    })
+    const made = async (recite: number | undefined) => {
+      const chosen = { ratio: 0.3, updates: 8, batchSize: 8, recite }
+      const options = { source, batches, single: false, threads: 1, log: silentLog }
+      const { plan } = await decidePlan({ ...options, passes: [vtrans(chosen)] })
+      return plan.parts[0]?.findings?.training?.made
+    }
+    // 8 updates of 8 windows, each seen four times: 16, of which 8 are there.
+    expect(await made(undefined)).toBe(8)
+    expect(await made(0)).toBe(0)
+  })
+})
