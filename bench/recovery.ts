@@ -4,11 +4,13 @@
  *
  *   npx tsc --outDir dist && node dist/bench/recovery.js --dense FOLDER [--pruned FOLDER] --train FILE
  *     --test FILE --other FILE [--provider cuda] [--method lora|full] [--updates 400] [--batch-size 8]
- *     [--length 512] [--rank 32] [--rate 1e-3] [--teacher-share 0.5] [--recite 0] [--recited FILE] [--samples N]
+ *     [--length 512] [--rank 32] [--rate 1e-3] [--teacher-share 0.5] [--recite 0] [--recited FILE,…] [--samples N]
  *     [--test-tokens 65536] [--window 1024] [--without dense]
- *     [--roles attention,feedForward,…] [--precision float32|float16] [--json FILE]
+ *     [--roles attention,feedForward,…] [--warmup 20] [--seed 0]
+ *     [--temperatures 1] [--precision float32|float16] [--json FILE]
  *
- * The teacher is the dense model, for itself too. The last tenth of the training text is held out.
+ * The teacher is the dense model, for itself too. The last tenth of the training text is held out, and two
+ * batches of what was made up.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -42,8 +44,11 @@ const { values: flags } = parseArgs({
     rank: { type: 'string', default: '32' },
     rate: { type: 'string', default: '1e-3' },
     roles: { type: 'string' },
+    warmup: { type: 'string', default: '20' },
     precision: { type: 'string' },
     'teacher-share': { type: 'string', default: '0.5' },
+    seed: { type: 'string', default: '0' },
+    temperatures: { type: 'string', default: '1' },
     recite: { type: 'string', default: '0' },
     recited: { type: 'string' },
     samples: { type: 'string' },
@@ -130,8 +135,9 @@ async function recover(
     updates: Number(flags.updates),
     batchSize: Number(flags['batch-size']),
     rate: Number(flags.rate),
-    warmup: 20,
+    warmup: Number(flags.warmup),
     judgeEvery: Math.max(5, Math.round(Number(flags.updates) / 8)),
+    patience: Number.POSITIVE_INFINITY,
     seed: 0,
     teacher: {
       model: loadModel(flags.dense).model,
@@ -149,15 +155,17 @@ async function recover(
   await measure(name, model, { trainingSeconds, updates: result.updates })
 }
 
-/** What the dense model makes up, kept in `--recited FILE` for the next run. */
+/** What the dense model makes up, kept in `--recited FILE` for the next run; several files that are there are read. */
 async function recited(): Promise<Batch[]> {
   const windows = Number(flags.recite)
   if (windows === 0) return []
   const batchSize = Number(flags['batch-size'])
-  if (flags.recited && existsSync(flags.recited)) {
-    const kept = JSON.parse(readFileSync(flags.recited, 'utf8')) as number[][]
+  const files = flags.recited?.split(',') ?? []
+  if (files.length > 0 && files.every((file) => existsSync(file))) {
+    const kept = files.flatMap((file) => JSON.parse(readFileSync(file, 'utf8')) as number[][])
     const inputs = portsOf(dense.model)
-    return Array.from({ length: Math.ceil(windows / batchSize) }, (_, index) =>
+    const count = Math.min(windows, kept.length)
+    return Array.from({ length: Math.floor(count / batchSize) }, (_, index) =>
       makeTokenBatch(kept.slice(index * batchSize, (index + 1) * batchSize), inputs),
     )
   }
@@ -169,7 +177,8 @@ async function recited(): Promise<Batch[]> {
     batchSize,
     windows,
     vocabulary,
-    seed: 0,
+    seed: Number(flags.seed),
+    temperatures: flags.temperatures.split(',').map(Number),
   })
   if (flags.recited) writeFileSync(flags.recited, JSON.stringify(made.flatMap(({ ids }) => ids)))
   return made
@@ -177,9 +186,10 @@ async function recited(): Promise<Batch[]> {
 
 const all = open(flags.train, Number(flags.length), Number(flags['batch-size']))
 const held = Math.max(1, Math.round(all.length / 10))
-const heldOut = all.slice(-held)
 const own = all.slice(0, -held)
-const made = await recited()
+const recitedBatches = await recited()
+const heldOut = [...all.slice(-held), ...recitedBatches.slice(-2)]
+const made = recitedBatches.slice(0, -2)
 // Batches of one size mix; what is left over of either text does not.
 const batches = [...own, ...made].filter(({ ids }) => ids.length === Number(flags['batch-size']))
 print(

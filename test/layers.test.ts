@@ -26,7 +26,7 @@ const levels: readonly (readonly string[])[] = [
   ['src/model', 'src/model-folder'],
   ['src/runtime'],
   ['src/data', 'src/inspect', 'src/linear-algebra'],
-  ['kernels'],
+  ['kernels', 'src/rewrite'],
   [
     'src/calibrate',
     'src/evaluate',

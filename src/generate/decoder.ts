@@ -14,7 +14,7 @@ import {
   type Session,
   type SessionOptions,
 } from '../runtime/session.js'
-import { DRAWN, NOISE_FROM, PLACE, SUM } from './draw.js'
+import { DRAWN, NOISE_FROM, PLACE, SHARPNESS, SUM } from './draw.js'
 import type { Counter, LanguagePorts } from './language-ports.js'
 
 export interface DecoderOptions extends Omit<SessionOptions, 'provider'> {
@@ -91,17 +91,23 @@ export class Decoder implements AsyncDisposable {
 
   /**
    * As `nextOfAll`, of a model that draws the token itself (`drawInGraph`), each row by the noise from its place
-   * on. Error: NOT_A_NUMBER.
+   * on and at a temperature. Error: NOT_A_NUMBER.
    */
   async drawOfAll(
     rows: readonly (readonly number[])[],
     noiseFrom: readonly number[],
+    temperatures: readonly number[],
   ): Promise<number[]> {
     // Sequences of fixed length have room behind the newest token.
     const hasRoom = this.limit !== undefined && this.ports.logits.dims[1] !== 1
     const { results } = await this.say(rows, [DRAWN, SUM], (place) => ({
       [PLACE]: tensorOf('int64', [], [hasRoom ? place : -1]),
       [NOISE_FROM]: tensorOf('int64', [rows.length, 1], noiseFrom),
+      [SHARPNESS]: tensorOf(
+        'float32',
+        [rows.length, 1],
+        temperatures.map((each) => 1 / each),
+      ),
     }))
     this.refuseNaN(numbersOf(results[SUM] as RuntimeTensor).some(Number.isNaN))
     return [...numbersOf(results[DRAWN] as RuntimeTensor)]

@@ -20,11 +20,14 @@ export const SUM = 'attnc.draw/sum'
 /** int64 [batch, 1] input: where in the noise each row begins. */
 export const NOISE_FROM = 'attnc.draw/noise-from'
 
+/** float32 [batch, 1] input: what the scores of each row are multiplied by, 1 / temperature. */
+export const SHARPNESS = 'attnc.draw/sharpness'
+
 /** Numbers of noise: every row of every step reads as many as there are tokens, from a place of its own. */
 export const noiseSize = 2 ** 20
 
 /**
- * In place of its scores the model says one token for each row, drawn by their softmax, and the sum of the scores.
+ * In place of its scores the model says one token for each row, drawn by their softmax at a temperature, and the sum of the scores.
  * The token of the largest score + noise is such a draw where the noise has the Gumbel distribution (Maddison, Tarlow and
  * Minka, "A* Sampling", 2014, section 2). The noise is a constant: operators that draw numbers are not in
  * every opset, and differ between providers.
@@ -39,6 +42,7 @@ export function drawInGraph(model: Model, { logits }: LanguagePorts, seed: numbe
       change.constant(toConstant(tensorOf('int64', [], [value])))
     const place = change.addInput(PLACE, 'int64', [])
     const from = change.addInput(NOISE_FROM, 'int64', [undefined, 1])
+    const sharpness = change.addInput(SHARPNESS, 'float32', [undefined, 1])
     const there = change.add('Gather', [scores, place], { attributes: { axis: int(1) } })
     const last = change.add('Cast', [there], { attributes: { to: int(dataTypeCode('float32')) } })
     const shape = change.add('Shape', [last])
@@ -49,7 +53,8 @@ export function drawInGraph(model: Model, { logits }: LanguagePorts, seed: numbe
       toConstant({ dataType: 'float32', dims: [noiseSize], data: noises }),
     )
     const noise = change.add('Gather', [pool, index])
-    const token = change.add('ArgMax', [change.add('Add', [last, noise])], {
+    const sharp = change.add('Mul', [last, sharpness])
+    const token = change.add('ArgMax', [change.add('Add', [sharp, noise])], {
       attributes: { axis: int(-1), keepdims: int(0) },
       output: DRAWN,
     })

@@ -9,9 +9,11 @@ import { type Batch, makeTokenBatch } from '../data/batch.js'
 import { generator } from '../data/generator.js'
 import { portsOf } from '../data/open-data.js'
 import { AttncError } from '../errors.js'
+import { edit } from '../graph/edit.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { bitsPerElement } from '../onnx/data-type.js'
 import { elementCount } from '../onnx/tensor.js'
+import { lighten } from '../rewrite/lighten.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { materialise } from '../runtime/materialise.js'
@@ -19,8 +21,8 @@ import { chooseGenerator } from './choose-model.js'
 import { openDecoder } from './decoder.js'
 import { drawInGraph, noiseSize } from './draw.js'
 import { halveStates } from './half-states.js'
-import { readHostConfig } from './host-config.js'
 import { type LanguagePorts, readLanguagePorts } from './language-ports.js'
+import { findStart } from './start-token.js'
 
 export interface ReciteOptions extends RunOptions {
   /** Its folder may hold a model with a cache: without one this takes long. */
@@ -35,10 +37,16 @@ export interface ReciteOptions extends RunOptions {
   /** Tokens there are, where that is known. */
   readonly vocabulary: number | undefined
   readonly seed: number
+  /**
+   * At which tokens are drawn, by turns. Default 1: all that the model may say, as it saw it itself. Cooler is what it mostly
+   * says, where it wanders off into noise.
+   */
+  readonly temperatures?: readonly number[] | undefined
   /** Only this file, though its folder has one with a cache. */
   readonly single?: boolean | undefined
 }
 
+const waysToBegin = 3
 /** Tokens of the data that a window begins with. */
 const prompt = 4
 /** Windows that run together at most: a processor gains nothing by more, a GPU has as much to do with few. */
@@ -60,6 +68,7 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
       { suggestions: ['Give data: .txt or .jsonl.'] },
     )
   const begin = beginnings(options)
+  edit(model.graph, 'attnc.lighten', lighten)
   const ports = options.provider === 'cuda' ? halveStates(model, single) : single
   drawInGraph(model, ports, seed)
   const [fixed] = ports.ids.dims
@@ -72,6 +81,7 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
       // Each by chance of its own: what it says is the same however many run together.
       const chances = Array.from({ length: size }, (_, row) => chanceOf(seed, said.length + row))
       const given = chances.map((chance, row) => begin(said.length + row, chance))
+      const heats = given.map((_, row) => temperatureOf(options, said.length + row))
       const rows = given.map(([first = 0]) => [first])
       decoder.restart()
       while ((rows[0]?.length ?? length) < length) {
@@ -79,6 +89,7 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
         const drawn = await decoder.drawOfAll(
           rows.map((row) => row.slice(-1)),
           chances.map((chance) => Math.floor(chance() * noiseSize)),
+          heats,
         )
         // A beginning goes on as it was given, whatever the model would say there.
         for (const [row, ids] of rows.entries())
@@ -116,6 +127,10 @@ function windowsTogether(
   return Math.ceil(windows / rounds)
 }
 
+/** Every way to begin comes with every temperature. */
+const temperatureOf = ({ temperatures = [1] }: ReciteOptions, window: number): number =>
+  temperatures[Math.floor(window / waysToBegin) % temperatures.length] ?? 1
+
 type Chance = () => number
 
 const chanceOf = (seed: number, window: number): Chance =>
@@ -127,7 +142,7 @@ function beginnings({
   texts = [],
   vocabulary,
 }: ReciteOptions): (window: number, chance: Chance) => readonly number[] {
-  const { start } = readHostConfig(source.folder)
+  const start = findStart(source.folder)
   const ways = [
     ...(texts.length > 0 ? [(chance: Chance) => drawPrompt(texts, chance)] : []),
     ...(start !== undefined && start < (vocabulary ?? Number.POSITIVE_INFINITY)

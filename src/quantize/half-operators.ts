@@ -4,7 +4,7 @@
  */
 const standard = `Abs Add AveragePool Clip Concat Conv DepthToSpace Div Einsum Elu Erf Expand Flatten Gather
 GatherElements GatherND Gelu Gemm GlobalAveragePool HardSigmoid HardSwish Identity LayerNormalization
-LeakyRelu MatMul MaxPool Mul Neg Pad RMSNormalization ReduceMax ReduceMin Relu Reshape RotaryEmbedding
+LeakyRelu MatMul MaxPool Mul Neg Pad RMSNormalization Relu Reshape RotaryEmbedding
 ScatterElements ScatterND Sigmoid Slice
 SimplifiedLayerNormalization Softmax Split Squeeze Sub Tanh Tile Transpose Unsqueeze Where`
 const microsoft = `BiasGelu EmbedLayerNormalization FastGelu FusedMatMul Gelu GroupQueryAttention

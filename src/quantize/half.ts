@@ -9,10 +9,10 @@ import type { GraphEdit } from '../graph/edit.js'
 import { type Graph, innerGraphs, type Node, stringAttribute, type Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount, float32Tensor, type Tensor } from '../onnx/tensor.js'
+import { eraseUnread } from '../rewrite/erase-unread.js'
+import { eraseIdleCasts } from '../rewrite/idle-casts.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
-import { eraseUnread } from '../sparse/erase-unread.js'
 import { halfOperators, typeless } from './half-operators.js'
-import { eraseIdleCasts } from './idle-casts.js'
 
 /** The largest number of half precision, the smallest normal one, and what masks are clipped to. */
 const LARGEST = 65504
@@ -30,18 +30,27 @@ export function hasFloatWork(graph: Graph): boolean {
   return [...graph.nodes()].some((node) => canBeHalf(node, data))
 }
 
-/** As a mask, weights are rounded and stay float32. Only nodes that `isWanted` change. */
+export interface HalfScope {
+  /** Nodes that stay as they are. */
+  readonly except?: ReadonlySet<Node>
+  /** Nodes that compute in half precision whatever they do. */
+  readonly also?: ReadonlySet<Node>
+}
+
+/** As a mask, weights are rounded and stay float32. */
 export function toHalfPrecision(
   change: GraphEdit,
   as: 'slice' | 'mask',
-  isWanted: (node: Node) => boolean = () => true,
+  { except, also }: HalfScope = {},
 ): void {
   const { graph } = change
   const shapes = inferShapes(graph)
   if (as === 'slice') eraseIdleCasts(change, shapes)
   const nodes = [...graph.nodes()]
   const data = findData(graph, shapes)
-  const isHalf = new Set(nodes.filter((node) => isWanted(node) && canBeHalf(node, data)))
+  const isHalf = new Set(
+    nodes.filter((node) => also?.has(node) || (!except?.has(node) && canBeHalf(node, data))),
+  )
   if (as === 'mask') return roundConstants(change, isHalf)
   new Conversion(change, shapes, isHalf, data).run(nodes)
 }

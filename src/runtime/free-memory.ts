@@ -15,9 +15,10 @@ export function roomOf(provider: ProviderName, limit: number | undefined): Room 
   return free === undefined ? undefined : { bytes: 0.8 * free, source: 'free' }
 }
 
-/** Of the first GPU, which is the one that sessions take. */
+/** Of the first GPU that CUDA shows, which is the one that sessions take. */
 function freeOnDevice(): number | undefined {
-  const query = ['--query-gpu=memory.free', '--format=csv,noheader,nounits', '--id=0']
+  const [first] = (process.env['CUDA_VISIBLE_DEVICES'] ?? '').split(',')
+  const query = ['--query-gpu=memory.free', '--format=csv,noheader,nounits', `--id=${first || 0}`]
   const megabytes = Number.parseInt(
     spawnSync('nvidia-smi', query, { encoding: 'utf8' }).stdout ?? '',
     10,

@@ -4,9 +4,9 @@
  * have to wait for the processor with.
  */
 import type { GraphEdit } from '../graph/edit.js'
+import { eraseUnread } from '../rewrite/erase-unread.js'
 import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
-import { eraseUnread } from '../sparse/erase-unread.js'
 import { TEACHER } from './teacher.js'
 
 /** `feeds` are one batch, by the names of the graph's inputs; other inputs stay as they are. */

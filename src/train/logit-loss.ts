@@ -48,40 +48,28 @@ export function addLogitLoss(b: NodeBuilder, input: LogitLossInput): LogitLoss {
     if (value.producer) nodes.push(value.producer)
     return value
   }
-  /** Probabilities [..., classes], and the logarithm of what they were divided by [..., 1], read at the largest. */
-  const softmax = (scores: Value) => {
-    const probabilities = wide(b.op('Softmax', [scores], { axis: -1 }))
-    const top = (value: Value): Value => wide(b.reduce('ReduceMax', value, [-1]))
-    return {
-      probabilities,
-      logSum: b.op('Sub', [top(scores), b.op('Log', [top(probabilities)])]),
-    }
-  }
-  const student = softmax(logits)
+  const probabilitiesOf = (scores: Value): Value => wide(b.op('Softmax', [scores], { axis: -1 }))
+  const logarithmsOf = (scores: Value): Value => wide(b.op('LogSoftmax', [scores], { axis: -1 }))
+  const student = probabilitiesOf(logits)
+  const said = logarithmsOf(logits)
   const [answers, teacherShare] = teacher ?? [undefined, 0]
   const total = taskShare + teacherShare
   const parts: Value[] = []
-  let wrong = student.probabilities
+  let wrong = student
   if (answers) {
-    const taught = softmax(answers)
-    const { probabilities } = taught
-    // Σ p·(t − z), as a product of rows, and the difference of the normalisers.
-    const difference = wide(b.op('Sub', [answers, logits]))
-    const across = wide(b.op('Unsqueeze', [probabilities, b.ints(-2)]))
-    const apart = wide(b.op('MatMul', [across, wide(rows(difference))]))
-    const divergence = b.op('Add', [
-      b.op('Squeeze', [apart, last]),
-      b.op('Sub', [student.logSum, taught.logSum]),
-    ])
+    const taught = probabilitiesOf(answers)
+    const apart = wide(b.op('Sub', [logarithmsOf(answers), said]))
+    const terms = wide(b.op('Mul', [taught, apart]))
+    const divergence = wide(b.reduce('ReduceSum', terms, [-1]))
     parts.push(b.op('Mul', [divergence, number(teacherShare)]))
     const share = teacherShare / total
-    const right = share === 1 ? probabilities : wide(b.op('Mul', [probabilities, number(share)]))
+    const right = share === 1 ? taught : wide(b.op('Mul', [taught, number(share)]))
     wrong = wide(b.op('Sub', [wrong, right]))
   }
   if (targets && taskShare > 0) {
     const places = rows(targets)
-    const own = wide(b.op('GatherElements', [logits, places], { axis: -1 }))
-    parts.push(b.op('Mul', [b.op('Sub', [student.logSum, own]), number(taskShare)]))
+    const own = wide(b.op('GatherElements', [said, places], { axis: -1 }))
+    parts.push(b.op('Mul', [own, number(-taskShare)]))
     const there = wide(b.op('GatherElements', [wrong, places], { axis: -1 }))
     const less = wide(b.op('Sub', [there, number(taskShare / total)]))
     wrong = wide(b.op('ScatterElements', [wrong, places, less], { axis: -1 }))
@@ -90,5 +78,5 @@ export function addLogitLoss(b: NodeBuilder, input: LogitLossInput): LogitLoss {
   const loss = b.op('ReduceSum', [b.op('Mul', [each, factors])], { keepdims: 0 })
   const scaled = b.op('Mul', [factors, scale ? b.op('Mul', [scale, number(total)]) : number(total)])
   const gradient = wide(b.op('Mul', [wrong, scaled]))
-  return { loss, known: { reader: student.probabilities.producer as Node, gradient }, wide: nodes }
+  return { loss, known: { reader: student.producer as Node, gradient }, wide: nodes }
 }

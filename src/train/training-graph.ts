@@ -7,15 +7,14 @@ import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { toHalfPrecision } from '../quantize/half.js'
-import { eraseIdleCasts } from '../quantize/idle-casts.js'
+import { eraseUnread } from '../rewrite/erase-unread.js'
+import { lighten } from '../rewrite/lighten.js'
 import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
-import { eraseUnread } from '../sparse/erase-unread.js'
 import { fixSizes } from './fix-sizes.js'
 import { addGradients, type Recomputation } from './gradients.js'
 import { insertTrainable } from './insert.js'
 import { addScale, carryScale, type Scaling } from './loss-scale.js'
-import { scaleFirst } from './lower/scale-first.js'
 import { NodeBuilder } from './node-builder.js'
 import { addTaskLoss, addWeights, type Objective } from './objective.js'
 import { clipNorm, type Optimizer } from './optimizer.js'
@@ -102,14 +101,11 @@ export function addForward(
   const { edit } = b
   const own = new Set(edit.graph.nodes())
   const loss = addLoss(b)
-  const single = new Set([...edit.graph.nodes()].filter((node) => !own.has(node)))
-  for (const node of loss.wide) single.delete(node)
+  const except = new Set([...edit.graph.nodes()].filter((node) => !own.has(node)))
   const parameters = insertTrainable(edit, trainable)
   if (feeds) fixSizes(edit, feeds)
-  const shapes = inferShapes(edit.graph)
-  eraseIdleCasts(edit, shapes)
-  scaleFirst(edit, shapes)
-  if (precision === 'float16') toHalfPrecision(edit, 'slice', (node) => !single.has(node))
+  lighten(edit)
+  if (precision === 'float16') toHalfPrecision(edit, 'slice', { except, also: new Set(loss.wide) })
   return [loss, parameters]
 }
 

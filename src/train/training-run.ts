@@ -2,6 +2,7 @@
  * The loop: steps on seeded batches, a look at held-out data between them, an early stop, checkpoints.
  * Parameters and states stay in the session's thread; they come out only when they are looked at.
  */
+import { setImmediate } from 'node:timers/promises'
 import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Session } from '../runtime/session.js'
@@ -36,6 +37,7 @@ export class TrainingRun {
   private readonly draw: Sampler
   /** What the next step is given besides its batch: everything at the start, then nothing. */
   private entering: Feeds = {}
+  private next: { readonly index: number; readonly feeds: Feeds } | undefined
   /** Updates that were left out because a scaled gradient was not finite. */
   skipped = 0
 
@@ -93,14 +95,16 @@ export class TrainingRun {
     for (let part = 0; part < accumulate; part++) {
       signal?.throwIfAborted()
       const isLast = part === accumulate - 1
-      const feeds = this.feedsOf(at, at * accumulate + part, isLast)
+      const index = at * accumulate + part
+      const feeds = this.feedsOf(at, index, isLast)
       const copies = isLook && isLast ? Object.keys(step.carry) : []
       const scale = step.scale === undefined ? [] : [step.scale]
-      results = await session.step({ ...feeds, ...this.entering }, step.carry, [
+      const running = session.step({ ...feeds, ...this.entering }, step.carry, [
         ...copies,
         ...scale,
       ])
       this.entering = {}
+      results = await this.whilePreparing(index + 1, running)
       const own = numberOf(results, step.loss)
       const isSound = Number.isFinite(own + numberOf(results, step.norm))
       if (!isSound && this.canSkip(own, results)) this.skipped++
@@ -108,6 +112,21 @@ export class TrainingRun {
       loss += own / accumulate
     }
     return { loss, results }
+  }
+
+  /** The next batch is made while the step runs. */
+  private async whilePreparing(index: number, running: Promise<Results>): Promise<Results> {
+    // An error of the step is the one to hear of.
+    running.catch(() => {})
+    await setImmediate()
+    this.next = { index, feeds: this.batchAt(index) }
+    return running
+  }
+
+  private batchAt(index: number): Feeds {
+    if (this.next?.index === index) return this.next.feeds
+    const batch = this.draw(index)
+    return { ...batch.feeds, ...targetsOf(this.parts.objective, batch) }
   }
 
   /** A gradient that overflowed where the scale can still fall: the next one may be sound. */
@@ -138,11 +157,8 @@ export class TrainingRun {
   }
 
   private feedsOf(at: number, index: number, isLast: boolean): Feeds {
-    const { objective, session } = this.parts
-    const batch = this.draw(index)
-    return feedsOf(session, {
-      ...batch.feeds,
-      ...targetsOf(objective, batch),
+    return feedsOf(this.parts.session, {
+      ...this.batchAt(index),
       [RATE]: tensorOf('float32', [], [this.rateAt(at)]),
       [COUNT]: tensorOf('float32', [], [at + 1]),
       [APPLY]: tensorOf('bool', [], [Number(isLast)]),

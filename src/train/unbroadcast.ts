@@ -33,8 +33,28 @@ export function unbroadcast(
     if (size.isOne) repeated.push(axis)
     else if (size.value === undefined) isOpen = true
   }
-  const summed = repeated.length > 0 ? builder.reduce('ReduceSum', result, repeated) : result
+  const summed =
+    repeated.length > 0 ? sumOver(builder, result, repeated, dims.slice(extra)) : result
   return isOpen ? sumWhereOne(builder, summed, target) : summed
+}
+
+/** Copies of which there are so few that they are added one by one. */
+const few = 16
+
+/** One short axis that others follow, as that of repeated heads: ONNX Runtime reduces those slowly on a GPU. */
+function sumOver(
+  builder: NodeBuilder,
+  value: Value,
+  axes: readonly number[],
+  dims: readonly Size[],
+): Value {
+  const [axis = 0] = axes
+  const count = dims[axis]?.value
+  if (axes.length > 1 || axis === dims.length - 1 || count === undefined || count > few)
+    return builder.reduce('ReduceSum', value, axes)
+  const ones = builder.ints(...new Array<number>(count).fill(1))
+  const names = Array.from({ length: count }, (_, index) => `${value.name}/copy${index}`)
+  return builder.op('Sum', builder.outputs('Split', [value, ones], names, { axis }))
 }
 
 /** Which axes of `target` are 1 is found out while running. */

@@ -1,7 +1,11 @@
 /** Windows that a model makes up: like the data in form, the same from the same seed. */
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openData } from '../../src/data/open-data.js'
 import { recite } from '../../src/generate/recite.js'
+import { findStart } from '../../src/generate/start-token.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
@@ -61,4 +65,19 @@ test.skipIf(!encoder)('refuses a model that answers to what its encoder reads', 
     seed: 0,
   }
   await expect(recite(options)).rejects.toMatchObject({ code: 'ENCODER_TEXT' })
+})
+
+const stories = sharedModel('tiny-stories')
+
+test.skipIf(!stories)('finds the token that texts begin with in the tokenizer alone', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'attnc-start-'))
+  try {
+    expect(findStart(folder)).toBeUndefined()
+    copyFileSync(join(stories as string, 'tokenizer.json'), join(folder, 'tokenizer.json'))
+    expect(findStart(folder)).toBe(0)
+    writeFileSync(join(folder, 'config.json'), '{"bos_token_id": 7}')
+    expect(findStart(folder)).toBe(7)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })

@@ -30,6 +30,20 @@ const softmax: GradientRule = {
  * many numbers as values have instead of as many as there are keys (Dao et al., FlashAttention, 2022, appendix B.2).
  */
 function sumThroughProduct(c: GradientContext, y: Value, g: Value): Value | undefined {
+  const own = productSum(c, y, g)
+  if (own) return own
+  // Rows of several heads may have been laid end to end for the product.
+  const sizes = c.shapes.dims(y)?.map(({ value }) => value)
+  const reshaped = [...y.uses].find(({ node }) => node.op === 'Reshape')?.node.outputs[0]
+  const isBack = g.producer?.op === 'Reshape' && g.producer.origin === c.edit.label
+  const before = isBack ? g.producer?.inputs[0] : undefined
+  if (!reshaped || !before || !sizes || sizes.includes(undefined)) return undefined
+  if (c.shapes.dims(reshaped)?.at(-1)?.value !== sizes.at(-1)) return undefined
+  const sum = productSum(c, reshaped, before)
+  return sum && c.op('Reshape', [sum, c.ints(...(sizes.slice(0, -1) as number[]), 1)])
+}
+
+function productSum(c: GradientContext, y: Value, g: Value): Value | undefined {
   const back = g.producer
   if (back?.op !== 'MatMul' || back.origin !== c.edit.label) return undefined
   const [outgoing, turned] = back.inputs

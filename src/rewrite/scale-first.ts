@@ -2,10 +2,10 @@
  * (A·B)·c as (A·c)·B where A is smaller than the product: attention's scores are scaled where they are queries, which
  * spares a pass over all pairs of tokens, and another one backwards.
  */
-import type { GraphEdit } from '../../graph/edit.js'
-import type { Node, Value } from '../../graph/graph.js'
-import { elementCount } from '../../onnx/tensor.js'
-import type { ShapeInfo } from '../../shape/infer.js'
+import type { GraphEdit } from '../graph/edit.js'
+import type { Node, Value } from '../graph/graph.js'
+import { elementCount } from '../onnx/tensor.js'
+import type { ShapeInfo } from '../shape/infer.js'
 
 export function scaleFirst(edit: GraphEdit, shapes: ShapeInfo): void {
   for (const node of [...edit.graph.nodes()]) {

@@ -1,0 +1,60 @@
+/** Rewrites that do less for the same results: every model of the zoo says what it said. */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { portsOf } from '../../src/data/open-data.js'
+import { readExpected, readTestDataSet } from '../../src/data/test-data-set.js'
+import { edit } from '../../src/graph/edit.js'
+import { loadModel } from '../../src/model-folder/load.js'
+import { numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
+import { groupQueries } from '../../src/rewrite/group-queries.js'
+import { lighten } from '../../src/rewrite/lighten.js'
+import { materialise } from '../../src/runtime/materialise.js'
+import { openSession } from '../../src/runtime/session.js'
+import { inferShapes } from '../../src/shape/infer.js'
+import { sharedModel } from '../shared-models.js'
+
+const zoo = sharedModel('zoo')
+const names = zoo ? readdirSync(zoo).filter((name) => !name.includes('.')) : []
+
+describe.runIf(zoo)('a lighter graph', () => {
+  it.each(names)('says the same, %s', async (name) => {
+    const folder = join(zoo as string, name)
+    const { model } = loadModel(folder)
+    const data = join(folder, 'test_data_set_0')
+    const [batch] = readTestDataSet(data, portsOf(model))
+    const expected = readExpected(data, model.graph.outputs.length)
+    const outputs = model.graph.outputs.map((output) => output.name)
+    edit(model.graph, 'lighter', lighten)
+    const file = materialise(model)
+    try {
+      await using session = await openSession({ path: file.path, threads: 1 })
+      const results = await session.run(batch?.feeds ?? {})
+      for (const [index, wanted] of expected.entries()) {
+        if (!wanted) continue
+        const found = numbersOf(results[outputs[index] as string] as RuntimeTensor)
+        const numbers = numbersOf(wanted)
+        const size = Math.max(1e-6, ...Array.from(numbers, Math.abs))
+        const apart = Array.from(numbers, (each, at) => Math.abs(each - (found[at] as number)))
+        expect(Math.max(...apart) / size).toBeLessThan(1e-4)
+      }
+    } finally {
+      file.dispose()
+    }
+  })
+
+  // Keys and values of every layer that are repeated for groups of heads.
+  it.each([
+    ['qwen2-ts', 4],
+    ['llama-past-ts', 4],
+    ['gemma2-dyn', 4],
+    ['gpt2-ts', 0],
+    ['bert-ts', 0],
+  ])('reads shared keys and values once, %s', (name, count) => {
+    const { model } = loadModel(join(zoo as string, name))
+    const found = edit(model.graph, 'lighter', (change) =>
+      groupQueries(change, inferShapes(model.graph)),
+    )
+    expect(found).toBe(count)
+  })
+})
