@@ -9,7 +9,7 @@ export type Recovery = (typeof recoveries)[number]
 export interface RecoverOptions {
   readonly method: Recovery
   readonly updates: number
-  /** Windows or rows an update; as many as make 2,048 tokens, or 32 rows. */
+  /** Windows or rows an update; as many as make 2,048 tokens (8,192 on a GPU), or 32 rows. */
   readonly batchSize?: number | undefined
   /** Peak learning rate. */
   readonly rate?: number | undefined
