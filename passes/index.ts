@@ -1,6 +1,7 @@
 /** The passes there are. A new one: a folder beside these, a line here, its name in `passFlag`. */
 import type { Pass } from '../src/plan/pass.js'
 import { ampPass } from './amp/index.js'
+import { lightenPass } from './lighten/index.js'
 import { quantizePass } from './quantize/index.js'
 import { recoverPass } from './recover/index.js'
 import { sparsifyPass } from './sparsify/index.js'
@@ -13,5 +14,6 @@ export const passes: readonly Pass[] = [
   vtransPass,
   recoverPass,
   vocabularyPass,
+  lightenPass,
   quantizePass,
 ]

@@ -15,6 +15,7 @@
  */
 export { amp } from '../passes/amp/index.js'
 export { type AmpOptions, ampDefaults, type Criterion } from '../passes/amp/options.js'
+export { lighten } from '../passes/lighten/index.js'
 export { quantize } from '../passes/quantize/index.js'
 export { type QuantizeOptions, quantizeDefaults } from '../passes/quantize/options.js'
 export { recover } from '../passes/recover/index.js'

@@ -5,7 +5,7 @@ import { weightRoles } from '../train/weight-role.js'
 
 /** Names of the passes; here, so that `--help` loads none of them. */
 export const passFlag = Flags.option({
-  options: ['amp', 'sparsify', 'vtrans', 'recover', 'vocabulary', 'quantize'] as const,
+  options: ['amp', 'sparsify', 'vtrans', 'recover', 'vocabulary', 'lighten', 'quantize'] as const,
   multiple: true,
   multipleNonGreedy: true,
   default: ['amp'],

@@ -18,6 +18,7 @@ import { findValueFrame, turnSources } from '../model/value-frame.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import { useIntegers } from '../quantize/integers.js'
 import { quantizeWeights } from '../quantize/rewrite.js'
+import { lighten } from '../rewrite/lighten.js'
 import { rewriteAttention } from '../sparse/rewrite.js'
 import { cutVocabulary } from '../vocabulary/cut-vocabulary.js'
 import { setConstants } from './constants.js'
@@ -53,6 +54,8 @@ export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = 
       rewriteAttention(change, now, part.attention, options.as ?? 'slice')
     }
     if (part.vocabulary) cutVocabulary(change, view, part.vocabulary, options.as ?? 'slice')
+    // Masked, the graph stays what the lighter one is compared with.
+    if (part.lighter && options.as !== 'mask') lighten(change)
     if (part.precision) toHalfPrecision(change, options.as ?? 'slice')
     if (part.integers?.length) useIntegers(change, part.integers, options.as ?? 'slice')
     if (part.quantized?.length) quantizeWeights(change, part.quantized, options.as ?? 'slice')

@@ -89,7 +89,7 @@ export interface Skipped {
 }
 
 /** Phases in the order in which passes may follow each other: heads are cut before they are laid out, what is left is trained, tokens go, then numbers are rounded. */
-export const phases = ['cut', 'sparsify', 'recover', 'vocabulary', 'quantize'] as const
+export const phases = ['cut', 'sparsify', 'recover', 'vocabulary', 'lighten', 'quantize'] as const
 export type Phase = (typeof phases)[number]
 
 /** A pass as the command line knows it. */

@@ -41,7 +41,7 @@ export type PlanJson = {
 
 export type PartJson = Pick<
   PlanPart,
-  'pass' | 'options' | 'slices' | 'attention' | 'integers' | 'precision' | 'findings'
+  'pass' | 'options' | 'slices' | 'attention' | 'integers' | 'lighter' | 'precision' | 'findings'
 > & {
   readonly vocabulary?: { readonly size: number; readonly keep: string }
   readonly quantized?: readonly Omit<QuantizedWeight, 'codes'>[]
@@ -58,6 +58,7 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
       vocabulary,
       quantized,
       integers,
+      lighter,
       precision,
       findings,
     }) => ({
@@ -69,6 +70,7 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
       }),
       ...(quantized && { quantized: quantized.map(({ codes: _codes, ...stated }) => stated) }),
       ...(integers && { integers }),
+      ...(lighter && { lighter }),
       ...(precision && { precision }),
       ...(findings && { findings }),
     }),
@@ -128,7 +130,8 @@ const authorOf = (made: Readonly<Record<string, unknown>> | undefined) =>
   typeof made?.['pass'] === 'string' ? { pass: made['pass'], options: made['options'] } : {}
 
 function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError): PlanPart {
-  const { slices, pass, options, attention, quantized, integers, precision, findings } = part
+  const { slices, pass, options, attention, quantized, integers, lighter, precision, findings } =
+    part
   const vocabulary = part.vocabulary && parseVocabulary(part.vocabulary, fail)
   if (!Array.isArray(slices)) throw fail('it has no list "slices"')
   for (const [index, slice] of slices.entries()) {
@@ -144,6 +147,7 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
     throw fail('each of "quantized" has to have "name", "grid" and "accuracy"')
   if (integers !== undefined && !(Array.isArray(integers) && integers.every(isInteger)))
     throw fail('each of "integers" has to have "name", "low" and "high"')
+  if (lighter !== undefined && lighter !== true) throw fail('"lighter" can only be true')
   if (precision !== undefined && precision !== 'float16')
     throw fail(`the precision "${precision}" is none that is understood, "float16" is`)
   if (findings !== undefined && !isFindings(findings))
@@ -155,6 +159,7 @@ function parsePart(part: Partial<PartJson>, fail: (text: string) => AttncError):
     ...(vocabulary && { vocabulary }),
     ...(quantized && { quantized }),
     ...(integers && { integers }),
+    ...(lighter && { lighter }),
     ...(precision && { precision }),
     ...(findings && { findings }),
   }

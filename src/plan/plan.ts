@@ -110,6 +110,8 @@ export interface PlanPart {
   readonly vocabulary?: VocabularyCut | undefined
   readonly quantized?: readonly QuantizedWeight[] | undefined
   readonly integers?: readonly IntegerProduct[] | undefined
+  /** The same results by less work (`src/rewrite/lighten.ts`). */
+  readonly lighter?: true | undefined
   /** The whole model in half precision, its inputs and outputs as they were. */
   readonly precision?: 'float16' | undefined
 }

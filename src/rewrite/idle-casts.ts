@@ -7,7 +7,9 @@ import { intAttribute } from '../graph/graph.js'
 import { dataTypeCode } from '../onnx/data-type.js'
 import type { ShapeInfo } from '../shape/infer.js'
 
-export function eraseIdleCasts(edit: GraphEdit, shapes: ShapeInfo): void {
+/** How many there were. */
+export function eraseIdleCasts(edit: GraphEdit, shapes: ShapeInfo): number {
+  let count = 0
   for (const node of [...edit.graph.nodes()]) {
     const [input] = node.inputs
     const [output] = node.outputs
@@ -16,5 +18,7 @@ export function eraseIdleCasts(edit: GraphEdit, shapes: ShapeInfo): void {
     if (!type || dataTypeCode(type) !== intAttribute(node, 'to', 0)) continue
     edit.replaceUses(output, input)
     edit.erase(node)
+    count++
   }
+  return count
 }

@@ -5,9 +5,19 @@ import { groupQueries } from './group-queries.js'
 import { eraseIdleCasts } from './idle-casts.js'
 import { scaleFirst } from './scale-first.js'
 
-export function lighten(edit: GraphEdit): void {
+export interface Lightened {
+  /** Products that read keys or values once instead of copies. */
+  readonly grouped: number
+  /** Scores that are scaled as queries. */
+  readonly scaled: number
+  /** Casts to the type that is there anyway. */
+  readonly casts: number
+}
+
+export function lighten(edit: GraphEdit): Lightened {
   const shapes = inferShapes(edit.graph)
-  eraseIdleCasts(edit, shapes)
-  scaleFirst(edit, shapes)
-  groupQueries(edit, inferShapes(edit.graph))
+  const casts = eraseIdleCasts(edit, shapes)
+  const scaled = scaleFirst(edit, shapes)
+  const grouped = groupQueries(edit, inferShapes(edit.graph))
+  return { grouped, scaled, casts }
 }

@@ -7,7 +7,9 @@ import type { Node, Value } from '../graph/graph.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { ShapeInfo } from '../shape/infer.js'
 
-export function scaleFirst(edit: GraphEdit, shapes: ShapeInfo): void {
+/** How many there were. */
+export function scaleFirst(edit: GraphEdit, shapes: ShapeInfo): number {
+  let count = 0
   for (const node of [...edit.graph.nodes()]) {
     const [output] = node.outputs
     const scaled = output && !output.isGraphOutput ? productOf(node) : undefined
@@ -20,7 +22,9 @@ export function scaleFirst(edit: GraphEdit, shapes: ShapeInfo): void {
     edit.replaceUses(output, result)
     edit.erase(node)
     edit.erase(product)
+    count++
   }
+  return count
 }
 
 /** The MatMul that a number is multiplied to, or divides, where nothing else reads it; and the number. */

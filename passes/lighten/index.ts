@@ -1,0 +1,35 @@
+/** The same results by less work, in standard operators: nothing goes but what was computed in vain. */
+import { edit } from '../../src/graph/edit.js'
+import { extractSubgraph } from '../../src/graph/extract.js'
+import type { ChosenPass, Pass, PassContext } from '../../src/plan/pass.js'
+import type { PlanPart } from '../../src/plan/plan.js'
+import { lighten as lightenGraph } from '../../src/rewrite/lighten.js'
+
+export function lighten(): ChosenPass {
+  return { name: 'lighten', phase: 'lighten', decide: async (context) => decide(context) }
+}
+
+/** Tried on a copy: a plan says that it is done, and the graph then how. */
+function decide({ model, log }: PassContext): PlanPart {
+  const copy = extractSubgraph(model.graph, new Map(), model.graph.outputs)
+  const found = edit(copy.graph, 'attnc.lighten', lightenGraph)
+  const { grouped, scaled, casts } = found
+  if (grouped + scaled + casts === 0) {
+    log.warn(
+      'NOTHING_LIGHTER',
+      'The graph repeats no keys or values, scales no scores that could be scaled as queries, and has no idle casts.',
+    )
+    return { pass: 'lighten', options: {}, slices: [] }
+  }
+  log.info(
+    `${grouped} products read shared keys or values once, ${scaled} scores are scaled as queries, ${casts} idle casts go.`,
+  )
+  return { pass: 'lighten', options: {}, slices: [], lighter: true }
+}
+
+export const lightenPass: Pass = {
+  name: 'lighten',
+  summary: 'computes the same by less work: shared keys are not repeated',
+  flags: [],
+  read: () => lighten(),
+}
