@@ -29,6 +29,7 @@ import {
 } from '../../src/train/training-graph.js'
 import { vector } from '../../src/train/training-run.js'
 import { sharedModel } from '../shared-models.js'
+import { modelsIn } from '../zoo/compare.js'
 import { compareGradients } from './directional.js'
 
 const zoo = sharedModel('zoo')
@@ -43,17 +44,31 @@ const sparsified =
     applyPart(model.graph, { slices: [], attention }, { as })
   }
 
+/** Models, patterns, and whether all that can be is computed twice. */
+const sample: readonly (readonly [name: string, pattern: string, isTwice: boolean])[] = [
+  ['llama-gqa', 'window:6+block:16', false],
+  ['llama-gqa-packed', 'window:6+sinks:2+block:16', true],
+  ['llama-past-dyn', 'window:6+sinks:2+block:16', false],
+  ['gpt2-dyn', 'strided:2+local:1+block:16', false],
+  ['bert-dyn', 'window:6+sinks:2+block:16', true],
+  // A bias that is learned, and a soft cap.
+  ['t5-dyn', 'window:6+block:16', false],
+  ['gemma2-dyn', 'mass:0.9+block:16', true],
+]
+
+const isQuantised = (name: string): boolean => /-(int8|nbits|qdq)$/.test(name)
+
+const models = process.env['ATTNC_FULL']
+  ? [
+      ...sample,
+      ...modelsIn(zoo ?? '')
+        .filter((name) => !isQuantised(name))
+        .map((name) => [name, 'window:6+sinks:2+block:16', false] as const),
+    ]
+  : sample
+
 describe.runIf(zoo)('gradients of sparse models equal differences along a direction', () => {
-  it.each([
-    ['llama-gqa', 'window:6+block:16', false],
-    ['llama-gqa-packed', 'window:6+sinks:2+block:16', true],
-    ['llama-past-dyn', 'window:6+sinks:2+block:16', false],
-    ['gpt2-dyn', 'strided:2+local:1+block:16', false],
-    ['bert-dyn', 'window:6+sinks:2+block:16', true],
-    // A bias that is learned, and a soft cap.
-    ['t5-dyn', 'window:6+block:16', false],
-    ['gemma2-dyn', 'mass:0.9+block:16', true],
-  ] as const)(
+  it.each(models)(
     '%s, %s, computed twice: %s',
     async (name, pattern, isTwice) => {
       const { weights } = await compareGradients(join(zoo ?? '', name), {
