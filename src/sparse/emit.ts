@@ -104,11 +104,11 @@ function emitGroup(c: EmitContext, heads: Heads, count: number, pattern: Pattern
     : emitStatic(c, withPadding(c, heads), count, pattern.kind === 'dense' ? everything : pattern)
 }
 
-/** All that the model's own masks let through. */
+/** All that the model's own masks let through: the widest window that the operator takes. */
 const everything: StaticPattern = {
   kind: 'static',
   block: 64,
-  window: 2 ** 30,
+  window: 2 ** 30 - 1,
   sinks: 0,
   stride: 0,
   local: 0,
