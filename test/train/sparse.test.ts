@@ -35,12 +35,17 @@ import { compareGradients } from './directional.js'
 const zoo = sharedModel('zoo')
 const stories = sharedModel('tiny-stories')
 
+/** One pattern, or one for each head with spaces between. */
 const sparsified =
   (pattern: string, as: 'slice' | 'mask' = 'slice') =>
   async (model: Model): Promise<void> => {
     const able = (await examine(model)).filter(({ reason }) => reason === undefined)
     expect(able.length).toBeGreaterThan(0)
-    const attention = able.map(({ key, masks }) => ({ block: key, patterns: [pattern], masks }))
+    const attention = able.map(({ key, masks }) => ({
+      block: key,
+      patterns: pattern.split(' '),
+      masks,
+    }))
     applyPart(model.graph, { slices: [], attention }, { as })
   }
 
@@ -170,6 +175,7 @@ describe.runIf(stories)('a step of a sparse model', () => {
     ['dilated:2+reach:2+block:16', {}],
     ['topk:3+block:16', { isFixed: true, isTwice: true }],
     ['mass:0.6+block:16', {}],
+    [Array(3).fill('window:20+block:16 dense').join(' '), {}],
   ] as const)(
     'has the gradient of the dense model with the mask: %s, %o',
     async (pattern, options) => {
