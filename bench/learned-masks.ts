@@ -5,7 +5,7 @@
  *   npx tsc --outDir dist && node dist/bench/learned-masks.js --model FOLDER --data FILE --eval FILE
  *     [--ratios 0.3,0.5] [--with masks,ridge,amp,amp-text] [--provider auto] [--updates 400] [--batch-size N]
  *     [--length 512] [--samples N] [--eval-length 1024] [--eval-tokens 16384] [--start-token ID]
- *     [--rate 0.1] [--noise=-5] [--bottleneck 1] [--warmup 0.5] [--teacher-share 0.8] [--settle 0.25]
+ *     [--rate 0.1] [--noise=-5] [--bottleneck 1] [--warmup 0.3] [--teacher-share 0.8] [--settle 0.25]
  *     [--recite WINDOWS] [--round-to 1] [--structures heads,width] [--seeds 0] [--plans FOLDER]
  *
  * With a start token, texts are read as paragraphs that each begin with it. `amp-text`: AMP with what the

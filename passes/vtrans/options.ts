@@ -68,7 +68,7 @@ export const vtransDefaults: VtransOptions = {
   rate: 0.1,
   bottleneck: 1,
   noise: -5,
-  warmup: 0.5,
+  warmup: 0.3,
   settle: 0.25,
   settlingRate: 0.03,
   teacherShare: 0.8,

@@ -1,10 +1,9 @@
-/** What comes after the choice: means on top of the re-fit, made-up text, and the pressure before it. */
+/** What comes after the choice: means on top of the re-fit, and made-up text. */
 import { existsSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { decideSelected } from '../../passes/vtrans/decide.js'
 import { vtrans } from '../../passes/vtrans/index.js'
 import { learnMasks } from '../../passes/vtrans/learn.js'
-import { Multipliers } from '../../passes/vtrans/multipliers.js'
 import { vtransDefaults } from '../../passes/vtrans/options.js'
 import { settleMeans } from '../../passes/vtrans/settle.js'
 import { openData } from '../../src/data/open-data.js'
@@ -20,23 +19,6 @@ import { difference, runModel } from '../zoo/compare.js'
 const stories = '../shared/models/tiny-stories'
 const hasStories = existsSync(`${stories}/model_with_past.onnx`)
 if (!hasStories) process.stdout.write(`Means on top are skipped: there is no ${stories}\n`)
-
-describe('multipliers', () => {
-  it('push while the target is missed, and give way before it is passed', () => {
-    const steady = new Multipliers(100)
-    const rising = new Multipliers(100)
-    const steps: number[] = []
-    for (const gap of [-0.2, -0.2, -0.2, -0.2, -0.2, -0.16, -0.12, -0.08, -0.04]) {
-      const [before = 0] = rising.values
-      steady.rise(-0.2)
-      rising.rise(gap)
-      steps.push((rising.values[0] ?? 0) - before)
-    }
-    expect(steady.values[0]).toBeLessThan(rising.values[0] as number)
-    expect(steps.slice(0, 5).every((step) => step < 0)).toBe(true)
-    expect(steps.at(-1)).toBeGreaterThan(0)
-  })
-})
 
 describe.skipIf(!hasStories)('means on top of a re-fit', () => {
   it('change nothing at a rate of 0, make held-out text likelier else, and slice to what they mask', async () => {
