@@ -16,7 +16,8 @@ import { thinned } from '../../src/plan/findings.js'
 import type { PlanPart, RefittedProjection } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import type { FoldedWeight } from '../../src/train/fold.js'
-import { holdOut, train } from '../../src/train/train.js'
+import { holdOut } from '../../src/train/held-out.js'
+import { train } from '../../src/train/train.js'
 import { batchSizeOf, type VtransOptions } from './options.js'
 
 export interface WeightsInput extends RunOptions {

@@ -81,13 +81,14 @@ function canBeHalf(node: Node, data: ReadonlySet<Value>): boolean {
   // It may write its new cache over an old one that isn't an input of the model: a Cast of it is too short.
   if (node.op === 'GroupQueryAttention' && node.inputs[3]) return false
   if (!node.outputs.some((output) => output && data.has(output))) return false
-  return node.inputs.every((input) => !input?.constant || isHoldable(input.constant))
+  return node.inputs.every((input) => !input?.constant || isHoldable(input.constant, node.op))
 }
 
-/** Single numbers have to be what they are; of many, small ones may become zero. */
-function isHoldable(tensor: Tensor): boolean {
+/** Single numbers have to be what they are, but for masks; of many, small ones may become zero. */
+function isHoldable(tensor: Tensor, op: string): boolean {
   if (tensor.dataType !== 'float32' || elementCount(tensor.dims) > 1) return true
   const [value = 0] = numbersOf(fromConstant(tensor) ?? tensorOf('float32', [1], [0]))
+  if (/^(Mul|Div)$/.test(op) && Math.abs(value) > LARGEST) return false
   return value === 0 || Math.abs(value) >= SMALLEST
 }
 

@@ -2,27 +2,26 @@
  * Training of a model's weights, or of low-rank updates of them, on data: what is asked for, and the
  * graphs and sessions that it takes. The loop itself is training-run.ts.
  */
+import { existsSync, rmSync } from 'node:fs'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
-import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
 import { openSession, type Session } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
 import type { Adapter } from './adapter-file.js'
-import { feedsOf } from './feeds.js'
 import { findOdd } from './find-odd.js'
 import { describeFit, type Fitted, fitMemory, sizesOfFeeds } from './fit-memory.js'
 import { type FoldedWeight, foldTrainable } from './fold.js'
-import { PARAMETERS } from './insert.js'
+import { heldOutLoss, holdOut } from './held-out.js'
 import { matchLayers } from './layer-match.js'
 import { defaultScaling, type Scaling } from './loss-scale.js'
 import { withoutFunctions } from './lower/functions.js'
-import { chooseObjective, countOf, type Objective, targetsOf } from './objective.js'
+import { chooseObjective, targetsOf } from './objective.js'
 import { adamW, type Optimizer, type Schedule } from './optimizer.js'
-import { canMix, sampler, samplesOf, stack } from './sampling.js'
+import { canMix, sampler } from './sampling.js'
 import { estimateMemory } from './step-memory.js'
 import type { Teacher } from './teacher.js'
 import { findTrainable, type Method, type Trainable } from './trainable.js'
@@ -34,7 +33,7 @@ import {
   type StepOptions,
   type TrainingGraph,
 } from './training-graph.js'
-import { TrainingRun, vector } from './training-run.js'
+import { TrainingRun } from './training-run.js'
 
 export interface TrainOptions extends RunOptions {
   readonly batches: readonly Batch[]
@@ -63,8 +62,11 @@ export interface TrainOptions extends RunOptions {
   readonly checkpoint?: string | undefined
   /** Bytes that may be used on the provider. Default: most of what is free. */
   readonly memoryLimit?: number | undefined
-  /** What the model, and the teacher, compute in. Default: float16 on a GPU by CUDA, which does nearly twice as much in it. */
-  readonly precision?: Precision | undefined
+  /**
+   * What the model, and the teacher, compute in; `auto` is float16, and float32 where that overflows. Default: auto on a GPU by
+   * CUDA, else float32.
+   */
+  readonly precision?: Precision | 'auto' | undefined
   /** How the loss is scaled. Default: for weights in half precision only. */
   readonly scaling?: Scaling | undefined
 }
@@ -94,10 +96,30 @@ export interface TrainResult {
 }
 
 /** Errors: NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
-export async function train(given: Model, options: TrainOptions): Promise<TrainResult> {
+export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {
+  const { precision = options.provider === 'cuda' ? 'auto' : 'float32', checkpoint, log } = options
+  if (precision !== 'auto') return trainIn(precision, model, options)
+  const isGoingOn = checkpoint !== undefined && existsSync(checkpoint)
+  try {
+    return await trainIn('float16', model, options)
+  } catch (error) {
+    const code = error instanceof AttncError ? error.code : undefined
+    // A run that went on may be one that had to be in single precision from its start.
+    if (code !== (isGoingOn ? 'RESUME_MISMATCH' : 'LOSS_NOT_FINITE')) throw error
+    if (!isGoingOn) log.warn('HALF_OVERFLOWS', `In half precision: ${(error as Error).message}`)
+    // What this run has kept is of the wrong precision.
+    if (!isGoingOn && checkpoint !== undefined) rmSync(checkpoint, { force: true })
+    return trainIn('float32', model, options)
+  }
+}
+
+async function trainIn(
+  precision: Precision,
+  given: Model,
+  options: TrainOptions,
+): Promise<TrainResult> {
   const model = withoutFunctions(given)
   const { training, heldOut } = holdOut(options)
-  const precision = options.precision ?? (options.provider === 'cuda' ? 'float16' : 'float32')
   const objective = chooseObjective(model, training, options.teacher !== undefined)
   const trainable = findTrainable(model.graph, methodFor(options))
   const teacher = await pairLayers(model, training, options)
@@ -212,55 +234,4 @@ async function pairLayers(
   if (!teacher || !batch || share === 0) return teacher
   const pairs = await matchLayers(model, teacher.model, batch, options)
   return { ...teacher, hidden: { share, pairs } }
-}
-
-/** Mean loss over what counts in all held-out batches. */
-async function heldOutLoss(
-  session: Session,
-  loss: string,
-  given: {
-    readonly objective: Objective
-    readonly heldOut: readonly Batch[]
-    readonly parameters: Float32Array
-  },
-): Promise<number> {
-  let sum = 0
-  let count = 0
-  for (const batch of given.heldOut) {
-    const targets = targetsOf(given.objective, batch)
-    const all = { ...batch.feeds, ...targets, [PARAMETERS]: vector(given.parameters) }
-    const results = await session.run(feedsOf(session, all), [loss])
-    const own = countOf(targets)
-    sum += own * (numbersOf(results[loss] as RuntimeTensor)[0] as number)
-    count += own
-  }
-  return sum / count
-}
-
-/** What is learned from and what it is judged by. Error: DATA_TOO_SMALL. */
-export function holdOut({ batches, heldOut }: Pick<TrainOptions, 'batches' | 'heldOut'>): {
-  readonly training: readonly Batch[]
-  readonly heldOut: readonly Batch[]
-} {
-  if (heldOut) return { training: batches, heldOut }
-  const samples = samplesOf(batches)
-  const count = Math.max(1, Math.round(samples.length / 10))
-  if (samples.length < 2)
-    throw new AttncError(
-      'DATA_TOO_SMALL',
-      'usage',
-      'There is one sample of data; training needs some to learn from and some to be judged by.',
-      { suggestions: ['Give more data, or a smaller --sequence-length or --batch-size.'] },
-    )
-  const held = samples.slice(-count)
-  const training = samples.slice(0, -count)
-  if (samples === batches) return { training, heldOut: held }
-  const size = batches[0]?.ids.length || 32
-  const groups = Math.ceil(count / size)
-  return {
-    training,
-    heldOut: Array.from({ length: groups }, (_, at) =>
-      stack(held.slice(at * size, (at + 1) * size)),
-    ),
-  }
 }

@@ -219,6 +219,31 @@ describe('train', () => {
     expect(late.best).toBeGreaterThan(single.best)
   }, 60_000)
 
+  it('goes over to single precision where half overflows, unless half was asked for', async () => {
+    const high = classifier()
+    edit(high.graph, 'high', (change) => {
+      const scores = high.graph.values.get('scores') as Value
+      const times = (x: Value, factor: number): Value =>
+        change.add('Mul', [x, change.constant(toConstant(tensorOf('float32', [], [factor])))])
+      // On the processor only what is moved is half indeed.
+      const turn = (x: Value): Value => change.add('Transpose', [x])
+      const raised = turn(turn(times(times(scores, 3e4), 3e4)))
+      const result = times(times(raised, 2 ** -14), 2 ** -14)
+      change.hide(scores)
+      change.setType(result, { dataType: 'float32', dims: ['batch', 3] })
+      change.expose(result)
+    })
+    const said: string[] = []
+    const log = { ...silentLog, warn: (code: string) => void said.push(code) }
+    const single = await train(high, { ...options, updates: 20, precision: 'float32' })
+    const open = await train(high, { ...options, updates: 20, precision: 'auto', log })
+    expect(said).toEqual(['HALF_OVERFLOWS'])
+    expect(open.curve).toEqual(single.curve)
+    await expect(
+      train(high, { ...options, updates: 20, precision: 'float16' }),
+    ).rejects.toMatchObject({ code: 'LOSS_NOT_FINITE' })
+  }, 60_000)
+
   it('trains a model in half precision, whose gradients would vanish without a scale', async () => {
     const half = classifier()
     edit(half.graph, 'half', (change) => {
