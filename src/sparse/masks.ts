@@ -22,9 +22,19 @@ export function biasOf(
     withHeads(build, view, read, mask, asBias(build, mask, type)),
   )
   if (biases.length === 0) return undefined
-  const sum = biases.reduce((one, other) => build.op('Add', [one, other]))
+  const sum = biases.map(({ value }) => value).reduce((one, other) => build.op('Add', [one, other]))
   const shape = build.op('Concat', [build.ints(1, 1), build.sizeAlong(query, 2), keys], { axis: 0 })
-  return build.op('Expand', [sum, shape])
+  const bias = build.op('Expand', [sum, shape])
+  // Who picks heads of it has to know whether it has any.
+  const heads = Math.max(...biases.map((each) => each.heads))
+  build.edit.setType(bias, { dataType: type, dims: [undefined, heads, undefined, undefined] })
+  return bias
+}
+
+/** A bias of four axes, and how many heads it has. */
+interface HeadBias {
+  readonly value: Value
+  readonly heads: number
 }
 
 function asBias(build: NodeBuilder, { value, how }: Mask, type: DataType): Value {
@@ -40,7 +50,7 @@ function withHeads(
   { block, heads }: ReadAttention,
   { value, scores }: Mask,
   bias: Value,
-): Value {
+): HeadBias {
   const rank = view.analysis.axes(scores)?.length ?? 4
   const axes: readonly (Axis | undefined)[] = view.analysis.axes(value) ?? []
   const missing = Array.from({ length: rank - axes.length }, () => undefined)
@@ -50,10 +60,10 @@ function withHeads(
     count > 0
       ? build.op('Unsqueeze', [bias, build.ints(...Array.from({ length: count }, (_, i) => i))])
       : bias
-  if (rank === 4) return front(4 - axes.length)
+  if (rank === 4) return { value: front(4 - axes.length), heads: isSingle(leading[1]) ? 1 : heads }
   if (leading.every(isSingle)) {
-    if (axes.length <= 4) return front(4 - axes.length)
-    return build.op('Squeeze', [bias, build.ints(0)])
+    if (axes.length <= 4) return { value: front(4 - axes.length), heads: 1 }
+    return { value: build.op('Squeeze', [bias, build.ints(0)]), heads: 1 }
   }
   const own = new Set([...block.keyValueHeadAxes, ...block.groupAxes])
   const count = leading
@@ -61,7 +71,8 @@ function withHeads(
     .reduce((product, leaf) => product * (own.has(leaf) ? (leaf.size.value ?? 1) : 1), 1)
   if (count !== heads && count !== 1) throw new Unreadable('a mask is of some of its heads')
   if (axes.length !== rank) throw new Unreadable('a mask is laid out in its own way')
-  return build.op('Reshape', [bias, shapeWith(build, bias, [-1, count])])
+  const apart = build.op('Reshape', [bias, shapeWith(build, bias, [-1, count])])
+  return { value: apart, heads: count }
 }
 
 /** [batch, 1, keys, 1]: 0, and for padding what makes its keys count nothing. */
