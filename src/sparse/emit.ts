@@ -10,6 +10,7 @@ import { emitKernel } from '../../kernels/kernel.js'
 import type { Value } from '../graph/graph.js'
 import type { DataType } from '../onnx/data-type.js'
 import type { NodeBuilder } from '../train/node-builder.js'
+import { groupHeads, type HeadGroup, pickHeads, pickPlaces, withSharers } from './head-groups.js'
 import type { Heads } from './heads.js'
 import { type KeptBlocks, keptBlocks, type Layout, layoutOf } from './kept-blocks.js'
 import type { MaskFacts } from './mask-facts.js'
@@ -43,46 +44,19 @@ export interface EmitContext extends BlockContext {
 export function emitAttention(c: EmitContext, heads: Heads, patterns: readonly Pattern[]): Value {
   const { build, read } = c
   const groups = groupHeads(patterns, read.heads)
-  if (groups.length === 1) return emitGroup(c, heads, read.heads, patterns[0] as Pattern)
+  const [first] = groups
+  if (groups.length === 1 && first) return emitGroup(c, heads, first)
+  const parts = groups.map((group) => {
+    const { members } = group
+    const bias = c.bias && hasHeads(c.bias) ? pickPlaces(build, c.bias, members, 1) : c.bias
+    return emitGroup({ ...c, bias }, heads, group)
+  })
   const order = groups.flatMap(({ members }) => members)
-  const parts = groups.map(({ members, pattern }) => {
-    const pick = (value: Value, places: readonly number[]): Value =>
-      build.op('Gather', [value, build.ints(...places)], { axis: 1 })
-    const own = members.map((head) => Math.floor((head * heads.keyValueHeads) / read.heads))
-    const bias = c.bias && hasHeads(c.bias) ? pick(c.bias, members) : c.bias
-    const picked: Heads = {
-      query: pick(heads.query, members),
-      key: pick(heads.key, own),
-      value: pick(heads.value, own),
-      keyValueHeads: members.length,
-    }
-    return emitGroup({ ...c, bias }, picked, members.length, pattern)
-  })
   const back = order.map((_, head) => order.indexOf(head))
-  return build.op('Gather', [build.op('Concat', parts, { axis: 1 }), build.ints(...back)], {
-    axis: 1,
-  })
+  return pickPlaces(build, build.op('Concat', parts, { axis: 1 }), back, 1)
 }
 
 const hasHeads = ({ type }: Value): boolean => type?.dims?.[1] !== 1
-
-interface HeadGroup {
-  readonly pattern: Pattern
-  readonly members: readonly number[]
-}
-
-/** Heads that follow the same pattern, in the order in which the patterns come. */
-function groupHeads(patterns: readonly Pattern[], heads: number): HeadGroup[] {
-  const groups = new Map<string, { pattern: Pattern; members: number[] }>()
-  for (let head = 0; head < heads; head++) {
-    const pattern = patterns[patterns.length === 1 ? 0 : head] as Pattern
-    const key = JSON.stringify(pattern)
-    const group = groups.get(key) ?? { pattern, members: [] }
-    group.members.push(head)
-    groups.set(key, group)
-  }
-  return [...groups.values()]
-}
 
 /** One more member to every head: 1 in queries, and in keys what padding adds to their scores. */
 function withPadding({ build, type, padding }: EmitContext, heads: Heads): Heads {
@@ -98,11 +72,18 @@ function withPadding({ build, type, padding }: EmitContext, heads: Heads): Heads
   }
 }
 
-function emitGroup(c: EmitContext, heads: Heads, count: number, pattern: Pattern): Value {
-  return pattern.kind === 'dynamic'
-    ? emitDynamic(c, heads, pattern)
-    : emitStatic(c, withPadding(c, heads), count, pattern.kind === 'dense' ? everything : pattern)
+/** `heads` are all heads of the layer. */
+function emitGroup(c: EmitContext, heads: Heads, group: HeadGroup): Value {
+  const { pattern, members } = group
+  const own = isWhole(c, group) ? heads : pickHeads(c.build, heads, members, c.read.heads)
+  const padded = withPadding(c, own)
+  if (pattern.kind === 'dynamic')
+    return emitDynamic(c, padded, selectedFor(c, heads, group, pattern), pattern)
+  return emitStatic(c, padded, group, pattern.kind === 'dense' ? everything : pattern)
 }
+
+const isWhole = ({ read }: EmitContext, { members }: HeadGroup): boolean =>
+  members.length === read.heads
 
 /** All that the model's own masks let through: the widest window that the operator takes. */
 const everything: StaticPattern = {
@@ -122,19 +103,21 @@ export function tokenLimits({ window, sinks }: StaticPattern, { window: own }: M
   return { window: window > 0 ? Math.min(own, window) : own, sinks: 0 }
 }
 
-function emitStatic(c: EmitContext, heads: Heads, count: number, pattern: StaticPattern): Value {
+function emitStatic(c: EmitContext, heads: Heads, group: HeadGroup, pattern: StaticPattern): Value {
   const { build, read, facts, layouts } = c
   const { window, sinks } = tokenLimits(pattern, facts)
-  const kept = sharedBlocks(c, pattern, count)
-  const layout = layouts.get(kept) ?? layoutOf(build, kept)
-  layouts.set(kept, layout)
+  const kept = sharedBlocks(c, pattern)
+  const whole = layouts.get(kept) ?? layoutOf(build, kept)
+  layouts.set(kept, whole)
+  const own = (value: Value): Value =>
+    kept.isPerHead && !isWhole(c, group) ? pickPlaces(build, value, group.members, 0) : value
   const node = emitKernel(build.edit, blockSparseAttention, {
     inputs: [
       heads.query,
       heads.key,
       heads.value,
-      checked(c, layout.rows),
-      layout.columns,
+      checked(c, own(whole.rows)),
+      own(whole.columns),
       undefined,
       c.bias,
     ],
@@ -156,13 +139,13 @@ function emitStatic(c: EmitContext, heads: Heads, count: number, pattern: Static
 const checked = ({ build, full }: EmitContext, layout: Value): Value =>
   full ? build.op('Add', [layout, full]) : layout
 
-/** The blocks of a pattern, which layers of the same length share. */
+/** The blocks of a pattern for all heads of the layer, which layers of the same length share. */
 export function sharedBlocks(
-  { build, facts, keys, keysName, blocks }: BlockContext,
+  { build, read, facts, keys, keysName, blocks }: BlockContext,
   pattern: StaticPattern,
-  heads: number,
 ): KeptBlocks {
   const { causal } = facts
+  const { heads } = read
   const limited = pattern.window > 0 ? { ...pattern, ...tokenLimits(pattern, facts) } : pattern
   const key = [JSON.stringify(limited), causal, limited.stride && heads, keysName].join()
   const found = blocks.get(key) ?? keptBlocks(build, limited, { keys, causal, heads })
@@ -170,32 +153,64 @@ export function sharedBlocks(
   return found
 }
 
-function emitDynamic(c: EmitContext, heads: Heads, pattern: DynamicPattern): Value {
-  const { build, read, facts } = c
-  const shape = {
-    causal: facts.causal,
-    scale: read.scale,
-    queryBlock: pattern.block,
-    keyBlock: pattern.block,
-  }
-  const { query, key, value } = withPadding(c, heads)
-  const chosen = emitKernel(build.edit, blockSelect, {
-    inputs: [heads.query, heads.key],
-    attributes: { ...shape, ...selection(pattern) },
-    before: build.before,
-  })
-  const node = emitKernel(build.edit, gatherBlockAttention, {
-    inputs: [query, key, value, checked(c, chosen.outputs[0] as Value), undefined, c.bias],
-    attributes: { ...shape, softcap: read.softcap, window: facts.window ?? 0 },
+/**
+ * int32 [batch, members or key-value heads, rows, blocks]. Heads that share keys choose together, whatever
+ * pattern each follows.
+ */
+function selectedFor(
+  c: EmitContext,
+  heads: Heads,
+  group: HeadGroup,
+  pattern: DynamicPattern,
+): Value {
+  if (isWhole(c, group)) return selectBlocks(c, heads, pattern)
+  const { sharers, places } = withSharers(c.build, heads, group.members, c.read.heads)
+  return pickPlaces(c.build, selectBlocks(c, sharers, pattern), places, 1)
+}
+
+/** int32 [batch, key-value heads, rows, blocks]: what each block of queries chooses. */
+export function selectBlocks(
+  { build, read, facts }: BlockContext,
+  { query, key }: Pick<Heads, 'query' | 'key'>,
+  pattern: DynamicPattern,
+): Value {
+  const { mass, count, sinkBlocks, localBlocks, block } = pattern
+  const node = emitKernel(build.edit, blockSelect, {
+    inputs: [query, key],
+    attributes: {
+      causal: facts.causal,
+      scale: read.scale,
+      queryBlock: block,
+      keyBlock: block,
+      select: mass > 0 ? 'mass' : 'count',
+      count,
+      mass,
+      sinkBlocks,
+      localBlocks,
+    },
     before: build.before,
   })
   return node.outputs[0] as Value
 }
 
-export const selection = ({ mass, count, sinkBlocks, localBlocks }: DynamicPattern) => ({
-  select: mass > 0 ? ('mass' as const) : ('count' as const),
-  count,
-  mass,
-  sinkBlocks,
-  localBlocks,
-})
+function emitDynamic(
+  c: EmitContext,
+  { query, key, value }: Heads,
+  chosen: Value,
+  { block }: DynamicPattern,
+): Value {
+  const { build, read, facts } = c
+  const node = emitKernel(build.edit, gatherBlockAttention, {
+    inputs: [query, key, value, checked(c, chosen), undefined, c.bias],
+    attributes: {
+      causal: facts.causal,
+      scale: read.scale,
+      queryBlock: block,
+      keyBlock: block,
+      softcap: read.softcap,
+      window: facts.window ?? 0,
+    },
+    before: build.before,
+  })
+  return node.outputs[0] as Value
+}

@@ -8,19 +8,17 @@ import type { NodeBuilder } from '../train/node-builder.js'
 import type { StaticPattern } from './pattern.js'
 
 export interface KeptBlocks {
-  /** bool [layouts, rows, columns]. */
+  /** bool [1 or heads, rows, columns]. */
   readonly kept: Value
+  /** Whether there is a layout for each head of the layer, by its place. */
+  readonly isPerHead: boolean
   /** int64 scalar: rows, and as many columns. */
   readonly count: Value
   /** int64 [1]: no row keeps more. It follows from sizes alone, so that those of all that is gathered do. */
   readonly most: Value
 }
 
-/** Layouts of the pattern: strides are shifted from head to head. */
-const layoutsOf = (pattern: StaticPattern, heads: number): number =>
-  pattern.stride > 0 ? heads : 1
-
-/** `keys` is int64 [1], the number of keys. */
+/** `keys` is int64 [1], the number of keys; `heads` are all of a layer. */
 export function keptBlocks(
   c: NodeBuilder,
   pattern: StaticPattern,
@@ -60,9 +58,12 @@ export function keptBlocks(
     kept = op('And', isNear, op('Equal', op('Mod', away, number(dilation)), number(0)))
   }
   if (causal) kept = op('And', kept, op('GreaterOrEqual', distance, number(0)))
-  const dims = c.op('Concat', [c.ints(layoutsOf(pattern, heads)), rounded, rounded], { axis: 0 })
+  // Strides are shifted from head to head.
+  const isPerHead = stride > 0
+  const dims = c.op('Concat', [c.ints(isPerHead ? heads : 1), rounded, rounded], { axis: 0 })
   return {
     kept: c.op('Expand', [kept, dims]),
+    isPerHead,
     count,
     most: mostBlocks(c, pattern, causal, rounded),
   }

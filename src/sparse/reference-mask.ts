@@ -2,11 +2,10 @@
  * A pattern as a mask that is added to the scores of dense attention: what sparse attention has to
  * equal. Written apart from the operator, token by token.
  */
-import { blockSelect } from '../../kernels/block-select/index.js'
-import { emitKernel } from '../../kernels/kernel.js'
 import type { Value } from '../graph/graph.js'
 import type { DataType } from '../onnx/data-type.js'
-import { type BlockContext, selection, sharedBlocks, tokenLimits } from './emit.js'
+import { type BlockContext, selectBlocks, sharedBlocks, tokenLimits } from './emit.js'
+import { keyValueHeadsOf, pickPlaces } from './head-groups.js'
 import type { Heads } from './heads.js'
 import type { DynamicPattern, Pattern } from './pattern.js'
 
@@ -31,7 +30,10 @@ export function patternMask(
     columns: range(c.keys),
     start,
   }
-  const shape = build.op('Concat', [build.ints(1, read.heads), queries, c.keys], { axis: 0 })
+  // What is chosen while the model runs differs from sample to sample.
+  const hasSamples = patterns.some(({ kind }) => kind === 'dynamic')
+  const samples = hasSamples ? build.sizeAlong(heads.query, 0) : build.ints(1)
+  const shape = build.op('Concat', [samples, build.ints(read.heads), queries, c.keys], { axis: 0 })
   const ofPattern = new Map<string, Value>()
   const visible = (pattern: Pattern): Value => {
     const key = JSON.stringify(pattern)
@@ -40,14 +42,12 @@ export function patternMask(
     ofPattern.set(key, known)
     return known
   }
-  const pick = (value: Value, head: number): Value =>
-    build.op('Gather', [value, build.ints(head)], { axis: 1 })
   const all =
     patterns.length === 1
       ? visible(patterns[0] as Pattern)
       : build.op(
           'Concat',
-          patterns.map((pattern, head) => pick(visible(pattern), head)),
+          patterns.map((pattern, head) => pickPlaces(build, visible(pattern), [head], 1)),
           { axis: 1 },
         )
   return build.op('Where', [
@@ -66,7 +66,7 @@ interface Positions {
 
 /** bool, broadcast to [batch, heads, queries, keys]. */
 function visiblePairs(c: BlockContext, heads: Heads, pattern: Pattern, at: Positions): Value {
-  const { build, read, facts } = c
+  const { build, facts } = c
   if (pattern.kind === 'dense') return build.op('Cast', [build.ints(1)], { to: 9 })
   const size = build.number(pattern.block, 'int64')
   const blockOf = (places: Value): Value => build.op('Div', [places, size])
@@ -77,7 +77,7 @@ function visiblePairs(c: BlockContext, heads: Heads, pattern: Pattern, at: Posit
     const byRow = build.op('Gather', [kept, rows], { axis: 2 })
     return build.op('Gather', [byRow, blockOf(at.columns)], { axis: 3 })
   }
-  const { kept } = sharedBlocks(c, pattern, read.heads)
+  const { kept } = sharedBlocks(c, pattern)
   const byRow = build.op('Gather', [kept, blockOf(at.rows)], { axis: 1 })
   const byToken = build.op('Gather', [byRow, blockOf(at.columns)], { axis: 2 })
   const { window, sinks } = tokenLimits(pattern, facts)
@@ -92,24 +92,10 @@ function visiblePairs(c: BlockContext, heads: Heads, pattern: Pattern, at: Posit
 }
 
 /** bool [batch, heads, rows, columns] of what BlockSelect chooses, in one row of each query block. */
-function selectedBlocks(
-  { build, read, facts, keys }: BlockContext,
-  { query, key, keyValueHeads }: Heads,
-  pattern: DynamicPattern,
-): Value {
-  const { block, ...rest } = pattern
-  const node = emitKernel(build.edit, blockSelect, {
-    inputs: [query, key],
-    attributes: {
-      causal: facts.causal,
-      scale: read.scale,
-      queryBlock: block,
-      keyBlock: block,
-      ...selection({ block, ...rest }),
-    },
-    before: build.before,
-  })
-  const indices = build.cast(node.outputs[0] as Value, 'int64')
+function selectedBlocks(c: BlockContext, heads: Heads, pattern: DynamicPattern): Value {
+  const { build, read, keys } = c
+  const { block } = pattern
+  const indices = build.cast(selectBlocks(c, heads, pattern), 'int64')
   const rounded = build.op('Add', [keys, build.ints(block - 1)])
   const columns = build.op('Div', [rounded, build.ints(block)])
   // Beyond the last column: chosen by none.
@@ -121,8 +107,6 @@ function selectedBlocks(
   const onOff = build.ints(0, 1)
   const marked = build.reduce('ReduceMax', build.op('OneHot', [named, columns, onOff]), [3], 0)
   const chosen = build.cast(marked, 'bool')
-  const repeated = Array.from({ length: read.heads }, (_, head) =>
-    Math.floor((head * keyValueHeads) / read.heads),
-  )
-  return build.op('Gather', [chosen, build.ints(...repeated)], { axis: 1 })
+  const all = Array.from({ length: read.heads }, (_, head) => head)
+  return pickPlaces(build, chosen, keyValueHeadsOf(all, heads, read.heads), 1)
 }

@@ -176,6 +176,7 @@ describe.runIf(stories)('a step of a sparse model', () => {
     ['topk:3+block:16', { isFixed: true, isTwice: true }],
     ['mass:0.6+block:16', {}],
     [Array(3).fill('window:20+block:16 dense').join(' '), {}],
+    [Array(2).fill('topk:3+block:16 strided:3+local:1+block:16 dense').join(' '), {}],
   ] as const)(
     'has the gradient of the dense model with the mask: %s, %o',
     async (pattern, options) => {
