@@ -5,24 +5,22 @@
 import { statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Batch } from '../data/batch.js'
-import { portsOf } from '../data/open-data.js'
-import { randomBatches } from '../data/random.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { type SavedFolder, saveModelFolder } from '../model-folder/save.js'
 import { applyPart } from '../plan/apply.js'
-import type { AttentionPatterns, Plan, PlanPart } from '../plan/plan.js'
+import type { AttentionPatterns, Plan } from '../plan/plan.js'
 import { planNote } from '../plan/plan-file.js'
 import { planSummary } from '../plan/plan-json.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
-import { renumberAfter } from '../vocabulary/batches.js'
 import { idInputs } from '../vocabulary/find-vocabulary.js'
 import { cutTokenizerFile, isOlderForm, renumberedConfig } from '../vocabulary/vocabulary-files.js'
-import { checkSlice, halfBound, type NumericCheck } from './check.js'
+import type { NumericCheck } from './check.js'
 import { editConfig, modelSizes } from './config-edit.js'
+import { largerOf, provePart } from './prove-part.js'
 import {
   type KeptBits,
   keptBits,
@@ -164,76 +162,6 @@ function companionsOf({
   return { cut, carried }
 }
 
-/** The model as it is after a part, against a fresh copy with the part masked. */
-async function provePart(
-  options: FolderOptions & { readonly ids: readonly string[] },
-  index: number,
-  part: PlanPart,
-): Promise<NumericCheck> {
-  const { source, plan } = options
-  const masked = loadFrom(source.location, source.file).model
-  for (const before of plan.parts.slice(0, index)) applyPart(masked.graph, before)
-  const view = readModel(masked.graph)
-  const cut = plan.parts.slice(0, index + 1)
-  const given = renumberAfter(cut, options.batches?.slice(0, 1) ?? [], options.ids).filter(
-    (batch) => fitsInto(source.model, batch),
-  )
-  const tokens = part.vocabulary?.keep.length ?? view.vocabulary
-  applyPart(masked.graph, part, { as: 'mask', view })
-  const proved = exactModel(options, index, part)
-  const check = (batches: readonly Batch[]) =>
-    checkSlice(proved, masked, batches, {
-      ...options,
-      bound: part.precision && halfBound,
-      // Fused, integer products differ in rounding, and a code that flips is a whole step in all that follows.
-      ...(part.integers && { optimization: 'disabled' }),
-    })
-  if (given.length > 0) return check(given)
-  const [wanted, instead] = part.attention ? [PATTERN_LENGTH, SHORT] : [SHORT, LONG]
-  return check(checkInputs(masked, tokens, wanted)).catch((error) => {
-    if (error instanceof AttncError && error.kind === 'numeric') throw error
-    options.signal?.throwIfAborted()
-    return check(checkInputs(masked, tokens, instead)).catch((again) => {
-      throw again instanceof AttncError && again.code === 'RUN_FAILED' ? notByChance(again) : again
-    })
-  })
-}
-
-/**
- * Kernels that round their inputs while they run differ from everything by some hundredths: what is proved
- * is the same model without that, so that a wrong code or scale shows.
- */
-function exactModel({ source, plan }: FolderOptions, index: number, part: PlanPart): Model {
-  if (!part.quantized?.some(({ accuracy }) => accuracy > 0)) return source.model
-  const { model } = loadFrom(source.location, source.file)
-  for (const before of plan.parts.slice(0, index)) applyPart(model.graph, before)
-  const quantized = part.quantized.map((each) => ({ ...each, accuracy: 0 }))
-  applyPart(model.graph, { ...part, quantized })
-  return model
-}
-
-/**
- * Tokens at which is proved without data. Patterns show over several blocks of keys and one that is not
- * full, which the model's positions may not reach; samples of sound have to outlast convolutions.
- */
-const [PATTERN_LENGTH, SHORT, LONG] = [330, 16, 1024]
-
-const largerOf = (one: NumericCheck | undefined, other: NumericCheck): NumericCheck =>
-  one && one.largest > other.largest ? one : other
-
-const notByChance = (cause: AttncError): AttncError =>
-  new AttncError(
-    'RANDOM_INPUTS',
-    'usage',
-    `The proof needs inputs, and this model does not run on such as are drawn by chance. ${cause.message}`,
-    {
-      suggestions: [
-        'Give inputs that it runs on with --data, for instance arrays in an .npz file.',
-      ],
-      cause,
-    },
-  )
-
 const maskError = ({ parts }: Plan): AttncError =>
   new AttncError(
     'MASK_PARTS',
@@ -241,26 +169,3 @@ const maskError = ({ parts }: Plan): AttncError =>
     `The plan has ${parts.length} parts, and later ones count in what earlier ones left; only a plan of one part can be masked.`,
     { suggestions: ['Leave --as mask away, or keep one part of the plan.'] },
   )
-
-/** Whether the pruned model takes it too: a filled cache of the dense one has members that went. */
-const fitsInto = (model: LoadedModel['model'], { feeds }: Batch): boolean =>
-  portsOf(model).every(({ name, dims }) => {
-    const fed = feeds[name]
-    if (!fed || fed.data.length === 0) return true
-    return dims.every((dim, axis) => typeof dim !== 'number' || dim === fed.dims[axis])
-  })
-
-function checkInputs(
-  model: LoadedModel['model'],
-  vocabulary: number | undefined,
-  sequenceLength: number,
-): Batch[] {
-  return randomBatches({
-    inputs: portsOf(model),
-    sequenceLength,
-    batchSize: 2,
-    samples: 2,
-    vocabulary,
-    seed: 0,
-  })
-}
