@@ -38,7 +38,8 @@ export function readFused(
       !isOneInput && query && key && isCross(analysis, byNode, positions, query, key)
         ? 'cross'
         : 'self',
-    heads: sizeOfAll(all),
+    // Heads that were picked one by one have no factors.
+    heads: keyValueHeads.size.mul(groups.size).value ?? sizeOfAll(all),
     keyValueHeads: sizeOfAll(keyValueHeadAxes),
     headSize: headSize.size.value ?? 0,
     valueHeadSize: valueHeadSize.size.value ?? 0,

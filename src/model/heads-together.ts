@@ -2,8 +2,10 @@
  * Heads that have weights each of their own: so many softmaxes, whose values lie end to end before one
  * output projection. Together they are one block.
  */
+
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
-import type { Node, Value } from '../graph/graph.js'
+import { leavesOf } from '../axes/axis.js'
+import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import type { AttentionBlock } from './attention.js'
 import { downstream, isMover, isTransparent, upstream } from './trace.js'
 
@@ -23,20 +25,33 @@ export function withHeadsTogether(
     if (heads.length < 2 || !areBeside(heads)) return [block]
     if (block !== heads[0]) return []
     // The same heads again, each time over some of the tokens.
-    if (haveSameHeads(heads)) return [block]
-    const sum = (each: readonly AttentionBlock[], of: 'heads' | 'keyValueHeads'): number =>
-      each.reduce((total, one) => total + one[of], 0)
+    if (haveSameHeads(heads) && !meetAlongHeads(analysis, heads)) return [block]
     // Heads that share keys count them once.
     const byKeys = [...new Map(heads.map((each) => [keySource(analysis, each), each])).values()]
-    return [{ ...block, heads: sum(heads, 'heads'), keyValueHeads: sum(byKeys, 'keyValueHeads') }]
+    const keyValueHeads = byKeys.reduce(
+      (total, each) => total + (pickedFrom(analysis, each) ?? each.keyValueHeads),
+      0,
+    )
+    return [{ ...block, heads: heads.reduce((sum, each) => sum + each.heads, 0), keyValueHeads }]
   })
 }
 
 const haveSameHeads = ([first, ...rest]: readonly AttentionBlock[]): boolean => {
   const axes = [...(first?.keyValueHeadAxes ?? []), ...(first?.groupAxes ?? [])]
-  const isSame = ({ keyValueHeadAxes, groupAxes }: AttentionBlock): boolean =>
+  const isSame = ({ heads, keyValueHeadAxes, groupAxes }: AttentionBlock): boolean =>
+    heads === first?.heads &&
     [...keyValueHeadAxes, ...groupAxes].every((axis) => axes.includes(axis))
   return axes.length > 0 && rest.every(isSame)
+}
+
+/** Other queries beside each other, of the same key-value heads. */
+function meetAlongHeads(analysis: AxisAnalysis, [first]: readonly AttentionBlock[]): boolean {
+  const { node, index } = (first && laidAt(first.context)) ?? {}
+  const input = node?.inputs[index ?? 0]
+  const axes = (input && analysis.axes(input)) ?? []
+  const along = node && axes.at(intAttribute(node, 'axis', 0))
+  const own = [...(first?.keyValueHeadAxes ?? []), ...(first?.groupAxes ?? [])]
+  return along !== undefined && leavesOf(along).some((leaf) => own.includes(leaf))
 }
 
 /** Whether the blocks are alike and the first thing that happens to them is that they are laid together. */
@@ -70,4 +85,15 @@ function keySource(analysis: AxisAnalysis, { keys }: AttentionBlock): Node | Val
   for (const node of upstream(keys, (each) => isTransparent(each) && !products.has(each)))
     if (products.has(node)) return node
   return keys
+}
+
+/** Of how many key-value heads a block's keys were picked: some, and some of them for several heads. */
+function pickedFrom(analysis: AxisAnalysis, { keys }: AttentionBlock): number | undefined {
+  const isPick = ({ op, domain }: Node): boolean => op === 'Gather' && domain === ''
+  for (const node of upstream(keys, (each) => isPick(each) || isTransparent(each))) {
+    const axes = isPick(node) && node.inputs[0] && analysis.axes(node.inputs[0])
+    const axis = intAttribute(node, 'axis', 0)
+    if (axes && axes.length === 4 && axis === 1) return axes[axis]?.size.value
+  }
+  return undefined
 }

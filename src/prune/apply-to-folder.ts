@@ -72,12 +72,16 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   const ids = idInputs(view)
   const before = totalsOf(source.model, view)
   const sizesBefore = modelSizes(view)
+  let sizesAfter = sizesBefore
   const rows: ReportRow[] = []
   let check = options.check
   for (const [index, part] of plan.parts.entries()) {
     rows.push(...reportRows(view, part))
     applyPart(source.model.graph, part, { as, view })
     view = readModel(source.model.graph)
+    // What cuts nothing leaves sizes as they are; heads with patterns of their own are put together anew.
+    if (part.slices.length > 0) sizesAfter = modelSizes(view)
+    else if (part.vocabulary) sizesAfter = { ...sizesAfter, vocabulary: view.vocabulary }
     if (!options.check && as === 'slice')
       check = largerOf(check, await provePart({ ...options, ids }, index, part))
   }
@@ -93,7 +97,6 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
     model.metadata.set('attnc.input', digest)
     model.metadata.set('attnc.plan', JSON.stringify(planSummary(plan)))
   }
-  const sizesAfter = modelSizes(view)
   const vocabulary = plan.parts.find((part) => part.vocabulary)?.vocabulary
   const written =
     options.output === undefined

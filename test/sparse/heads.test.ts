@@ -13,6 +13,7 @@ import {
 } from '../../kernels/block-sparse-attention/patterns.js'
 import { edit } from '../../src/graph/edit.js'
 import type { Model, Node, Value } from '../../src/graph/graph.js'
+import { readModel } from '../../src/model/model.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import { applyPart } from '../../src/plan/apply.js'
 import { materialise } from '../../src/runtime/materialise.js'
@@ -129,6 +130,17 @@ async function equalsMask(layer: Layer): Promise<void> {
       1e-5,
     )
 }
+
+it('a layer has the heads that it had, however they are put together', () => {
+  const headsIn = (model: Model) =>
+    readModel(model.graph).attention.map(({ heads, keyValueHeads }) => ({ heads, keyValueHeads }))
+  fc.assert(
+    fc.property(layers(fc.oneof(chosen, fixed)), (layer) => {
+      expect(headsIn(rewritten(layer, 'slice'))).toEqual(headsIn(open(layer)))
+    }),
+    { numRuns: 60, seed: 8 },
+  )
+}, 120_000)
 
 it('patterns of heads, mixed, are the dense layer with their masks', async () => {
   await fc.assert(fc.asyncProperty(layers(fixed), equalsMask), { numRuns: 40, seed: 5 })

@@ -64,6 +64,14 @@ describe('a pattern', () => {
     expect(difference(sparse[0] ?? {}, dense[0] ?? {})).toBeGreaterThan(1e-3)
   })
 
+  it('by head leaves a layer the heads that it has', async () => {
+    const sizesOf = ({ graph }: Model) =>
+      readModel(graph).attention.map((block) => [block.heads, block.keyValueHeads])
+    for (const file of ['model.onnx', 'model_with_past.onnx'])
+      for (const patterns of [perHead, ['dense', ...Array(heads - 1).fill('strided:3+local:1')]])
+        expect(sizesOf(await rewritten(patterns, 'slice', file))).toEqual(sizesOf(open(file)))
+  })
+
   it('honours padding on either side', async () => {
     const [batch, length] = [2, 90]
     const isReal = (sample: number, at: number): boolean => (sample === 0 ? at >= 30 : at < 70)
