@@ -1,8 +1,10 @@
 /** What the plan in a model's metadata says went is gone; beside the original, it is carried out again. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { compareOutputs } from '../compare/compare.js'
+import { type CompareOptions, compareOutputs } from '../compare/compare.js'
 import { type ConstantDifferences, compareConstants } from '../compare/constants.js'
+import type { Batch } from '../data/batch.js'
+import { otherInputs } from '../data/sample-inputs.js'
 import { AttncError } from '../errors.js'
 import type { Node } from '../graph/graph.js'
 import { readModel } from '../model/model.js'
@@ -87,7 +89,8 @@ export async function checkReplay(
   if (!isWhole) return checkKept(same, changed)
   if (changed.length === 0)
     return `all ${same} constants have the bytes of the plan carried out again`
-  const difference = await replayNumbers(original, source, options)
+  const hasPatterns = stored.parts.some(({ attention }) => attention?.length)
+  const difference = await replayNumbers(original, source, options, hasPatterns)
   const bound = sliceBound(source.model)
   if (difference > bound)
     throw new Objection(
@@ -152,14 +155,31 @@ async function replayNumbers(
   replayed: LoadedModel,
   source: LoadedModel,
   options: RunOptions,
+  hasPatterns: boolean,
 ): Promise<number> {
   const file = materialise(replayed.model)
-  try {
-    // As in `checkSlice`: a GPU's rounding is no part of the comparison.
-    const exact: RunOptions = { ...options, provider: 'cpu' }
-    const outputs = await compareOutputs({ ...replayed, path: file.path }, source, exact)
+  // As in `checkSlice`: a GPU's rounding is no part of the comparison.
+  const exact: RunOptions = { ...options, provider: 'cpu' }
+  const compare = async (more: Pick<CompareOptions, 'inputs'> = {}): Promise<number> => {
+    const first = { ...replayed, path: file.path }
+    const outputs = await compareOutputs(first, source, { ...exact, ...more })
     return Math.max(0, ...outputs.map(({ difference }) => difference?.largestRelative ?? 0))
+  }
+  try {
+    const difference = await compare()
+    if (!hasPatterns) return difference
+    // Few tokens see each other by any pattern; more may be beyond the model's positions.
+    return Math.max(difference, await compare({ inputs: manyTokens }).catch(orNotRun))
   } finally {
     file.dispose()
   }
+}
+
+const manyTokens = async ({ model }: LoadedModel): Promise<Batch[]> => [
+  otherInputs(model, { vocabulary: readModel(model.graph).vocabulary, seed: 0 }),
+]
+
+const orNotRun = (error: unknown): number => {
+  if (error instanceof AttncError && error.code === 'RUN_FAILED') return 0
+  throw error
 }
