@@ -43,11 +43,11 @@ interface Place {
  */
 export function materialise(model: Model): Materialised {
   const folder = makeFolder()
-  const remove = (): void => rmSync(folder, { recursive: true, force: true })
-  process.once('exit', remove)
+  if (folders.size === 0) process.on('exit', removeAll)
+  folders.add(folder)
   const dispose = (): void => {
-    process.removeListener('exit', remove)
-    remove()
+    remove(folder)
+    if (folders.delete(folder) && folders.size === 0) process.off('exit', removeAll)
   }
   try {
     const places = placeWeights(model, folder)
@@ -59,6 +59,15 @@ export function materialise(model: Model): Materialised {
     dispose()
     throw explain(error)
   }
+}
+
+/** Folders that are there now: one listener for all, however many models are open. */
+const folders = new Set<string>()
+
+const remove = (folder: string): void => rmSync(folder, { recursive: true, force: true })
+
+const removeAll = (): void => {
+  for (const folder of folders) remove(folder)
 }
 
 function makeFolder(): string {
