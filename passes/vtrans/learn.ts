@@ -17,7 +17,7 @@ import { measureResource } from './measure-resource.js'
 import { Multipliers } from './multipliers.js'
 import { sharesOf, type VtransOptions } from './options.js'
 import type { Resource } from './resource.js'
-import { type Selection, selectUnits } from './select.js'
+import { assertReachable, type Selection, selectUnits } from './select.js'
 import { PRESSURE, SLOPE, TARGET } from './step-graph.js'
 
 export interface LearnedMasks {
@@ -36,13 +36,14 @@ export interface LearnInput extends RunOptions {
   readonly batches: readonly Batch[]
 }
 
-/** Errors: NOTHING_PRUNABLE, NO_OBJECTIVE, LOSS_NOT_FINITE, those of gradients. */
+/** Errors: NOTHING_PRUNABLE, RATIO_UNREACHABLE, NO_OBJECTIVE, LOSS_NOT_FINITE, those of gradients. */
 export async function learnMasks(input: LearnInput, options: VtransOptions): Promise<LearnedMasks> {
   const { model } = input
   const { ratio, rate, warmup } = options
   const { noisy: updates } = sharesOf(options)
   const set = findMasks(input.view, options)
   const resource = await measureResource(input, set.masks, options)
+  assertReachable(set.masks, resource, options)
   const initial = initialMasks(set.size, options)
   const given = { ...input, teacher: model, resource, initial, updates, what: 'learning masks' }
   await using run = await MaskRun.open(given, options)

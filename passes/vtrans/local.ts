@@ -12,7 +12,7 @@ import type { LearnedMasks, LearnInput } from './learn.js'
 import { findMasks } from './masks.js'
 import { measureResource } from './measure-resource.js'
 import type { VtransOptions } from './options.js'
-import { selectUnits } from './select.js'
+import { assertReachable, selectUnits } from './select.js'
 
 /** The optimum for one unit; one that is worth less than its price is closed. */
 export function localOptimum(cost: number, price: number): { mean: number; variance: number } {
@@ -30,6 +30,7 @@ export async function localMasks(
   const structures = options.structures.filter((each) => each !== 'layers')
   const set = findMasks(view, { ...options, structures })
   const resource = await measureResource(input, set.masks, options)
+  assertReachable(set.masks, resource, options)
   const worth = worthOf(view, calibration, set)
   const numbersAt = (price: number) => {
     const optima = Array.from(worth, (each) => localOptimum(each, price))

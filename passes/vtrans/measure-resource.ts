@@ -42,7 +42,8 @@ export async function measureResource(
 }
 
 const shares = [0, 0.25, 0.5, 0.75] as const
-const rounds = 7
+/** Turns: so many at least, and then for a while, as one that nothing disturbs tells the most. */
+const rounds = { least: 7, most: 60, milliseconds: 10_000 } as const
 
 /** In microseconds of one run on the first batch. */
 async function measureLatency(
@@ -124,12 +125,15 @@ async function timeInTurns(input: ResourceInput, models: readonly Model[]): Prom
     files.map(({ path }) => openSession({ path, provider, threads, signal, takesTurns: true })),
   )
   try {
-    for (let round = 0; round < rounds; round++) {
+    const end = performance.now() + rounds.milliseconds
+    const goesOn = (round: number): boolean =>
+      round < rounds.least || (round < rounds.most && performance.now() < end)
+    for (let round = 0; goesOn(round); round++) {
       for (const [index, session] of sessions.entries()) {
         await session.run(feedsOf(session, { ...batches[0]?.feeds }))
         if (round > 0) best[index] = Math.min(best[index] as number, 1000 * session.lastRunMs)
       }
-      log.progress('timing', round + 1, rounds)
+      log.progress('timing', Math.min(round + 1, rounds.most), rounds.most)
     }
     return best
   } finally {

@@ -3,10 +3,12 @@
  * that meets the budget by the hard count, after widths were rounded. Units are picked by their index in
  * the order of log α, never by comparing with a rounded threshold (vtrans.md §7.3).
  */
+import { AttncError } from '../../src/errors.js'
 import { logAlpha } from './bottleneck.js'
 import type { LearnedMasks } from './learn.js'
 import { type Mask, wholeOf } from './masks.js'
-import { costOf } from './resource.js'
+import type { VtransOptions } from './options.js'
+import { costOf, type Resource } from './resource.js'
 
 export interface Selection {
   readonly mask: Mask
@@ -75,6 +77,31 @@ export function selectUnits(
       order: order.toReversed(),
     }
   })
+}
+
+/** Error: RATIO_UNREACHABLE where the least that has to stay of every mask is more than the ratio leaves. */
+export function assertReachable(
+  masks: readonly Mask[],
+  resource: Resource,
+  { ratio, roundTo, target }: Pick<VtransOptions, 'ratio' | 'roundTo' | 'target'>,
+): void {
+  const least = masks.map((mask) => (mask.isWhole ? 1 : roundedCount(mask, 0, roundTo)))
+  const most = 1 - costOf(resource, least) / resource.total
+  if (ratio <= most) return
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+  throw new AttncError(
+    'RATIO_UNREACHABLE',
+    'budget',
+    `${percent(ratio)} of the ${target} can't go: with one head and as few neurons as they are rounded to in every layer, ${percent(most)} would be saved.`,
+    {
+      suggestions: [
+        `Ask for less: --ratio ${Math.max(0, Math.floor(100 * most) / 100)} at most.`,
+        ...(target === 'latency'
+          ? ['Time it again on a machine that does nothing else.']
+          : ['Take a smaller --round-to.']),
+      ],
+    },
+  )
 }
 
 interface Highest {

@@ -11,7 +11,7 @@ import { localOptimum } from '../../passes/vtrans/local.js'
 import { findMasks, type Mask, type MaskSet } from '../../passes/vtrans/masks.js'
 import { vtransDefaults } from '../../passes/vtrans/options.js'
 import { costOf, parametersOf, slopesOf } from '../../passes/vtrans/resource.js'
-import { countsOf, selectUnits } from '../../passes/vtrans/select.js'
+import { assertReachable, countsOf, selectUnits } from '../../passes/vtrans/select.js'
 import { openData } from '../../src/data/open-data.js'
 import { edit } from '../../src/graph/edit.js'
 import type { Model, Value } from '../../src/graph/graph.js'
@@ -149,6 +149,10 @@ describe('selection', () => {
         const selected = selectUnits({ set, resource, means, logVariances }, { ratio, roundTo })
         const counts = selected.map(({ kept }) => kept.length)
         const least = costOf(resource, [1, roundTo, roundTo])
+        // What can't be met is refused before anything is learned.
+        const ask = () => assertReachable(masks, resource, { ratio, roundTo, target: 'latency' })
+        if (least <= resource.total * (1 - ratio)) ask()
+        else expect(ask).toThrow(/can't go: .* would be saved/)
         expect(costOf(resource, counts)).toBeLessThanOrEqual(
           Math.max(least, resource.total * (1 - ratio)) + 1e-9,
         )
