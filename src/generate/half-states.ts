@@ -3,7 +3,7 @@
  * of many texts from its memory at every token, and half of the bytes are half of the time.
  */
 import { edit, type GraphEdit } from '../graph/edit.js'
-import type { Model, Node, Value } from '../graph/graph.js'
+import { intAttribute, type Model, type Node, type Value } from '../graph/graph.js'
 import { dataTypeCode } from '../onnx/data-type.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import type { LanguagePorts } from './language-ports.js'
@@ -37,11 +37,8 @@ export function halveStates(model: Model, ports: LanguagePorts): LanguagePorts {
 
 /** The input is half from now on: who has cast it reads it as it is, others cast it back. */
 function readInHalf(change: GraphEdit, input: Value): void {
-  const toHalf = BigInt(dataTypeCode('float16'))
-  const isCast = ({ op, attributes }: Node): boolean => {
-    const to = attributes.get('to')
-    return op === 'Cast' && to?.kind === 'int' && to.value === toHalf
-  }
+  const isCast = (node: Node): boolean =>
+    node.op === 'Cast' && intAttribute(node, 'to', 0) === dataTypeCode('float16')
   const readers = [...input.uses]
   change.setType(input, { dataType: 'float16', dims: input.type?.dims })
   for (const { node } of readers.filter(({ node }) => isCast(node))) {

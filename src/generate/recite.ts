@@ -46,7 +46,6 @@ export interface ReciteOptions extends RunOptions {
   readonly single?: boolean | undefined
 }
 
-const waysToBegin = 3
 /** Tokens of the data that a window begins with. */
 const prompt = 4
 /** Windows that run together at most: a processor gains nothing by more, a GPU has as much to do with few. */
@@ -67,7 +66,8 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
       'A model with an encoder answers to texts and makes up none by itself.',
       { suggestions: ['Give data: .txt or .jsonl.'] },
     )
-  const begin = beginnings(options)
+  const ways = beginnings(options)
+  const { temperatures = [1] } = options
   edit(model.graph, 'attnc.lighten', lighten)
   const ports = options.provider === 'cuda' ? halveStates(model, single) : single
   drawInGraph(model, ports, seed)
@@ -78,10 +78,12 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
   try {
     await using decoder = await openDecoder({ ...options, ports, path: drawing.path })
     while (said.length < windows) {
+      const places = Array.from({ length: size }, (_, row) => said.length + row)
       // Each by chance of its own: what it says is the same however many run together.
-      const chances = Array.from({ length: size }, (_, row) => chanceOf(seed, said.length + row))
-      const given = chances.map((chance, row) => begin(said.length + row, chance))
-      const heats = given.map((_, row) => temperatureOf(options, said.length + row))
+      const chances = places.map((place) => chanceOf(seed, place))
+      const given = chances.map((chance, row) => byTurns(ways, said.length + row)(chance))
+      // Every way to begin comes with every temperature.
+      const heats = places.map((place) => byTurns(temperatures, Math.floor(place / ways.length)))
       const rows = given.map(([first = 0]) => [first])
       decoder.restart()
       while ((rows[0]?.length ?? length) < length) {
@@ -127,21 +129,20 @@ function windowsTogether(
   return Math.ceil(windows / rounds)
 }
 
-/** Every way to begin comes with every temperature. */
-const temperatureOf = ({ temperatures = [1] }: ReciteOptions, window: number): number =>
-  temperatures[Math.floor(window / waysToBegin) % temperatures.length] ?? 1
+/** By turns. */
+const byTurns = <T>(ways: readonly T[], turn: number): T => ways[turn % ways.length] as T
 
 type Chance = () => number
 
 const chanceOf = (seed: number, window: number): Chance =>
   generator(Math.floor(generator(seed)() * 2 ** 32) + window)
 
-/** What each window begins with, the ways there are by turns. */
+/** The ways there are for a window to begin; at least one. */
 function beginnings({
   source,
   texts = [],
   vocabulary,
-}: ReciteOptions): (window: number, chance: Chance) => readonly number[] {
+}: ReciteOptions): readonly ((chance: Chance) => readonly number[])[] {
   const start = findStart(source.folder)
   const ways = [
     ...(texts.length > 0 ? [(chance: Chance) => drawPrompt(texts, chance)] : []),
@@ -150,7 +151,7 @@ function beginnings({
       : []),
     ...(vocabulary ? [(chance: Chance) => [Math.floor(chance() * vocabulary)]] : []),
   ]
-  return (window, chance) => ways[window % ways.length]?.(chance) ?? [0]
+  return ways.length > 0 ? ways : [() => [0]]
 }
 
 /** A few tokens from anywhere in a text. */
