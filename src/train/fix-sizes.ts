@@ -5,6 +5,7 @@
  */
 import type { GraphEdit } from '../graph/edit.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
+import { foldNode } from '../rewrite/fold-node.js'
 import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
 import { TEACHER } from './teacher.js'
@@ -20,13 +21,7 @@ export function fixSizes(edit: GraphEdit, feeds: Feeds): void {
   }
   const shapes = inferShapes(graph)
   for (const node of [...graph.nodes()]) {
-    const known = node.outputs.map((output) => output && shapes.constant(output))
-    if (!graph.nodesById.has(node.id) || node.op === 'Constant' || !known.some(Boolean)) continue
-    for (const [index, output] of node.outputs.entries()) {
-      const tensor = known[index]
-      if (output && tensor && output.uses.size > 0)
-        edit.replaceUses(output, edit.constant(tensor, output.name))
-    }
-    eraseUnread(edit, node)
+    if (!graph.nodesById.has(node.id) || node.op === 'Constant') continue
+    if (foldNode(edit, node, shapes)) eraseUnread(edit, node)
   }
 }

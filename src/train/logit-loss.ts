@@ -3,6 +3,7 @@
  * through logarithms and products would read and write the scores of a whole vocabulary thirty times; this takes a third.
  */
 import type { Node, Value } from '../graph/graph.js'
+import { sumOfWeights } from './loss.js'
 import type { NodeBuilder } from './node-builder.js'
 
 export interface LogitLossInput {
@@ -40,9 +41,7 @@ export function addLogitLoss(b: NodeBuilder, input: LogitLossInput): LogitLoss {
   const last = b.ints(-1)
   const number = (value: number): Value => b.number(value, 'float32')
   const rows = (value: Value): Value => b.op('Unsqueeze', [value, last])
-  const count = b.op('ReduceSum', [weights], { keepdims: 0 })
-  // A batch in which nothing counts has no loss, and no gradient.
-  const factors = rows(b.op('Div', [weights, b.op('Max', [count, number(1e-9)])]))
+  const factors = rows(b.op('Div', [weights, sumOfWeights(b, weights)]))
   const nodes: Node[] = []
   const wide = (value: Value): Value => {
     if (value.producer) nodes.push(value.producer)

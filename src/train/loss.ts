@@ -10,9 +10,13 @@ export function weightedMean(b: NodeBuilder, values: Value, weights: Value | und
   const flat = { keepdims: 0 }
   if (!weights) return b.op('ReduceMean', [values], flat)
   const total = b.op('ReduceSum', [b.op('Mul', [values, weights])], flat)
-  const count = b.op('ReduceSum', [weights], flat)
-  // A batch in which nothing counts has no loss, and no gradient.
-  return b.op('Div', [total, b.op('Max', [count, b.number(1e-9, 'float32')])])
+  return b.op('Div', [total, sumOfWeights(b, weights)])
+}
+
+/** Never zero: a batch in which nothing counts has no loss, and no gradient. */
+export function sumOfWeights(b: NodeBuilder, weights: Value): Value {
+  const count = b.op('ReduceSum', [weights], { keepdims: 0 })
+  return b.op('Max', [count, b.number(1e-9, 'float32')])
 }
 
 /** −log softmax at the targets. Logits [..., classes], targets int64 [...], weights [...]. */

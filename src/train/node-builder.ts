@@ -116,8 +116,7 @@ export class NodeBuilder {
   }
 
   /** A number everywhere, shaped like a value. */
-  fill(value: Value, number: number): Value {
-    const type = this.typeOf(value)
+  fill(value: Value, number: number, type = this.typeOf(value)): Value {
     return this.op('ConstantOfShape', [this.shapeOf(value)], {
       value: { kind: 'tensor', value: toConstant(tensorOf(type, [1], [number])) },
     })

@@ -7,6 +7,7 @@ import { KERNEL_DOMAIN } from '../../kernels/kernel.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
 import { type WrittenCall, writeCall } from '../graph/write-call.js'
+import { foldNode } from '../rewrite/fold-node.js'
 import type { ShapeInfo } from '../shape/infer.js'
 
 /** Bodies of attnc's operators, as nodes that nothing reads yet: their shapes are known to the rules. */
@@ -39,16 +40,7 @@ export class OwnBodies {
     const { edit } = this
     for (const [node, { nodes, outputs }] of this.bodies) {
       const own: Node[] = []
-      for (const each of nodes) {
-        const known = each.outputs.map((output) => output && shapes.constant(output))
-        if (!known.every(Boolean)) own.push(each)
-        else
-          for (const [index, output] of each.outputs.entries()) {
-            const tensor = known[index]
-            if (output && tensor && output.uses.size > 0)
-              edit.replaceUses(output, edit.constant(tensor, output.name))
-          }
-      }
+      for (const each of nodes) if (!foldNode(edit, each, shapes)) own.push(each)
       for (const each of nodes.toReversed()) if (!own.includes(each)) edit.erase(each)
       this.bodies.set(node, { nodes: own, outputs })
       for (const each of own) this.members.add(each)

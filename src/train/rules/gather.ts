@@ -14,7 +14,7 @@ function addInto(
 ): Value {
   const type = c.typeOf(data)
   const isHalf = type === 'float16'
-  const none = isHalf ? c.cast(c.zerosLike(data), 'float32') : c.zerosLike(data)
+  const none = c.fill(data, 0, isHalf ? 'float32' : type)
   const zeros = order ? c.op('Transpose', [none], { perm: order }) : none
   const added = c.op(op, [zeros, places, isHalf ? c.cast(updates, 'float32') : updates], {
     reduction: 'add',

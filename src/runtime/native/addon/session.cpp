@@ -210,7 +210,7 @@ Memory Session::memory() const {
   if (!runtime_.has_statistics()) return memory;
   Owned<slot::ReleaseAllocator, ort::Allocator> arena{runtime_};
   runtime_.call<slot::CreateAllocator>((const ort::Session*)session_,
-                                       (const ort::MemoryInfo*)(device_ ? device_ : cpu_),
+                                       memory_info(),
                                        &arena.handle);
   Owned<slot::ReleaseKeyValuePairs, void> pairs{runtime_};
   runtime_.call<slot::AllocatorGetStats>((const ort::Allocator*)arena.handle, &pairs.handle);
