@@ -4,6 +4,15 @@ import type { TransformerModel } from '../../src/model/model.js'
 import { type Findings, sensitivityOf } from '../../src/plan/findings.js'
 import type { Demand, Outline } from '../../src/plan/pass.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
+import {
+  allocate,
+  blockCost,
+  parametersOf,
+  removedCost,
+  removedParameters,
+  roundCounts,
+  type UnitCost,
+} from '../../src/repair/allocate.js'
 import type { Ranking } from '../../src/repair/elimination.js'
 import { Metric } from '../../src/repair/metric.js'
 import {
@@ -12,30 +21,21 @@ import {
   nothingPrunable,
   type PrunableBlock,
 } from '../../src/repair/prunable.js'
+import { deepest } from '../../src/repair/rank-by-error.js'
 import {
   type Allocated,
   keepWeights,
   type RepairInput,
   repairBlocks,
 } from '../../src/repair/repair.js'
-import {
-  allocate,
-  allocateAsPublished,
-  allocateUniform,
-  isHeads,
-  parametersOf,
-  removedCost,
-  removedParameters,
-  roundCounts,
-  type UnitCost,
-} from './allocate.js'
 import { measureScales } from './answer-scales.js'
 import { measureGradientScores } from './gradient-scores.js'
 import { measureHeadWrites } from './head-writes.js'
 import { type AmpOptions, isAskedFor } from './options.js'
-import { deepest, mostUnits, rankChoices } from './rank.js'
+import { mostUnits, rankChoices } from './rank.js'
 import { measureSensitivity } from './sensitivity.js'
 import { explainShortfall } from './shortfall.js'
+import { allocateAsPublished, allocateUniform } from './uniform.js'
 
 export type AmpInput = RepairInput
 
@@ -278,15 +278,6 @@ function costOfUnits(prices: Demand['prices']): UnitCost {
   return ({ dimension, units }) =>
     ((prices.get(dimension.id) ?? least) * dimension.size) / units.length
 }
-
-/** What goes when all heads and neurons of the blocks go; parameters, if nothing else is said. */
-const blockCost = (blocks: readonly PrunableBlock[], costOf: UnitCost = parametersOf): number =>
-  blocks.reduce((sum, { choices }) => {
-    const whole = choices.filter(({ frame }) => !frame)
-    // Where no head can go, the members of the values are all there is of attention.
-    const parts = whole.some(isHeads) ? whole : choices
-    return parts.reduce((all, choice) => all + costOf(choice) * choice.units.length, sum)
-  }, 0)
 
 const uniformCounts = (choices: readonly Choice[], { criterion, ratio }: AmpOptions) =>
   criterion === 'paper' ? allocateAsPublished(choices, ratio) : allocateUniform(choices, ratio)

@@ -10,9 +10,9 @@ import type {
   PassFlags,
 } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
+import { deepest } from '../../src/repair/rank-by-error.js'
 import { outlineMost, RankedBlocks } from './decide.js'
 import { type AmpOptions, ampDefaults } from './options.js'
-import { deepest } from './rank.js'
 import { findSkipped } from './skipped.js'
 
 /** Errors of its decision: NO_DATA, NOTHING_REMOVED and those of `decideAmp`. */

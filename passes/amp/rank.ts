@@ -3,15 +3,12 @@ import type { Calibration } from '../../src/calibrate/calibrate.js'
 import type { Statistics } from '../../src/calibrate/statistics.js'
 import type { Products } from '../../src/linear-algebra/products.js'
 import type { Log } from '../../src/log.js'
-import { Elimination, type Ranking } from '../../src/repair/elimination.js'
+import type { Ranking } from '../../src/repair/elimination.js'
 import type { Metric } from '../../src/repair/metric.js'
 import type { Choice, PrunableBlock } from '../../src/repair/prunable.js'
-import { findValueBasis, turnMoments, turnWithInverse } from '../../src/repair/value-basis.js'
+import { deepest, rankByError } from '../../src/repair/rank-by-error.js'
 import type { AmpOptions } from './options.js'
 import { scoreUnits } from './score.js'
-
-/** Curves go this far: nothing keeps less than a tenth when the budget is shared. */
-export const deepest = 0.9
 
 /** Units of a choice that may go; rounding may take up to half a step more than the share. */
 export function mostUnits(
@@ -71,32 +68,8 @@ async function rankChoice(
 ): Promise<Ranking | undefined> {
   const { block, units, frame } = choice
   const most = mostUnits(choice, options)
-  const { projection } = block
-  if (options.criterion === 'output' && statistics?.moments && projection) {
-    const weight = projection.read()
-    const moments = frame ? statistics.moments.slice() : statistics.moments
-    if (frame) {
-      const { basis, inverse } = findValueBasis(frame, moments, weight, projection.columns)
-      turnMoments(moments, frame, basis)
-      turnWithInverse(weight, projection.columns, frame, inverse)
-    }
-    const { columns } = projection
-    const { tokens } = statistics
-    const elimination = await Elimination.open(
-      {
-        moments,
-        tokens,
-        weight: metric ? await metric.turn(weight) : weight,
-        columns,
-        ridge: options.ridge,
-      },
-      products,
-    )
-    return elimination.drop(
-      units.map(({ rows }) => rows),
-      most,
-    )
-  }
+  if (options.criterion === 'output' && statistics?.moments && block.projection)
+    return await rankByError(choice, statistics, { ...options, most, metric, products })
   // One score a unit says nothing about members of a basis that was not found.
   if (frame) return undefined
   const scores = scoreUnits(block, units, { statistics, scores: measured }, options)

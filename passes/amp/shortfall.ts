@@ -1,7 +1,7 @@
 /** Why less goes than the ratio asks for: blocks keep something, and units go whole. */
 import type { Demand } from '../../src/plan/pass.js'
+import { isHeads, removedParameters } from '../../src/repair/allocate.js'
 import type { Choice } from '../../src/repair/prunable.js'
-import { isHeads, removedParameters } from './allocate.js'
 import type { AmpOptions } from './options.js'
 import { mostUnits } from './rank.js'
 

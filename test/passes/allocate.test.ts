@@ -1,12 +1,8 @@
 /** Counts: those of the published code, and budgets that are met to half a unit. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  allocate,
-  paperCounts,
-  removedParameters,
-  roundHalfEven,
-} from '../../passes/amp/allocate.js'
+import { paperCounts, roundHalfEven } from '../../passes/amp/uniform.js'
+import { allocate, removedParameters } from '../../src/repair/allocate.js'
 import type { Choice, PrunableBlock } from '../../src/repair/prunable.js'
 
 /** A choice of so many units; what allocation doesn't read is left out. */

@@ -2,8 +2,8 @@
  * Sharing the budget between choices. Each has a curve of error against parameters removed; the
  * cheapest stretch of any lower convex hull is taken next, until the parameters asked for are gone.
  */
-import type { Demand } from '../../src/plan/pass.js'
-import type { Choice } from '../../src/repair/prunable.js'
+import type { Demand } from '../plan/pass.js'
+import type { Choice, PrunableBlock } from './prunable.js'
 
 /** What a unit of a choice costs. */
 export type UnitCost = (choice: Choice) => number
@@ -161,59 +161,6 @@ function takeCheapest(
   return counts
 }
 
-/** The same share of every choice but value members, which stay. */
-export function allocateUniform(choices: readonly Choice[], ratio: number): Map<Choice, number> {
-  return new Map(
-    choices.map((choice) => [
-      choice,
-      choice.frame
-        ? 0
-        : Math.min(roundHalfEven(ratio * choice.units.length), choice.units.length - 1),
-    ]),
-  )
-}
-
-/**
- * What the published code takes from a layer of `heads` and `width` (amp.md §2.5): the same share of
- * both, and what rounding heads took given back to the neurons, counted in heads and not in parameters.
- */
-export function paperCounts(
-  heads: number,
-  width: number,
-  ratio: number,
-): { readonly heads: number; readonly neurons: number } {
-  const gone = Math.min(roundHalfEven(ratio * heads), heads - 1)
-  const neurons = roundHalfEven(width * ((heads / width) * (ratio - gone / heads) + ratio))
-  return { heads: gone, neurons: Math.min(neurons, width - 1) }
-}
-
-/** The counts of the published code for every layer; blocks without a partner lose the share. */
-export function allocateAsPublished(
-  choices: readonly Choice[],
-  ratio: number,
-): Map<Choice, number> {
-  const counts = allocateUniform(choices, ratio)
-  for (const choice of choices) {
-    if (choice.block.kind !== 'feedForward') continue
-    const attention = choices.find(
-      ({ block, frame }) =>
-        !frame && block.kind === 'attention' && block.layer === choice.block.layer,
-    )
-    if (!attention) continue
-    const { neurons } = paperCounts(attention.units.length, choice.units.length, ratio)
-    counts.set(choice, neurons)
-  }
-  return counts
-}
-
-/** Python's rounding, which the published code uses (amp.md §2.5). */
-export function roundHalfEven(value: number): number {
-  const floor = Math.floor(value)
-  const rest = value - floor
-  if (rest !== 0.5) return Math.round(value)
-  return floor % 2 === 0 ? floor : floor + 1
-}
-
 export const removedParameters = (counts: ReadonlyMap<Choice, number>): number =>
   removedCost(counts, parametersOf)
 
@@ -232,6 +179,18 @@ export function removedCost(counts: ReadonlyMap<Choice, number>, costOf: UnitCos
 /** Whether heads are chosen from, and not members of their values or neurons. */
 export const isHeads = ({ frame, dimension }: Choice): boolean =>
   !frame && dimension.role !== 'width'
+
+/** What goes when all heads and neurons of the blocks go; parameters, if nothing else is said. */
+export const blockCost = (
+  blocks: readonly PrunableBlock[],
+  costOf: UnitCost = parametersOf,
+): number =>
+  blocks.reduce((sum, { choices }) => {
+    const whole = choices.filter(({ frame }) => !frame)
+    // Where no head can go, the members of the values are all there is of attention.
+    const parts = whole.some(isHeads) ? whole : choices
+    return parts.reduce((all, choice) => all + costOf(choice) * choice.units.length, sum)
+  }, 0)
 
 /** The lower convex hull of a curve from `first` units on. */
 function hull({ choice, errors }: Curve, first: number, each: number): Stretch[] {
