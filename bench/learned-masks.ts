@@ -7,9 +7,10 @@
  *     [--length 512] [--samples N] [--eval-length 1024] [--eval-tokens 16384] [--start-token ID]
  *     [--rate 0.1] [--noise=-5] [--bottleneck 1] [--warmup 0.3] [--teacher-share 0.8] [--settle 0.25]
  *     [--recite WINDOWS] [--round-to 1] [--structures heads,width] [--seeds 0] [--plans FOLDER]
+ *     [--choice best|masks] [--values]
  *
  * With a start token, texts are read as paragraphs that each begin with it. `amp-text`: AMP with what the
- * masks' re-fit is given, made-up text as well.
+ * masks' re-fit is given, made-up text as well. With `--values` members of values may go by the error of blocks.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -61,6 +62,8 @@ const { values: flags } = parseArgs({
     structures: { type: 'string', default: vtransDefaults.structures.join() },
     seeds: { type: 'string', default: '0' },
     plans: { type: 'string' },
+    choice: { type: 'string', default: vtransDefaults.choice },
+    values: { type: 'boolean' },
   },
 })
 const print = (line: string): unknown => process.stdout.write(`${line}\n`)
@@ -143,19 +146,28 @@ for (const ratio of flags.ratios.split(',').map(Number)) {
       teacherShare: Number(flags['teacher-share']),
       roundTo: Number(flags['round-to']),
       structures: flags.structures.split(',') as Structure[],
+      choice: flags.choice as 'best' | 'masks',
       seed,
     }
     const context = { ...run, source, single: false, view }
-    const { text, fitting } = await chooseSources(context, batches, options)
+    const sources = await chooseSources(context, { batches, all: batches }, options)
+    const { training, heldOut, text, fitting } = sources
     const made = text.reduce((sum, { ids }) => sum + ids.length, 0)
     print(`${made} windows made up (${seconds()})`)
-    const fitted = [...batches, ...fitting]
-    if (asked.includes('amp-text')) await judgeAmp(`amp with that text ${ratio}`, ratio, fitted)
+    if (asked.includes('amp-text')) await judgeAmp(`amp with that text ${ratio}`, ratio, fitting)
     const recoveries = (['none', 'ridge'] as const).filter((recover) =>
       asked.includes(recover === 'none' ? 'masks' : 'ridge'),
     )
     if (recoveries.length === 0) continue
-    const input = { ...run, model, view, batches: fitted, training: [...batches, ...text] }
+    const input = {
+      ...run,
+      model,
+      view,
+      batches: fitting,
+      training: [...training, ...text],
+      heldOut,
+      hasCache: flags.values === undefined,
+    }
     const learned = await learnMasks({ ...input, batches: input.training }, options)
     for (const recover of recoveries)
       for (const settle of options.settle > 0 ? [0, options.settle] : [0])

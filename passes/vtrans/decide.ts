@@ -1,29 +1,19 @@
 /**
- * VTrans: which heads and neurons go is learned by gradients through noisy masks, on the loss itself;
- * what stays is re-fitted in closed form, or takes its mask's mean in; then means are learned on top.
+ * VTrans: which heads and neurons go is learned by gradients through noisy masks, on the loss itself, or found
+ * by the error of each block where held-out data say that this is better; what stays is re-fitted in closed
+ * form, or takes its mask's mean in; then means are learned on top, and kept where held-out data gain.
  */
 import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
-import { openProducts } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
-import {
-  type Findings,
-  sensitivityOf,
-  type TrainingPoint,
-  thinned,
-} from '../../src/plan/findings.js'
+import { type Findings, type TrainingPoint, thinned } from '../../src/plan/findings.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
-import type { Ranking } from '../../src/repair/elimination.js'
-import { type Choice, findPrunable, type PrunableBlock } from '../../src/repair/prunable.js'
-import { repairBlocks } from '../../src/repair/repair.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
-import { foldMeans } from './fold.js'
+import { type Candidate, cutByError, cutByMasks } from './candidates.js'
 import { type LearnedMasks, learnMasks } from './learn.js'
 import { sharesOf, type VtransOptions } from './options.js'
-import { costOf } from './resource.js'
-import { countsOf, type Selection } from './select.js'
-import { settleMeans } from './settle.js'
+import { type Settled, settleMeans } from './settle.js'
 
 export interface VtransInput extends RunOptions {
   readonly model: Model
@@ -32,6 +22,10 @@ export interface VtransInput extends RunOptions {
   readonly batches: readonly Batch[]
   /** What is learned from, where that is more. */
   readonly training?: readonly Batch[] | undefined
+  /** What judges and nothing else; without it the masks choose, and means are kept. */
+  readonly heldOut?: readonly Batch[] | undefined
+  /** Whether hosts expect keys and values of one shape in every layer. */
+  readonly hasCache?: boolean | undefined
 }
 
 export interface VtransDecision {
@@ -53,28 +47,52 @@ export async function decideVtrans(
   return decideSelected(input, learned, options)
 }
 
-/** What goes by masks that were learned, and what answers for it. */
+/** What goes by masks that were learned, or by what is better, and what answers for it. */
 export async function decideSelected(
   input: VtransInput,
   learned: LearnedMasks,
   options: VtransOptions,
 ): Promise<VtransDecision> {
   assertRefittable(options)
-  const { selected, resource } = learned
-  const repaired =
-    options.recover === 'ridge'
-      ? await refit(input, selected, options)
-      : { slices: slicesOf(selected), projections: foldMeans(input.view, learned, selected) }
-  const isSettled = options.variant !== 'local' && sharesOf(options).settling > 0
+  const { log } = input
+  const isLearned = options.variant !== 'local'
+  const candidates = [await cutByMasks(input, learned, options)]
+  if (isLearned && input.heldOut && options.recover === 'ridge' && options.choice === 'best')
+    candidates.push(await cutByError(input, learned, options))
   const teaching = { ...input, batches: input.training ?? input.batches }
-  const settled = isSettled ? await settleMeans(teaching, repaired, options) : undefined
-  return {
-    slices: repaired.slices,
-    projections: settled?.projections ?? repaired.projections,
-    removed: resource.total - costOf(resource, countsOf(selected)),
-    prunable: resource.total,
-    findings: findingsOf(learned, settled?.curve ?? []),
+  const updates = isLearned ? sharesOf(options).settling : 0
+  const all: [Candidate, Settled][] = []
+  for (const each of candidates) {
+    const settled = await settleMeans(teaching, each, {
+      ...options,
+      settle: isLearned ? options.settle : 0,
+    })
+    all.push([each, settled])
+    if (settled.before !== undefined) log.info(describe(each, settled, updates))
   }
+  const [chosen, settled] = all.reduce((one, other) =>
+    (other[1].best ?? 0) < (one[1].best ?? 0) ? other : one,
+  )
+  if (candidates.length > 1) log.info(`What goes is chosen by ${chosen.by}.`)
+  return {
+    slices: chosen.slices,
+    projections: settled.projections,
+    removed: chosen.removed,
+    prunable: learned.resource.total,
+    findings: findingsOf(learned, chosen, settled),
+  }
+}
+
+/** How a candidate does on held-out data. */
+function describe({ by }: Candidate, { before, best, kept }: Settled, updates: number): string {
+  const loss = (value: number | undefined): string => (value ?? 0).toFixed(4)
+  const means =
+    updates === 0
+      ? ''
+      : kept === 0
+        ? '; learned means make it no better and are left out'
+        : `, ${loss(best)} with the means of update ${kept} of ${updates}, which are kept`
+  return `Cut by ${by}: held-out loss ${loss(before)}${means}.`
 }
 
 function assertRefittable({ recover, structures }: VtransOptions): void {
@@ -87,65 +105,17 @@ function assertRefittable({ recover, structures }: VtransOptions): void {
     )
 }
 
-/** Masks give an order; what a unit would cost they don't say. */
 function findingsOf(
-  { selected, curve = [] }: LearnedMasks,
-  settling: readonly TrainingPoint[],
+  { curve = [] }: LearnedMasks,
+  { findings }: Candidate,
+  { curve: settling, before, best }: Settled,
 ): Findings {
-  const own = selected.filter(({ mask }) => !mask.isWhole)
-  const after = settling.map((point) => ({ ...point, update: point.update + curve.length }))
-  const all = [...curve, ...after]
-  return {
-    measure: null,
-    sensitivity: own.map(({ mask, order }) =>
-      sensitivityOf(mask.dimension.id, mask.size, { order, errors: [] }),
-    ),
-    ...(all.length > 0 && { training: { updates: all.length, curve: thinned(all) } }),
-  }
-}
-
-/** Members that go, by dimension. */
-export const slicesOf = (selected: readonly Selection[]): PlanSlice[] =>
-  selected.flatMap(({ mask, kept }) => {
-    if (mask.isWhole) return []
-    const { id, size, granularity } = mask.dimension
-    const stays = new Set(kept)
-    const remove = Array.from({ length: size }, (_, member) => member).filter(
-      (member) => !stays.has(Math.floor(member / granularity)),
-    )
-    return remove.length > 0 ? [{ dimension: id, remove }] : []
-  })
-
-async function refit(
-  input: VtransInput,
-  selected: readonly Selection[],
-  { ridge }: VtransOptions,
-): Promise<Pick<VtransDecision, 'slices' | 'projections'>> {
-  const rankings = new Map<Choice, Ranking>()
-  const counts = new Map<Choice, number>()
-  const blocks = maskedBlocks(input.view, selected)
-  for (const block of blocks)
-    for (const choice of block.choices) {
-      const found = selected.find(({ mask }) => mask.dimension === choice.dimension) as Selection
-      rankings.set(choice, { order: found.order, errors: [] })
-      counts.set(choice, found.mask.size - found.kept.length)
-    }
-  await using products = await openProducts(input)
-  const allocated = { blocks, rankings, counts, metrics: new Map(), products }
-  const options = { ridge, bias: false, correct: true, isRanked: true }
-  const { projections } = await repairBlocks(
-    { ...input, calibration: new Map() },
-    allocated,
-    options,
-  )
-  return { slices: slicesOf(selected), projections }
-}
-
-/** Blocks with the choices that masks were learned for. */
-const maskedBlocks = (view: TransformerModel, selected: readonly Selection[]): PrunableBlock[] =>
-  findPrunable(view).map((block) => ({
-    ...block,
-    choices: block.choices.filter(
-      ({ dimension, frame }) => !frame && selected.some(({ mask }) => mask.dimension === dimension),
-    ),
+  const after = settling.map((point: TrainingPoint) => ({
+    ...point,
+    update: point.update + curve.length,
   }))
+  const all = [...curve, ...after]
+  const judged = before === undefined ? {} : { before, best }
+  const training = { updates: all.length, curve: thinned(all), ...judged } as Findings['training']
+  return { ...findings, ...(all.length > 0 && { training }) } as Findings
+}

@@ -26,11 +26,13 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
     },
     async decide(context) {
       const { batches = [], training: all = batches, log } = context
-      const { training, text, fitting } = await chooseSources(context, all, options)
+      const sources = await chooseSources(context, { batches, all }, options)
+      const { training, heldOut, text, fitting } = sources
       const input = {
         ...context,
-        batches: [...batches, ...fitting],
+        batches: fitting,
         training: [...training, ...text],
+        heldOut,
       }
       const decision =
         options.variant === 'local'
@@ -61,7 +63,7 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
         part,
         {
           pass: 'vtrans',
-          ...(await trainWeights({ ...context, batches: training, text }, part, options)),
+          ...(await trainWeights({ ...context, batches: training, heldOut, text }, part, options)),
         },
       ]
     },
@@ -73,6 +75,7 @@ interface VtransFlags {
   readonly variant?: Variant
   readonly 'ratio-of'?: Target
   readonly recover?: string
+  readonly choice?: VtransOptions['choice']
   readonly scope?: keyof typeof scopes
   readonly layers?: boolean
   readonly updates?: number
@@ -97,6 +100,7 @@ export const vtransPass: Pass = {
     'variant',
     'ratio-of',
     'recover',
+    'choice',
     'scope',
     'layers',
     'round-to',
@@ -108,7 +112,7 @@ export const vtransPass: Pass = {
   read(flags: PassFlags, view) {
     const given = flags as VtransFlags
     const { variant, recover, recite, scope = 'all', layers, seed, updates } = given
-    const { 'ratio-of': target } = given
+    const { 'ratio-of': target, choice } = given
     return vtrans({
       protect: parseProtect(given.protect ?? [], view),
       ...(given.ratio !== undefined && { ratio: parseRatio(given.ratio) }),
@@ -117,6 +121,7 @@ export const vtransPass: Pass = {
       ...(recite !== undefined && { recite }),
       ...(variant && { variant }),
       ...(target && { target }),
+      ...(choice && { choice }),
       // What is trained afterwards is another pass's.
       ...((recover === 'none' || recover === 'ridge') && { recover }),
       structures: [...scopes[scope], ...(layers ? (['layers'] as const) : [])],

@@ -38,7 +38,7 @@ export class MaskRun implements AsyncDisposable {
   private entering: Feeds
   private done = 0
   readonly curve: TrainingPoint[] = []
-  /** The vector as of the last update. */
+  /** The vector as it last came out. */
   masks: Float32Array
 
   private constructor(
@@ -112,13 +112,16 @@ export class MaskRun implements AsyncDisposable {
     }
   }
 
-  /** One update at a learning rate; how sparse the soft count is, where it is counted. */
-  async update(rate: number, feeds: Feeds): Promise<number | undefined> {
+  /**
+   * One update at a learning rate; how sparse the soft count is, where it is counted. The vector comes out
+   * after the last one, and where it is to be looked at.
+   */
+  async update(rate: number, feeds: Feeds, isLook = false): Promise<number | undefined> {
     const { signal, log, updates, what } = this.input
     const { step, session, objective, draw } = this.parts
     signal?.throwIfAborted()
     const batch = draw(this.done)
-    const isLast = this.done + 1 === updates
+    const isWanted = isLook || this.done + 1 === updates
     const all = {
       ...batch.feeds,
       ...targetsOf(objective, batch),
@@ -131,14 +134,14 @@ export class MaskRun implements AsyncDisposable {
     const results = await session.step(
       feedsOf(session, all),
       step.carry,
-      isLast ? [step.masks] : [],
+      isWanted ? [step.masks] : [],
     )
     this.entering = {}
     this.done++
     const read = (name: string) => numbersOf(results[name] as RuntimeTensor)[0] as number
     const [loss, norm] = [read(step.loss), read(step.norm)]
     if (!Number.isFinite(loss + norm)) throw notFinite(this.done, loss)
-    if (isLast) this.masks = numbersOf(results[step.masks] as RuntimeTensor) as Float32Array
+    if (isWanted) this.masks = numbersOf(results[step.masks] as RuntimeTensor) as Float32Array
     const sparsity = step.sparsity === undefined ? undefined : read(step.sparsity)
     this.curve.push({
       update: this.done,
@@ -148,6 +151,12 @@ export class MaskRun implements AsyncDisposable {
     const sparse = sparsity === undefined ? '' : `, sparsity ${(100 * sparsity).toFixed(1)} %`
     log.progress(what, this.done, updates, `loss ${loss.toFixed(3)}${sparse}`)
     return sparsity
+  }
+
+  /** The loss on held-out data after the last update. */
+  note(heldOut: number): void {
+    const last = this.curve.pop()
+    if (last) this.curve.push({ ...last, heldOut: short(heldOut) })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

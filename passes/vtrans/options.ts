@@ -49,6 +49,11 @@ export interface VtransOptions {
   readonly recover: 'none' | 'ridge'
   /** Windows of text that the original model makes up to be learned from. Default: as much as data lack. */
   readonly recite?: number | undefined
+  /**
+   * Whether what goes is said by the masks, or by what does best on held-out data: the masks or, where there is
+   * a re-fit, the error of each block.
+   */
+  readonly choice: 'best' | 'masks'
   /** λ of the re-fit: ridge · inputs/tokens · mean diagonal of the moments. */
   readonly ridge: number
   /** Widths that stay are multiples of this. */
@@ -76,6 +81,7 @@ export const vtransDefaults: VtransOptions = {
   weightRate: 1e-3,
   share: 0.03,
   recover: 'ridge',
+  choice: 'best',
   ridge: 0.3,
   roundTo: 1,
   seed: 0,

@@ -85,7 +85,7 @@ export function assertReachable(
   resource: Resource,
   { ratio, roundTo, target }: Pick<VtransOptions, 'ratio' | 'roundTo' | 'target'>,
 ): void {
-  const least = masks.map((mask) => (mask.isWhole ? 1 : roundedCount(mask, 0, roundTo)))
+  const least = leastCounts(masks, roundTo)
   const most = 1 - costOf(resource, least) / resource.total
   if (ratio <= most) return
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
@@ -103,6 +103,10 @@ export function assertReachable(
     },
   )
 }
+
+/** What has to stay of every mask. */
+export const leastCounts = (masks: readonly Mask[], roundTo: number): number[] =>
+  masks.map((mask) => (mask.isWhole ? 1 : roundedCount(mask, 0, roundTo)))
 
 interface Highest {
   readonly counts: readonly number[]

@@ -3,58 +3,99 @@
  * multiplied by a mean that is learned on the loss, without noise, and taken into the projections. The
  * re-fit repairs the stream by all numbers of the projections; the means know what the answer needs.
  */
+
+import type { Batch } from '../../src/data/batch.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
-import { readModel } from '../../src/model/model.js'
+import { readModel, type TransformerModel } from '../../src/model/model.js'
 import { applyPart } from '../../src/plan/apply.js'
 import type { TrainingPoint } from '../../src/plan/findings.js'
-import type { PlanPart, RefittedProjection } from '../../src/plan/plan.js'
+import type { RefittedProjection } from '../../src/plan/plan.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { foldMeans } from './fold.js'
+import { type Cut, heldOutLoss } from './judge.js'
 import type { LearnInput } from './learn.js'
 import { MaskRun } from './mask-run.js'
-import { findMasks } from './masks.js'
+import { findMasks, type MaskSet } from './masks.js'
 import { sharesOf, type VtransOptions } from './options.js'
 import { parametersOf } from './resource.js'
 
-type Cut = Pick<PlanPart, 'slices' | 'projections'>
-
-export interface Settled {
-  readonly projections: readonly RefittedProjection[]
-  readonly curve: readonly TrainingPoint[]
+export interface SettleInput extends LearnInput {
+  readonly heldOut?: readonly Batch[] | undefined
 }
 
-/** `model` of the input is whole and teaches; `part` is what it loses. Errors: those of learning. */
+export interface Settled {
+  readonly projections: NonNullable<Cut['projections']>
+  readonly curve: readonly TrainingPoint[]
+  /** Held-out loss of the re-fit alone, and with the means that are kept; undefined where nothing was held out. */
+  readonly before: number | undefined
+  readonly best: number | undefined
+  /** Updates after which the means were taken; 0: none are. */
+  readonly kept: number
+}
+
+/** How often the means are looked at. */
+const looks = 4
+
+/**
+ * `model` of the input is whole and teaches; `cut` is what it loses. Means stay as they were when held-out data
+ * liked them best, or go if it never did; without such data, as they are in the end. Errors: those of learning.
+ */
 export async function settleMeans(
-  input: LearnInput,
-  part: Cut,
+  input: SettleInput,
+  cut: Cut,
   options: VtransOptions,
 ): Promise<Settled> {
-  const { settlingRate } = options
+  const { heldOut } = input
+  const judge = heldOut && ((each: Cut) => heldOutLoss({ ...input, heldOut }, each, options))
+  const before = await judge?.(cut)
+  let best: Settled = {
+    projections: cut.projections ?? [],
+    curve: [],
+    before,
+    best: before,
+    kept: 0,
+  }
   const { settling: updates } = sharesOf(options)
-  const model = extractSubgraph(input.model.graph, new Map(), [...input.model.graph.outputs])
-  applyPart(model.graph, part)
-  const view = readModel(model.graph)
   const structures = options.structures.filter((each) => each === 'heads' || each === 'width')
-  if (structures.length === 0) return { projections: part.projections ?? [], curve: [] }
+  if (structures.length === 0 || updates === 0) return best
+  const model = extractSubgraph(input.model.graph, new Map(), [...input.model.graph.outputs])
+  applyPart(model.graph, cut)
+  const view = readModel(model.graph)
   const own = { ...options, structures }
   const set = findMasks(view, own)
   const ones = new Float32Array(set.size).fill(1)
   const resource = parametersOf(view, set.masks)
   const given = { model, teacher: input.model, resource, initial: ones, settled: ones, updates }
   await using run = await MaskRun.open({ ...input, ...given, what: 'learning means' }, own)
-  for (let at = 0; at < updates; at++)
-    await run.update(settlingRate * shareOfRate('linear', at, updates, 0), {})
-  const all = set.masks.map((mask) => ({
+  const every = Math.ceil(updates / looks)
+  for (let at = 1; at <= updates; at++) {
+    const isLook = at === updates || (judge !== undefined && at % every === 0)
+    await run.update(options.settlingRate * shareOfRate('linear', at - 1, updates, 0), {}, isLook)
+    if (!isLook) continue
+    const projections = withMeans(view, set, run.masks, cut)
+    const loss = await judge?.({ ...cut, projections })
+    if (loss !== undefined) run.note(loss)
+    if (loss === undefined || loss < (best.best ?? Number.POSITIVE_INFINITY))
+      best = { ...best, projections, best: loss, kept: at }
+  }
+  return { ...best, curve: run.curve }
+}
+
+/** The projections of the cut with a factor for every unit that stays. */
+function withMeans(
+  view: TransformerModel,
+  { masks }: MaskSet,
+  means: Float32Array,
+  cut: Cut,
+): readonly RefittedProjection[] {
+  const all = masks.map((mask) => ({
     mask,
     kept: Array.from({ length: mask.size }, (_, unit) => unit),
     order: [],
   }))
-  const folded = new Map(
-    foldMeans(view, { means: run.masks }, all).map((each) => [each.block, each]),
-  )
-  const before = new Map((part.projections ?? []).map((each) => [each.block, each]))
-  const projections = [...new Set([...before.keys(), ...folded.keys()])].map(
+  const folded = new Map(foldMeans(view, { means }, all).map((each) => [each.block, each]))
+  const before = new Map((cut.projections ?? []).map((each) => [each.block, each]))
+  return [...new Set([...before.keys(), ...folded.keys()])].map(
     (block) => ({ ...before.get(block), ...folded.get(block) }) as RefittedProjection,
   )
-  return { projections, curve: run.curve }
 }

@@ -23,6 +23,8 @@ import { batchSizeOf, type VtransOptions } from './options.js'
 export interface WeightsInput extends RunOptions {
   readonly model: Model
   readonly batches: readonly Batch[]
+  /** A part of the batches where none are given. */
+  readonly heldOut?: readonly Batch[] | undefined
   /** Learned from besides; never judged by. */
   readonly text: readonly Batch[]
 }
@@ -34,7 +36,7 @@ export async function trainWeights(
   options: VtransOptions,
 ): Promise<PlanPart> {
   const { model, batches, text } = input
-  const { training, heldOut } = holdOut({ batches })
+  const { training, heldOut } = holdOut({ batches, heldOut: input.heldOut })
   const pruned = extractSubgraph(model.graph, new Map(), [...model.graph.outputs])
   applyPart(pruned.graph, part)
   const { weightUpdates, weightRate, seed } = options

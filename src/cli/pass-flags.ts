@@ -203,6 +203,12 @@ export const passFlags = {
       'with --pass vtrans: what --ratio is a share of; latency is timed here, on --provider [default: parameters]',
     helpGroup: 'PASS',
   })(),
+  choice: Flags.option({
+    options: ['best', 'masks'] as const,
+    description:
+      'with --pass vtrans: what goes is said by the masks, or by the error of each block where held-out data like that better; the second takes a third more time [default: best]',
+    helpGroup: 'PASS',
+  })(),
   updates: Flags.integer({
     min: 1,
     description: 'how long masks are learned, with --pass vtrans [default: 400]',

@@ -1,7 +1,7 @@
 /** One update of the masks as a graph: its gradient beside differences, its settled form beside the slice. */
 import { existsSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { slicesOf } from '../../passes/vtrans/decide.js'
+import { slicesOf } from '../../passes/vtrans/candidates.js'
 import { foldMeans } from '../../passes/vtrans/fold.js'
 import { findMasks } from '../../passes/vtrans/masks.js'
 import { PLACES, placesOf } from '../../passes/vtrans/noise.js'

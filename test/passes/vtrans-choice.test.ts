@@ -1,0 +1,117 @@
+/** What held-out data decide: how it is chosen what goes, and whether learned means stay. */
+import { existsSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { cutByError, cutByMasks } from '../../passes/vtrans/candidates.js'
+import { decideSelected } from '../../passes/vtrans/decide.js'
+import { type Cut, heldOutLoss } from '../../passes/vtrans/judge.js'
+import { learnMasks } from '../../passes/vtrans/learn.js'
+import { type VtransOptions, vtransDefaults } from '../../passes/vtrans/options.js'
+import { costOf, operationsOf } from '../../passes/vtrans/resource.js'
+import { settleMeans } from '../../passes/vtrans/settle.js'
+import { chooseSources } from '../../passes/vtrans/text.js'
+import type { Batch } from '../../src/data/batch.js'
+import { openData } from '../../src/data/open-data.js'
+import { silentLog } from '../../src/log.js'
+import { readModel } from '../../src/model/model.js'
+import { loadModel } from '../../src/model-folder/load.js'
+import { applyPart } from '../../src/plan/apply.js'
+
+const folder = '../shared/models/digits-vit'
+const isThere = existsSync(`${folder}/model.onnx`)
+if (!isThere) process.stdout.write(`What held-out data decide is skipped: there is no ${folder}\n`)
+
+const rowsOf = (batches: readonly Batch[]): string[] =>
+  batches.flatMap(({ feeds }) =>
+    Object.values(feeds).flatMap(({ data, dims: [rows = 1] }) =>
+      Array.from({ length: rows }, (_, row) =>
+        data.slice((row * data.length) / rows, ((row + 1) * data.length) / rows).join(),
+      ),
+    ),
+  )
+
+async function prepare(chosen: Partial<VtransOptions>) {
+  const source = loadModel(folder)
+  const { model } = source
+  const limits = { batchSize: 32, samples: 96 }
+  const all = openData(`${folder}/calibration.npz`, { model, folder, ...limits })
+  const options = { ...vtransDefaults, ratio: 0.4, updates: 12, batchSize: 32, ...chosen }
+  const lines: string[] = []
+  const log = { ...silentLog, info: (line: string) => void lines.push(line) }
+  const context = { source, single: true, view: readModel(model.graph), log, threads: 1 }
+  const sources = await chooseSources(context, { batches: all, all }, options)
+  const { training, heldOut = [], fitting } = sources
+  const input = { ...context, model, batches: fitting, training, heldOut, hasCache: false }
+  return { all, sources, options, input, lines }
+}
+
+describe.skipIf(!isThere)('held-out data', () => {
+  it('are learned from by nothing', async () => {
+    const { all, sources, input } = await prepare({})
+    const held = rowsOf(input.heldOut)
+    expect(held).toHaveLength(10)
+    for (const learned of [sources.training, sources.fitting]) {
+      expect(rowsOf(learned)).toHaveLength(86)
+      expect([...rowsOf(learned), ...held]).toEqual(rowsOf(all))
+    }
+  })
+
+  it('choose between masks and the error of blocks, once both have their means', async () => {
+    const { input, options, lines } = await prepare({})
+    const learned = await learnMasks({ ...input, batches: input.training }, options)
+    const decided = await decideSelected(input, learned, options)
+    const judge = (cut: Cut) => heldOutLoss(input, cut, options)
+    const results = await Promise.all(
+      [cutByMasks, cutByError].map(async (make) => {
+        const cut = await make(input, learned, options)
+        const settled = await settleMeans({ ...input, batches: input.training }, cut, options)
+        expect(settled.before).toBe(await judge(cut))
+        expect(settled.best).toBeLessThanOrEqual(settled.before as number)
+        return { ...cut, ...settled }
+      }),
+    )
+    const best = Math.min(...results.map((each) => each.best as number))
+    expect(await judge(decided)).toBe(best)
+    expect(decided.findings.training?.best).toBe(best)
+    const winner = results.find((each) => each.best === best)
+    expect(decided.slices).toEqual(winner?.slices)
+    expect(lines.at(-1)).toBe(`What goes is chosen by ${winner?.by}.`)
+    // Without them, or where nobody asks, masks choose.
+    const [masks] = results
+    for (const [own, chosen] of [
+      [{ ...input, heldOut: undefined }, options],
+      [input, { ...options, choice: 'masks' }],
+    ] as const)
+      expect((await decideSelected(own, learned, chosen)).slices).toEqual(masks?.slices)
+  })
+
+  it('leave out means that make it worse, and the log says so', async () => {
+    const { input, options, lines } = await prepare({ settlingRate: 30, choice: 'masks' })
+    const learned = await learnMasks({ ...input, batches: input.training }, options)
+    const before = await cutByMasks(input, learned, options)
+    const decided = await decideSelected(input, learned, options)
+    expect(decided.projections).toEqual(before.projections)
+    expect(lines.at(-1)).toMatch(/learned means make it no better and are left out/)
+  })
+
+  it.each(['parameters', 'flops'] as const)('find both at one price: %s', async (target) => {
+    const { input, options } = await prepare({ target, updates: 4, settle: 0 })
+    const learned = await learnMasks({ ...input, batches: input.training }, options)
+    for (const make of [cutByMasks, cutByError]) {
+      const { removed, ...cut } = await make(input, learned, options)
+      expect(removed / learned.resource.total).toBeCloseTo(options.ratio, 1)
+      if (target === 'parameters') continue
+      const { model } = loadModel(folder)
+      applyPart(model.graph, { slices: cut.slices })
+      const view = readModel(model.graph)
+      const masks = learned.set.masks.map((mask) => ({
+        ...mask,
+        size: view.dimensions.find(({ id }) => id === mask.dimension.id)?.size ?? 1,
+      }))
+      const left = costOf(
+        operationsOf(input.view, learned.set.masks),
+        masks.map(({ size }) => size),
+      )
+      expect(left).toBeLessThanOrEqual(learned.resource.total * (1 - options.ratio))
+    }
+  })
+})
