@@ -88,16 +88,18 @@ function addGates(
   const loss = addTaskLoss(b, objective, addWeights(b, objective)) as Value
   const gates = blocks.flatMap((block, index) => {
     const value = graph.values.get(block.input.name)
-    const reader = [...(value?.uses ?? [])].find(
-      ({ node }) => node.name === block.contraction.node.name,
-    )?.node
+    const names = new Set(block.readers.map(({ name }) => name))
+    const reads = [...(value?.uses ?? [])].filter(({ node }) => names.has(node.name))
+    const [reader] = [...graph.nodes()].filter((node) => reads.some((use) => use.node === node))
     if (!value || !reader) return []
     const gate = change.addInput(`attnc.gate${index}`, 'float32', [block.width])
     const before = new NodeBuilder(change, shapes, reader)
     const type = shapes.dataType(value) ?? 'float32'
     const cast = type === 'float32' ? gate : before.cast(gate, type)
-    const gated = before.op('Mul', [value, cast])
-    change.replaceUses(value, gated, ({ node }) => node === reader)
+    const { sizes } = block
+    const shaped = sizes.length > 1 ? before.op('Reshape', [cast, before.ints(...sizes)]) : cast
+    const gated = before.op('Mul', [value, shaped])
+    for (const { node, index: at } of reads) change.setInput(node, at, gated)
     return [{ block, gate }]
   })
   const gradients = addGradients(

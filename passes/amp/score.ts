@@ -32,7 +32,7 @@ export function scoreUnits(
     if (scores) return sign * (scores[unit] as number)
     let score = 0
     for (const row of rows) {
-      const norm = squares ? Math.sqrt(squares[row] as number) : 1
+      const norm = squares ? Math.sqrt(squares[row] as number) : (block.contraction.share ?? 1)
       const activity = statistics
         ? (statistics.absolute[row] ?? 0) / Math.max(statistics.prompts, 1)
         : 1

@@ -6,25 +6,33 @@
 import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { reachableGraphs } from '../shape/reachable.js'
-import { Axis, childrenOf, leastCommonMultiple, leavesOf } from './axis.js'
+import { Axis, leavesOf } from './axis.js'
 import { findCopies } from './copies.js'
+import { EdgeSums } from './edge-sums.js'
 import type { AxisRule, Operand, RuleContext } from './rule.js'
 import { contextOf } from './rule-context.js'
 import { findAxisRule } from './rules/index.js'
+import { findScaffolds, type ScaffoldRead } from './scaffold.js'
+import { openSeam, type Seam } from './seam.js'
+import { settleNotes } from './settle.js'
+import { findShifts } from './shift.js'
+import { type ConstantAxes, isSharedVector, Slots } from './slots.js'
 import { unify } from './unify.js'
+
+export type { ConstantAxes } from './slots.js'
 
 /** Axes that are multiplied and summed away at a node. */
 export interface Contraction {
   readonly node: Node
   readonly operands: readonly (Operand & { readonly what: Axis })[]
+  /** What each member counts in a mean; 1 in a sum. */
+  readonly share?: number
 }
 
-/** An axis of a constant, as one reader of it sees it. */
-export interface ConstantAxes {
-  readonly value: Value
-  /** Set where each reader has a copy of its own: vectors that exporters share between layers. */
-  readonly use: { readonly node: Node; readonly index: number } | undefined
-  readonly axes: readonly Axis[]
+interface Mean {
+  readonly node: Node
+  readonly text: string
+  readonly operand: Operand & { readonly what: Axis }
 }
 
 export class AxisAnalysis {
@@ -33,18 +41,32 @@ export class AxisAnalysis {
   readonly unrecognised: { readonly node: Node; readonly reason: string }[] = []
   /** Axes that a rule named at a node: heads and head sizes of fused attention. */
   readonly recorded = new Map<Node, Readonly<Record<string, Axis>>>()
+  /** Sums over edges, and which rows indices pick. */
+  readonly sums: EdgeSums
+  /** Nodes whose results cancel. */
+  readonly shifts: ReadonlySet<Node>
+  /** Means that are sums where projections made what is summed; decided at the end. */
+  readonly means: Mean[] = []
+  private readonly slots: Slots
   private readonly byValue = new Map<Value, readonly Axis[]>()
-  private readonly byUse = new Map<string, ConstantAxes>()
   private readonly constants = new Set<Value>()
 
   constructor(
     readonly graph: Graph,
     readonly shapes: ShapeInfo,
+    seams: ReadonlySet<Value>,
   ) {
+    this.sums = new EdgeSums(shapes)
+    this.shifts = findShifts(graph, this.sums)
+    this.slots = new Slots(shapes, findScaffolds(graph, shapes), (value) => this.axes(value))
     this.findConstants()
-    for (const node of graph.nodes()) this.relate(node)
+    for (const node of graph.nodes()) {
+      this.relate(node)
+      for (const value of node.outputs) if (value && seams.has(value)) this.sew(value)
+    }
     this.joinCopies()
-    this.settle()
+    settleNotes([...this.byValue.values(), ...this.slots.all()])
+    this.settleMeans()
   }
 
   /** Axes of a value; undefined where its rank is not known. */
@@ -60,14 +82,22 @@ export class AxisAnalysis {
   inputAxes(node: Node, index: number): readonly Axis[] | undefined {
     const value = node.inputs[index]
     if (!value) return undefined
-    // Known slots first: while members are removed, slots get constants of their own.
-    const key = `${node.id}:${index}`
-    const known = this.byUse.get(key)
-    if (known) return known.axes
-    if (!isSharedVector(value)) return this.axes(value)
-    const axes = this.shapes.dims(value)?.map((size) => new Axis(size))
-    if (axes) this.byUse.set(key, { value, use: { node, index }, axes })
-    return axes
+    return this.slots.axes(node, index, value) ?? this.axes(value)
+  }
+
+  /** Values whose readers see an axis of their own. */
+  get seams(): ReadonlyMap<Value, Seam> {
+    return this.slots.seams
+  }
+
+  /** Scaffolds as each of their readers sees them. */
+  scaffoldReads(): readonly ScaffoldRead[] {
+    return [...this.slots.scaffoldReads.values()]
+  }
+
+  /** Whether a node sums over an axis that may lose members. */
+  isContracted(node: Node): boolean {
+    return this.contractions.some((each) => each.node === node)
   }
 
   /** Whether a value is the same in every run. */
@@ -79,7 +109,7 @@ export class AxisAnalysis {
   *constantAxes(): IterableIterator<ConstantAxes> {
     for (const [value, axes] of this.byValue)
       if (value.constant && !isSharedVector(value)) yield { value, use: undefined, axes }
-    yield* this.byUse.values()
+    yield* this.slots.constants.values()
   }
 
   /** Values with axes that are not constants. */
@@ -114,6 +144,34 @@ export class AxisAnalysis {
     )
     if (unknown) return this.giveUp(node, context, `the rank of "${unknown.name}" is not known`)
     this.applyRule(rule, node, context)
+  }
+
+  /** A product with nothing: readers find zeros where members are missing. */
+  private sew(value: Value): void {
+    const axes = this.axes(value)
+    const seam = axes && openSeam(axes)
+    if (!seam) return
+    this.slots.seams.set(value, seam)
+    for (const { node, index } of value.uses)
+      if (node.graph === this.graph)
+        this.contractions.push({
+          node,
+          operands: [{ input: index, axis: axes.length - 1, what: seam.inner }],
+        })
+  }
+
+  /** What projections made may lose members under a mean; anything else is another mean then. */
+  private settleMeans(): void {
+    for (const { node, text, operand } of this.means) {
+      const leaves = leavesOf(operand.what)
+      if (leaves.every(({ marks }) => marks.has('projected')))
+        this.contractions.push({
+          node,
+          operands: [operand],
+          share: 1 / (operand.what.size.value ?? 1),
+        })
+      else for (const leaf of leaves) leaf.entangle(node, text)
+    }
   }
 
   private applyRule(rule: AxisRule, node: Node, context: RuleContext): void {
@@ -182,68 +240,7 @@ export class AxisAnalysis {
           if (same) unify(same, axis, weights.get(other))
         }
   }
-
-  /** Notes made on an axis before it was taken apart hold for all its leaves. */
-  private settle(): void {
-    const all = new Set<Axis>()
-    const collect = (axis: Axis): void => {
-      const root = axis.root
-      if (all.has(root)) return
-      all.add(root)
-      if (root.structure) for (const child of childrenOf(root.structure)) collect(child)
-    }
-    for (const axes of this.byValue.values()) axes.forEach(collect)
-    for (const { axes } of this.byUse.values()) axes.forEach(collect)
-    for (const axis of all) {
-      if (!axis.structure) continue
-      if (axis.granularity > 1) spreadGranularity(axis, axis.granularity)
-      for (const leaf of leavesOf(axis)) {
-        for (const reason of axis.blocked)
-          if (!leaf.blocked.includes(reason)) leaf.blocked.push(reason)
-        for (const reason of axis.entangled)
-          if (!leaf.entangled.includes(reason)) leaf.entangled.push(reason)
-        for (const mark of axis.marks) leaf.marks.add(mark)
-      }
-    }
-  }
 }
-
-/**
- * Removal in aligned runs of `block` members of `axis`, said of its leaves: a leaf whose members are
- * runs of whole blocks is free, one whose members are shorter goes several at a time.
- */
-function spreadGranularity(axis: Axis, block: number): void {
-  const { structure } = axis.root
-  if (!structure) {
-    // A last run that is not full is a run of its own.
-    axis.root.granularity = leastCommonMultiple(axis.root.granularity, block)
-    return
-  }
-  if (structure.kind === 'sum') {
-    for (const part of structure.parts) spreadGranularity(part, block)
-    return
-  }
-  if (structure.kind === 'packed') return spreadGranularity(structure.of, block * structure.perByte)
-  if (structure.kind === 'blocks') return spreadGranularity(structure.of, block * structure.block)
-  let inner = 1
-  for (const [index, factor] of [...structure.factors.entries()].toReversed()) {
-    const size = factor.size.value
-    if (size === undefined) return
-    // So many members fill whole blocks; further in, every run of the factor must begin with one.
-    const run = leastCommonMultiple(block, inner) / inner
-    const fits = run < size && (index === 0 || (size * inner) % block === 0)
-    if (run > 1 && fits) spreadGranularity(factor, run)
-    else if (run > 1)
-      for (const leaf of leavesOf(factor)) leaf.block(undefined, `blocks of ${block} don't fit`)
-    inner *= size
-  }
-}
-
-/** Exporters store equal vectors once: each reader's slice is its own. Matrices are shared on purpose. */
-const isSharedVector = (value: Value): boolean =>
-  value.constant !== undefined &&
-  value.uses.size > 1 &&
-  value.constant.dims.filter((dim) => dim > 1).length <= 1
 
 /** Whether a graph reads constants of several elements, whose sizes have to fit the rest. */
 const holdsSizes = (graph: Graph): boolean =>
@@ -256,7 +253,15 @@ const holdsSizes = (graph: Graph): boolean =>
 export const operatorName = (node: Node): string =>
   node.domain ? `${node.domain}.${node.op}` : node.op
 
-/** Shapes and axes of a graph. */
-export function analyseAxes(graph: Graph, shapes: ShapeInfo = inferShapes(graph)): AxisAnalysis {
-  return new AxisAnalysis(graph, shapes)
+/** Shapes and axes of a graph; `seams` are values whose last axis is laid into a wider one by no product. */
+export function analyseAxes(
+  graph: Graph,
+  { shapes = inferShapes(graph), seams = new Set<Value>() }: AnalysisOptions = {},
+): AxisAnalysis {
+  return new AxisAnalysis(graph, shapes, seams)
+}
+
+interface AnalysisOptions {
+  readonly shapes?: ShapeInfo
+  readonly seams?: ReadonlySet<Value>
 }

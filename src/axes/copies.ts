@@ -40,6 +40,24 @@ function glanceAt(tensor: Tensor): Buffer {
 const isFill = (bytes: Buffer): boolean =>
   bytes.length < 16 || bytes.subarray(8).equals(bytes.subarray(0, -8))
 
+const filled = new WeakMap<Tensor, boolean>()
+
+/** Whether a tensor holds one number again and again. */
+export function isFilled(tensor: Tensor): boolean {
+  const known = filled.get(tensor)
+  if (known !== undefined) return known
+  let found = tensor.byteLength >= 16 && isFill(glanceAt(tensor))
+  for (let from = 0; found && from < tensor.byteLength; from += PIECE) {
+    const piece = Buffer.alloc(Math.min(PIECE, tensor.byteLength - from))
+    readTensor(tensor, from, piece)
+    found =
+      piece.length < 16 ||
+      (isFill(piece) && piece.subarray(0, 8).equals(glanceAt(tensor).subarray(0, 8)))
+  }
+  filled.set(tensor, found)
+  return found
+}
+
 const areEqual = (one: Tensor, other: Tensor): boolean =>
   one === other || digestOf(one) === digestOf(other)
 

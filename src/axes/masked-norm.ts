@@ -42,7 +42,9 @@ function normedAxis(analysis: AxisAnalysis, node: Node): Axis | undefined {
   if (statistics.some((output) => output && isRead(output))) return undefined
   const over =
     node.op === 'ReduceMean'
-      ? meanAxes(analysis, node)
+      ? analysis.isContracted(node)
+        ? undefined
+        : meanAxes(analysis, node)
       : node.op in norms
         ? [intAttribute(node, 'axis', -1)]
         : node.op in skipNorms

@@ -24,6 +24,7 @@ export function contextOf(analysis: AxisAnalysis, node: Node): RuleContext {
       const value = node.inputs[index]
       return value !== undefined && analysis.isConstant(value)
     },
+    isShift: analysis.shifts.has(node),
     newAxis: (size) => new Axis(size),
     unify: join,
     unifyProducts: (left, right) => {
@@ -60,6 +61,10 @@ export function contextOf(analysis: AxisAnalysis, node: Node): RuleContext {
       axis?.root.marks.add(mark)
     },
     entangle: (axis, text) => axis?.entangle(node, text),
+    mean(operand, text) {
+      const what = analysis.inputAxes(node, operand.input)?.[operand.axis]
+      if (what) analysis.means.push({ node, text, operand: { ...operand, what } })
+    },
     block: (axis, text) => axis?.block(node, text),
     blockAll(text) {
       for (const index of node.inputs.keys())

@@ -25,6 +25,8 @@ export interface RuleContext {
   axesOf(value: Value): readonly Axis[] | undefined
   /** Whether the input is the same in every run: made of constants only. */
   isConstant(index: number): boolean
+  /** Whether the results only serve to be taken off scores, where they cancel (shift.ts). */
+  readonly isShift: boolean
   newAxis(size: Size): Axis
   unify(left: Axis | undefined, right: Axis | undefined): void
   /** Joins two axes with the same total made of different factors. */
@@ -40,6 +42,8 @@ export interface RuleContext {
   /** `bytes` holds the members of `of`, several to a byte. */
   packed(bytes: Axis | undefined, of: Axis | undefined, perByte: number): void
   entangle(axis: Axis | undefined, text: string): void
+  /** A mean over the axis that is no norm's: a sum, where projections made what is summed. */
+  mean(operand: Operand, text: string): void
   block(axis: Axis | undefined, text: string): void
   mark(axis: Axis | undefined, mark: Mark): void
   /** Blocks every axis of every input and output. */
@@ -63,6 +67,8 @@ export interface RewriteContext {
   /** Size after the removal. */
   sizeOf(axis: Axis): Size
   recorded(): Readonly<Record<string, Axis>> | undefined
+  /** Whether the node sums over an axis that may lose members. */
+  isContracted(): boolean
   setFloat(name: string, value: number): void
   setInt(name: string, value: number): void
   setInts(name: string, values: readonly number[]): void

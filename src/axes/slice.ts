@@ -16,6 +16,8 @@ import { removeFromTensor } from './constants.js'
 import { Removal } from './removal.js'
 import type { RewriteContext } from './rule.js'
 import { findAxisRule } from './rules/index.js'
+import { fitScaffolds } from './scaffold.js'
+import { widenSeam } from './seam.js'
 import { setIntegers, setRange } from './slice-corrections.js'
 
 /**
@@ -33,6 +35,7 @@ export function sliceMembers(
   if (real.size === 0) return
   const removal = new Removal(real)
   sliceConstants(edit, analysis, removal)
+  fitScaffolds(edit, analysis.shapes, analysis.scaffoldReads(), removal)
   retype(edit, analysis, removal)
   const pinned = (value: Value): readonly Size[] | undefined =>
     analysis.axes(value)?.map((axis) => removal.sizeOf(axis))
@@ -41,6 +44,7 @@ export function sliceMembers(
   keepNumbersOfSizes(edit, analysis.shapes, shapes, nodes)
   for (const node of nodes)
     findAxisRule(node)?.rewrite?.(rewriteContext(edit, analysis, removal, shapes, node))
+  for (const [value, seam] of analysis.seams) widenSeam(edit, value, seam, removal)
 }
 
 function sliceConstants(edit: GraphEdit, analysis: AxisAnalysis, removal: Removal): void {
@@ -140,6 +144,7 @@ function rewriteContext(
     kept: (axis) => removal.kept(axis),
     sizeOf: (axis) => removal.sizeOf(axis),
     recorded: () => analysis.recorded.get(node),
+    isContracted: () => analysis.isContracted(node),
     setFloat: (name, value) => set(name, { kind: 'float', value }),
     setInt: (name, value) => set(name, { kind: 'int', value: BigInt(value) }),
     setInts: (name, values) => set(name, { kind: 'ints', value: values.map(BigInt) }),

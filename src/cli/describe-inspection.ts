@@ -14,7 +14,7 @@ export function describeInspection(found: Inspection, isExplained: boolean): str
       [
         ...found.attention.map((block) => [
           block.layer,
-          `${block.kind} attention${block.causal ? ', causal' : ''}${block.window ? `, window ${block.window}` : ''}`,
+          `${block.kind} attention${block.over ? ' over edges' : ''}${block.causal ? ', causal' : ''}${block.window ? `, window ${block.window}` : ''}`,
           block.heads,
           block.keyValueHeads,
           block.headSize === block.valueHeadSize

@@ -2,6 +2,7 @@
 import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Port } from '../runtime/session.js'
+import { areGraphs } from './addressed-rows.js'
 import { type TokenRole, tokenRole } from './token-input.js'
 
 export interface Batch {
@@ -103,7 +104,7 @@ function fitRows(numbers: readonly number[], from: number, to: number): readonly
 }
 
 /**
- * Batches from whole arrays: the first axis is samples. Errors: INPUT_MISSING, INPUT_SHAPE, INPUT_TYPE,
+ * Batches from whole arrays: the first axis is samples, or all is one graph. Errors: INPUT_MISSING, INPUT_SHAPE, INPUT_TYPE,
  * DATA_EMPTY, DATA_NOT_A_NUMBER.
  */
 export function sliceArrays(
@@ -136,6 +137,7 @@ export function sliceArrays(
     checkShape(options.what, port, array)
     checkNumbers(options.what, port, array)
   }
+  if (areGraphs(inputs)) return [oneGraph(arrays, inputs)]
   const first = arrays[given[0]?.name ?? '']
   const stated = given[0]?.dims[0]
   const size = typeof stated === 'number' ? stated : options.batchSize
@@ -170,6 +172,19 @@ export function sliceArrays(
     batches.push({ feeds, extras, ...tokensOf(feeds, inputs) })
   }
   return batches
+}
+
+/** Nodes and edges of a graph belong together: arrays of one, or of several with ends that tell them apart. */
+function oneGraph(arrays: Readonly<Record<string, RuntimeTensor>>, inputs: readonly Port[]): Batch {
+  const names = new Map(inputs.map(({ name, dataType }) => [name, dataType]))
+  const feeds: Record<string, RuntimeTensor> = {}
+  const extras: Record<string, RuntimeTensor> = {}
+  for (const [name, array] of Object.entries(arrays)) {
+    const type = names.get(name)
+    if (type) feeds[name] = castTo(array, type)
+    else extras[name] = array
+  }
+  return { feeds, extras, tokenMask: undefined, ids: [] }
 }
 
 const isAuxiliary = ({ name, dims }: Port): boolean =>

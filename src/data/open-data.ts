@@ -4,6 +4,7 @@ import { extname, join } from 'node:path'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import type { Port } from '../runtime/session.js'
+import { findAddressedRows } from './addressed-rows.js'
 import { type Batch, sliceArrays } from './batch.js'
 import { readJsonLines } from './json-lines.js'
 import { readArrays } from './npz.js'
@@ -32,14 +33,19 @@ export interface DataOptions {
 }
 
 /** What a session would say of the graph's inputs; those with a default are left out. */
-export function portsOf(model: Model): Port[] {
-  return model.graph.inputs
+export function portsOf({ graph }: Model): Port[] {
+  const numbered = findAddressedRows(graph)
+  return graph.inputs
     .filter((value) => !value.constant)
-    .map(({ name, type }) => ({
-      name,
-      dataType: type?.dataType ?? 'float32',
-      dims: (type?.dims ?? []).map((dim) => (typeof dim === 'number' ? dim : String(dim ?? ''))),
-    }))
+    .map(({ name, type }) => {
+      const rows = numbered.get(name)
+      return {
+        name,
+        dataType: type?.dataType ?? 'float32',
+        dims: (type?.dims ?? []).map((dim) => (typeof dim === 'number' ? dim : String(dim ?? ''))),
+        ...(rows === undefined ? {} : { rows }),
+      }
+    })
 }
 
 /**

@@ -2,6 +2,7 @@
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { Port } from '../runtime/session.js'
+import { areGraphs } from './addressed-rows.js'
 import { type Batch, isCachePort, makeTokenBatch } from './batch.js'
 import { generator } from './generator.js'
 
@@ -18,6 +19,7 @@ export interface RandomOptions {
 export function randomBatches(options: RandomOptions): Batch[] {
   const { inputs, batchSize, samples, sequenceLength, vocabulary = 2 } = options
   const next = generator(options.seed)
+  if (areGraphs(inputs)) return randomGraphs(options)
   const isTokens = areTokens(inputs)
   const fixed = inputs[0]?.dims[0]
   const rows = typeof fixed === 'number' ? fixed : batchSize
@@ -49,8 +51,37 @@ export function randomBatches(options: RandomOptions): Batch[] {
   return batches
 }
 
+/** Edges of a node, in the mean. */
+const EDGES = 4
+
+/** Graphs, one a batch: as many nodes and edges as names say alike, ends that exist. */
+function randomGraphs({ inputs, samples, sequenceLength, seed }: RandomOptions): Batch[] {
+  const next = generator(seed)
+  const nodes = new Set(inputs.map(({ rows }) => rows))
+  const batches: Batch[] = []
+  for (let at = 0; at < samples; at++) {
+    const sizeOf = (dim: number | string): number =>
+      typeof dim === 'number'
+        ? dim
+        : nodes.has(dim)
+          ? Math.max(2, Math.ceil(sequenceLength / EDGES))
+          : sequenceLength
+    const feeds = inputs.map(({ name, dataType, dims, rows }) => {
+      const sizes = dims.map(sizeOf)
+      const isFloat = dataType.startsWith('float') || dataType === 'bfloat16'
+      const below = rows === undefined ? 2 : sizeOf(rows)
+      const draw = (): number => (isFloat ? normal(next) : Math.floor(next() * below))
+      const numbers = Array.from({ length: elementCount(sizes) }, draw)
+      return [name, tensorOf(dataType, sizes, numbers)] as const
+    })
+    batches.push({ feeds: Object.fromEntries(feeds), tokenMask: undefined, ids: [] })
+  }
+  return batches
+}
+
 /** Whether inputs are tokens and what hosts feed beside them: masks, an empty cache, a switch. */
 export function areTokens(inputs: readonly Port[]): boolean {
+  if (areGraphs(inputs)) return false
   const isRow = ({ dims, dataType }: Port): boolean =>
     dims.length === 2 && dataType.startsWith('int')
   const isBeside = (port: Port): boolean => isCachePort(port) || port.dataType === 'bool'

@@ -39,6 +39,8 @@ interface ReasonEntry {
 interface AttentionEntry {
   readonly layer: number
   readonly kind: 'self' | 'cross'
+  /** Over the edges of a graph that end in a token, rather than over all tokens. */
+  readonly over?: 'edges'
   readonly causal: boolean
   readonly heads: number
   readonly keyValueHeads: number
@@ -88,6 +90,7 @@ export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspe
       return {
         layer: block.layer,
         kind: block.kind,
+        ...(block.over === 'edges' ? { over: block.over } : {}),
         causal: seen?.causal ?? false,
         heads: block.heads,
         keyValueHeads: block.keyValueHeads,

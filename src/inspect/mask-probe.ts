@@ -86,6 +86,8 @@ async function probeLeaders(
 /** Fused operators that say it in an attribute. */
 function statedVisibility(block: LayeredAttention): Visibility | undefined {
   const { node } = block
+  // Edges say who sees whom.
+  if (block.over === 'edges') return { causal: false, window: undefined }
   const window = intAttribute(node, 'local_window_size', -1)
   if (node.op === 'GroupQueryAttention')
     return {

@@ -9,6 +9,8 @@ export interface AttentionBlock {
   /** The softmax, the fused operator, or the product with the values where there is neither. */
   readonly node: Node
   readonly kind: 'self' | 'cross'
+  /** What keys are: all tokens, or the edges of a graph that end in the query. */
+  readonly over: 'tokens' | 'edges'
   readonly heads: number
   readonly keyValueHeads: number
   readonly headSize: number

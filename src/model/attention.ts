@@ -1,11 +1,12 @@
 /**
- * Attention in all its forms: by a fused operator, with a softmax, without. Nothing here looks at names,
+ * Attention in all its forms: by a fused operator, with a softmax, without, over edges. Nothing here looks at names,
  * exporters or families.
  */
 import type { AxisAnalysis } from '../axes/analysis.js'
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { Value } from '../graph/graph.js'
 import type { AttentionBlock, Reading } from './attention-block.js'
+import { readEdges } from './edge-attention.js'
 import { readFused } from './fused-attention.js'
 import { readSoftmax } from './softmax-attention.js'
 import { isMeasure, isSoftmax } from './trace.js'
@@ -22,7 +23,7 @@ export function findAttention(analysis: AxisAnalysis): AttentionBlock[] {
       ? readFused(analysis, byNode, positions, node)
       : isSoftmax(node)
         ? readSoftmax(analysis, byNode, positions, node)
-        : undefined
+        : readEdges({ analysis, byNode, positions }, node)
     if (block) blocks.push(block)
   }
   return withUnnormalised({ analysis, byNode, positions }, blocks)

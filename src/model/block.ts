@@ -4,6 +4,7 @@
  */
 import type { Contraction } from '../axes/analysis.js'
 import { type Axis, leavesOf } from '../axes/axis.js'
+import { productOf } from '../axes/unify.js'
 import type { Node, Value } from '../graph/graph.js'
 import { joinOf } from './branch-join.js'
 import type { TransformerModel } from './model.js'
@@ -35,9 +36,14 @@ export interface Block {
   readonly projection: Projection | undefined
   /** Set where the weight is one of several experts at once. */
   readonly stacked: StackedWeight | undefined
-  /** What the projection reads: [..., n]. */
+  /** What the projection reads: [..., n]. Where heads are summed as they are, n is spread over several axes. */
   readonly input: Value
   readonly width: number
+  /** The last axes of `input` as one, and their sizes. */
+  readonly inputs: Axis
+  readonly sizes: readonly number[]
+  /** All products that read `input`. */
+  readonly readers: readonly Node[]
   /** What the projection writes, before any bias: [..., D]. */
   readonly output: Value
   /** The stream after the block, [..., D]; undefined where its rows are not those of `input`. */
@@ -51,6 +57,12 @@ export interface Block {
 /** Attention and feed-forward blocks with an output projection, in order of execution. */
 export function findBlocks(view: TransformerModel): Block[] {
   const blocks: Block[] = []
+  const readers = new Map<Value, Node[]>()
+  for (const { node, operands } of view.analysis.contractions)
+    for (const { input } of operands) {
+      const value = node.inputs[input]
+      if (value) readers.set(value, [...(readers.get(value) ?? []), node])
+    }
   const add = (
     key: string,
     kind: Block['kind'],
@@ -63,9 +75,14 @@ export function findBlocks(view: TransformerModel): Block[] {
     const operand = contraction?.operands[0]
     const input = operand && contraction.node.inputs[operand.input]
     const output = contraction?.node.outputs[0]
-    const width = operand?.what.size.value
-    if (!contraction || !input || !output || !width) return
-    if (view.analysis.axes(input)?.at(-1) !== operand.what && !endsWith(view, input, width)) return
+    if (!contraction || !input || !output) return
+    const axes = view.analysis.axes(input) ?? []
+    // Heads that are laid over each other: each has all that is behind its axis.
+    const tail = contraction.share === undefined ? [operand.what] : axes.slice(operand.axis)
+    const inputs = productOf(tail)
+    const width = inputs.size.value
+    if (!width) return
+    if (tail.length === 1 && axes.at(-1) !== operand.what && !endsWith(view, input, width)) return
     const join = joinAt(output)
     const joined = join?.outputs[0]
     const projection = readProjection(contraction)
@@ -80,6 +97,9 @@ export function findBlocks(view: TransformerModel): Block[] {
       stacked: projection ? undefined : readStacked(view.analysis, contraction),
       input,
       width,
+      inputs,
+      sizes: tail.map(({ size }) => size.value ?? 1),
+      readers: readers.get(input) ?? [],
       output,
       // What an expert says is weighed before it joins: the stream doesn't lack what its weight lacks.
       stream: isExpert

@@ -43,6 +43,7 @@ export function readFused(
     keyValueHeads: sizeOfAll(keyValueHeadAxes),
     headSize: headSize.size.value ?? 0,
     valueHeadSize: valueHeadSize.size.value ?? 0,
+    over: 'tokens',
     ...shape,
     headSizeAxis: headSize,
     keys: (isOneInput ? query : (key ?? query)) as Value,

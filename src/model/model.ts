@@ -17,6 +17,7 @@ import {
   type ModelDimension,
   nameDimensions,
 } from './model-dimension.js'
+import { findSeams } from './seams.js'
 import { findHidden, isStream } from './streams.js'
 import { ancestorsOf, dependsOn, isMeasure, upstream } from './trace.js'
 
@@ -33,8 +34,8 @@ export interface TransformerModel {
 }
 
 export function readModel(graph: Graph): TransformerModel {
-  const analysis = analyseAxes(graph)
-  const attention = withHeadsTogether(analysis, findAttention(analysis))
+  const { analysis, found } = analyse(graph)
+  const attention = withHeadsTogether(analysis, found)
   const taken = new Set(attention.flatMap(attentionLeaves))
   const groups = groupExperts(onStreams(analysis, findFeedForward(analysis, taken), attention))
   const order = new Map([...graph.nodes()].map((node, index) => [node, index]))
@@ -91,6 +92,19 @@ export function readModel(graph: Graph): TransformerModel {
     hidden,
     vocabulary: vocabulary?.size.value,
   }
+}
+
+/** Axes and attention; once more where heads are laid into a stream by no product. */
+function analyse(graph: Graph): {
+  readonly analysis: AxisAnalysis
+  readonly found: readonly AttentionBlock[]
+} {
+  const analysis = analyseAxes(graph)
+  const found = findAttention(analysis)
+  const seams = findSeams(analysis, found)
+  if (seams.size === 0) return { analysis, found }
+  const sewn = analyseAxes(graph, { shapes: analysis.shapes, seams })
+  return { analysis: sewn, found: findAttention(sewn) }
 }
 
 /** The dimension that heads go by: where they are several, the first that may lose members. */

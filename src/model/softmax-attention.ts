@@ -48,6 +48,7 @@ export function readSoftmax(
   return {
     node,
     kind: isCross(analysis, byNode, positions, queries, keyInput) ? 'cross' : 'self',
+    over: 'tokens',
     ...shape,
     headSize: summed?.size.value ?? 0,
     headSizeAxis: summed,

@@ -3,7 +3,7 @@
  * whole layers stand beside.
  */
 import type { AxisAnalysis } from '../axes/analysis.js'
-import { type Axis, leavesOf } from '../axes/axis.js'
+import { type Axis, leavesOf, sharesLeaf } from '../axes/axis.js'
 import type { Value } from '../graph/graph.js'
 import { joinOf } from './branch-join.js'
 import type { FeedForward } from './feed-forward.js'
@@ -13,6 +13,14 @@ import { dependsOn } from './trace.js'
 /** Columns of what blocks add to the residual stream. */
 export function findHidden(analysis: AxisAnalysis, blocks: readonly LayerBlock[]): Axis[] {
   const found: Axis[] = []
+  // What one layer over edges writes may be the heads of the next, with no stream between.
+  const heads = new Set(
+    blocks.flatMap((block) =>
+      block.kind !== 'feedForward' && block.attention.over === 'edges'
+        ? [...block.attention.keyValueHeadAxes, ...block.attention.groupAxes]
+        : [],
+    ),
+  )
   for (const block of blocks) {
     const source = block.kind === 'feedForward' ? block.feedForward : block.attention
     const output = source.outputProjection?.node.outputs[0]
@@ -22,9 +30,19 @@ export function findHidden(analysis: AxisAnalysis, blocks: readonly LayerBlock[]
       block.kind === 'feedForward'
         ? (joinedColumns(analysis, block.feedForward) ?? written)
         : written
-    if (axis && !found.includes(axis.root)) found.push(axis.root)
+    if (axis && !found.includes(axis.root) && !sharesLeaf(axis, heads) && isJoined(analysis, block))
+      found.push(axis.root)
   }
   return withOuterStreams(analysis, blocks, found)
+}
+
+/** A weight behind a layer over edges that stands in no residual stream may be the next layer's, or the answer's. */
+function isJoined(analysis: AxisAnalysis, block: LayerBlock): boolean {
+  if (block.kind === 'feedForward' || block.attention.over === 'tokens') return true
+  const { context, outputProjection } = block.attention
+  const [output] = outputProjection?.node.outputs ?? []
+  const isWeighted = (outputProjection?.operands.length ?? 0) > 1
+  return !isWeighted || (output !== undefined && joinOf(analysis, output, context) !== undefined)
 }
 
 /**

@@ -99,6 +99,7 @@ function readScores(
     block: {
       node: product.node,
       kind: isCross(analysis, byNode, positions, queries, keyInput) ? 'cross' : 'self',
+      over: 'tokens',
       ...shape,
       headSize: headSizeAxis?.size.value ?? 0,
       headSizeAxis,
@@ -143,6 +144,7 @@ function readLinear(
       kind: isCross(analysis, byNode, positions, behindSoftmax(queries), behindSoftmax(keyInput))
         ? 'cross'
         : 'self',
+      over: 'tokens',
       ...shape,
       headSize: summed.size.value ?? 0,
       headSizeAxis: summed,

@@ -3,7 +3,7 @@
  * cheapest stretch of any lower convex hull is taken next, until the parameters asked for are gone.
  */
 import type { Demand } from '../plan/pass.js'
-import type { Choice, PrunableBlock } from './prunable.js'
+import { type Choice, type PrunableBlock, parametersOfAll } from './prunable.js'
 
 /** What a unit of a choice costs. */
 export type UnitCost = (choice: Choice) => number
@@ -181,16 +181,19 @@ export const isHeads = ({ frame, dimension }: Choice): boolean =>
   !frame && dimension.role !== 'width'
 
 /** What goes when all heads and neurons of the blocks go; parameters, if nothing else is said. */
-export const blockCost = (
+export function blockCost(
   blocks: readonly PrunableBlock[],
   costOf: UnitCost = parametersOf,
-): number =>
-  blocks.reduce((sum, { choices }) => {
+): number {
+  const counted = blocks.flatMap(({ choices }) => {
     const whole = choices.filter(({ frame }) => !frame)
     // Where no head can go, the members of the values are all there is of attention.
-    const parts = whole.some(isHeads) ? whole : choices
-    return parts.reduce((all, choice) => all + costOf(choice) * choice.units.length, sum)
-  }, 0)
+    return whole.some(isHeads) ? whole : choices
+  })
+  const sum = counted.reduce((all, choice) => all + costOf(choice) * choice.units.length, 0)
+  // Heads that the next layer's heads are made of share a weight with them.
+  return costOf === parametersOf ? Math.min(sum, parametersOfAll(counted)) : sum
+}
 
 /** The lower convex hull of a curve from `first` units on. */
 function hull({ choice, errors }: Curve, first: number, each: number): Stretch[] {

@@ -1,11 +1,12 @@
 /** What may go from a block: units of one dimension that end in one output projection. */
-import type { Contraction } from '../axes/analysis.js'
+import type { Axis } from '../axes/axis.js'
 import { Removal } from '../axes/removal.js'
 import { AttncError } from '../errors.js'
 import { type Block, findBlocks } from '../model/block.js'
 import type { TransformerModel } from '../model/model.js'
 import type { ModelDimension } from '../model/model-dimension.js'
 import { findValueFrame, type ValueFrame } from '../model/value-frame.js'
+import { elementCount } from '../onnx/tensor.js'
 
 /** One dimension of a block, and the units of it that may go. */
 export interface Choice {
@@ -42,7 +43,7 @@ export function findPrunable(view: TransformerModel): PrunableBlock[] {
     const add = (dimension: ModelDimension | undefined, frame: ValueFrame | undefined): void => {
       if (!dimension?.sliceable || taken.has(dimension)) return
       taken.add(dimension)
-      const units = unitsOf(dimension, block.contraction)
+      const units = unitsOf(dimension, block.inputs)
       const parametersPerUnit = (dimension.parametersPerMember * dimension.size) / units.length
       choices.push({ block: prunable, dimension, units, parametersPerUnit, frame })
     }
@@ -58,6 +59,20 @@ export function findPrunable(view: TransformerModel): PrunableBlock[] {
   })
 }
 
+/** Elements of weights that go when all units of these choices go: what two layers share counts once. */
+export function parametersOfAll(choices: readonly Choice[]): number {
+  const removal = new Removal(new Map(choices.map(({ dimension }) => [dimension.axis, []])))
+  const places = new Map(
+    choices.flatMap(({ dimension }) => dimension.places.map((place) => [place.value, place.axes])),
+  )
+  let total = 0
+  for (const [{ constant }, axes] of places) {
+    const after = axes.reduce((count, axis) => count * (removal.sizeOf(axis).value ?? 0), 1)
+    total += elementCount(constant?.dims ?? []) - after
+  }
+  return total
+}
+
 export const nothingPrunable = (): AttncError =>
   new AttncError(
     'NOTHING_PRUNABLE',
@@ -66,16 +81,15 @@ export const nothingPrunable = (): AttncError =>
     { suggestions: ['Run "attnc inspect --explain" to see why.'] },
   )
 
-function unitsOf(dimension: ModelDimension, contraction: Contraction): Unit[] {
+function unitsOf(dimension: ModelDimension, what: Axis): Unit[] {
   const { size, granularity, axis } = dimension
-  const what = contraction.operands[0]?.what
-  const inputs = Array.from({ length: what?.size.value ?? 0 }, (_, i) => i)
+  const inputs = Array.from({ length: what.size.value ?? 0 }, (_, i) => i)
   const members = Array.from({ length: size }, (_, i) => i)
   const units: Unit[] = []
   for (let start = 0; start < size; start += granularity) {
     const own = members.slice(start, start + granularity)
     const rest = [...members.slice(0, start), ...members.slice(start + granularity)]
-    const kept = new Set(what && new Removal(new Map([[axis, rest]])).kept(what))
+    const kept = new Set(new Removal(new Map([[axis, rest]])).kept(what))
     units.push({ members: own, rows: inputs.filter((row) => !kept.has(row)) })
   }
   return units

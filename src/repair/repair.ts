@@ -119,9 +119,8 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
   }
 
   /** Inputs of a block that went when an earlier one cut a dimension that both have. */
-  private goneBefore({ contraction }: PrunableBlock): number[] {
-    const what = contraction.operands[0]?.what
-    const size = what?.size.value ?? 0
+  private goneBefore({ inputs: what }: PrunableBlock): number[] {
+    const size = what.size.value ?? 0
     const removed = new Map(
       this.slices.map(({ dimension, remove }) => [dimension, new Set(remove)]),
     )
@@ -134,7 +133,7 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
         }),
       ),
     )
-    const kept = what && removal.kept(what)
+    const kept = removal.kept(what)
     if (!kept) return []
     const left = new Set(kept)
     return Array.from({ length: size }, (_, row) => row).filter((row) => !left.has(row))

@@ -26,6 +26,8 @@ export interface Port {
   readonly name: string
   readonly dataType: DataType
   readonly dims: readonly (number | string)[]
+  /** Of an input that numbers rows of others: how many there are, or the name of that size. */
+  readonly rows?: number | string
 }
 
 export type Reply =

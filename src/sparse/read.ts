@@ -38,6 +38,7 @@ const lowestSeen = -9999
 /** Throws `Unreadable`. */
 export function readAttention(view: TransformerModel, block: LayeredAttention): ReadAttention {
   const { scores, probabilities, node, context } = block
+  if (block.over === 'edges') throw new Unreadable('it runs over the edges of a graph already')
   if (!scores || !probabilities) throw new Unreadable(`${node.op} hides its scores`)
   if (block.kind === 'cross') throw new Unreadable('it reads another sequence')
   const product = context.producer

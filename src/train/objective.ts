@@ -8,6 +8,7 @@ import type { Model, Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import type { Feeds } from '../runtime/session.js'
+import { inferShapes } from '../shape/infer.js'
 import { binaryCrossEntropy, crossEntropy } from './loss.js'
 import type { NodeBuilder } from './node-builder.js'
 
@@ -20,6 +21,13 @@ export interface Objective {
   readonly output: string
   /** What a loss is the mean of: tokens or samples, [batch, sequence] or [batch] with weights; or numbers. */
   readonly counts: 'tokens' | 'samples' | 'numbers'
+  /** How many samples there are, where the first input's rows are others: nodes of which graphs are made. */
+  readonly samples?: number | InputAxis | undefined
+}
+
+interface InputAxis {
+  readonly input: string
+  readonly axis: number
 }
 
 /** Errors: NO_OBJECTIVE where neither labels, nor a vocabulary, nor a teacher say what is right. */
@@ -31,17 +39,19 @@ export function chooseObjective(
   const outputs = model.graph.outputs.filter(({ type }) => isFloating(type?.dataType ?? 'bool'))
   const [first] = outputs
   const dims = first?.type?.dims ?? []
+  const samples = first && samplesOf(model, first)
   if (first && batches[0]?.extras?.['labels'] && dims.length <= 2)
     return dims.length < 2 || dims[1] === 1
       ? { kind: 'yes or no', output: first.name, counts: 'numbers' }
-      : { kind: 'class', output: first.name, counts: 'samples' }
+      : { kind: 'class', output: first.name, counts: 'samples', samples }
   const logits = outputs.find(({ type }) => type?.dims?.length === 3)
   if (logits && (batches[0]?.ids.length ?? 0) > 0)
     if (isVocabulary(logits, batches) || !hasTeacher)
       return { kind: 'next token', output: logits.name, counts: 'tokens' }
   if (first && hasTeacher) {
     const isTokenwise = dims.length === 3 && batches[0]?.tokenMask !== undefined
-    return { kind: 'teacher', output: first.name, counts: isTokenwise ? 'tokens' : 'samples' }
+    const counts = isTokenwise ? 'tokens' : 'samples'
+    return { kind: 'teacher', output: first.name, counts, samples }
   }
   throw new AttncError(
     'NO_OBJECTIVE',
@@ -53,6 +63,21 @@ export function chooseObjective(
       ],
     },
   )
+}
+
+/** Where the answers of a graph's nodes, or of graphs, are counted; undefined where the first input's rows are. */
+function samplesOf({ graph }: Model, output: Value): Objective['samples'] {
+  const [first] = graph.inputs
+  const [rows] = output.type?.dims ?? []
+  if (rows !== undefined && rows === first?.type?.dims?.[0]) return undefined
+  const size = inferShapes(graph).dims(output)?.[0]
+  if (size?.value !== undefined) return size.value
+  const name = size?.toString()
+  for (const { name: input, type } of graph.inputs) {
+    const axis = (type?.dims ?? []).findIndex((dim) => dim === name)
+    if (axis >= 0) return { input, axis }
+  }
+  return undefined
 }
 
 /** Whether the last axis has room for every id: hidden states of an encoder seldom do. */
@@ -86,9 +111,12 @@ const axesOf = (rank: number): string[] =>
   Array.from({ length: rank }, (_, axis) => `attnc.axis${axis}`)
 
 /** Targets and weights of a batch; padding and last tokens count nothing. Error: NO_LABELS. */
-export function targetsOf({ kind, counts }: Objective, batch: Batch): Feeds {
+export function targetsOf({ kind, counts, samples }: Objective, batch: Batch): Feeds {
   if (kind === 'next token') return nextTokens(batch)
-  const rows = Object.values(batch.feeds)[0]?.dims[0] ?? 1
+  const rows =
+    (typeof samples === 'object' ? batch.feeds[samples.input]?.dims[samples.axis] : samples) ??
+    Object.values(batch.feeds)[0]?.dims[0] ??
+    1
   const ones = tensorOf('float32', [rows], new Array<number>(rows).fill(1))
   if (kind === 'teacher')
     return { [WEIGHTS]: counts === 'tokens' && batch.tokenMask ? batch.tokenMask : ones }

@@ -2,10 +2,11 @@
  * Operators in which the members of an axis see each other: softmax, means, norms, sorting, running
  * sums. Removal is possible but changes the others, so the axis is entangled, with a note on how.
  */
-import { intAttribute, intsAttribute } from '../../graph/graph.js'
+import { intAttribute, intsAttribute, type Node, type Value } from '../../graph/graph.js'
+import { tensorOf, toConstant } from '../../onnx/numbers.js'
 import type { Axis } from '../axis.js'
 import { type AxisRule, fromFront, type RuleContext } from '../rule.js'
-import { broadcastInto } from './elementwise.js'
+import { broadcastInto, isElementwise } from './elementwise.js'
 
 /** One axis (attribute `axis`) is normalised over; all pass. */
 const along = (text: string, fallback = -1): AxisRule => ({
@@ -54,9 +55,74 @@ function relateReduction(context: RuleContext, reduced: readonly number[]): Axis
 
 const reduce = (text: string): AxisRule => ({
   relate(context) {
-    for (const axis of relateReduction(context, reducedAxes(context))) context.entangle(axis, text)
+    const reduced = relateReduction(context, reducedAxes(context))
+    if (!context.isShift) for (const axis of reduced) context.entangle(axis, text)
   },
 })
+
+/**
+ * A mean that no norm takes is a sum with a fixed divisor, as of heads that are laid over each other: a removed
+ * member is a zero, and the others count as much as before.
+ */
+const reduceMean: AxisRule = {
+  relate(context) {
+    const reduced = reducedAxes(context)
+    const axes = relateReduction(context, reduced)
+    const [axis] = reduced
+    const text = 'a mean is taken over it'
+    const isSum =
+      axis !== undefined &&
+      reduced.length === 1 &&
+      axes[0]?.size.value !== undefined &&
+      !isOfNorm(context.node)
+    if (isSum) context.mean({ input: 0, axis }, text)
+    else if (!context.isShift) for (const each of axes) context.entangle(each, text)
+  },
+  rewrite(context) {
+    const { node, edit, shapes } = context
+    const axes = context.input(0) ?? []
+    const operand = node.inputs[1]
+    const stated =
+      intsAttribute(node, 'axes') ??
+      (operand && shapes.integers(operand)?.elements.map((size) => size?.value ?? 0))
+    const [axis] = stated ?? []
+    const [data] = node.inputs
+    const what = axis === undefined ? undefined : axes[fromFront(axis, axes.length)]
+    const kept = what && context.kept(what)
+    const type = data && shapes.dataType(data)
+    if (!data || !kept || !type || stated?.length !== 1 || !context.isContracted()) return
+    const share = toConstant(tensorOf(type, [], [kept.length / (what.size.value ?? 1)]))
+    const scaled = edit.add('Mul', [data, edit.constant(share, `${node.label}/share`)], {
+      output: `${data.name}/share`,
+      before: node,
+    })
+    edit.setInput(node, 0, scaled)
+  },
+}
+
+/** Whether a mean is compared with what it is a mean of: x − mean x, x/√(mean x²). */
+function isOfNorm(node: Node): boolean {
+  const [source] = node.inputs
+  if (!source) return false
+  const behind = new Set<Value>([source])
+  for (const value of behind)
+    if (value.producer && isElementwise(value.producer) && behind.size < STEPS)
+      for (const input of value.producer.inputs) if (input && !input.constant) behind.add(input)
+  const reached = new Set<Value>(node.outputs.flatMap((each) => each ?? []))
+  for (const value of reached)
+    for (const { node: next } of value.uses) {
+      if (next.inputs.some((each) => each && behind.has(each))) return true
+      const passes = isElementwise(next) || sameMembers.has(next.op)
+      if (passes && reached.size < STEPS)
+        for (const output of next.outputs) if (output) reached.add(output)
+    }
+  return false
+}
+
+/** A norm is written in fewer operators. */
+const STEPS = 24
+
+const sameMembers = new Set(['Reshape', 'Unsqueeze', 'Squeeze', 'Expand', 'Tile'])
 
 /** A sum over an axis is a product with ones: a removed member is a zero. */
 const reduceSum: AxisRule = {
@@ -181,7 +247,7 @@ export const normalisationRules: Readonly<Record<string, AxisRule>> = {
   'com.microsoft.QLinearSoftmax': softmax,
   LpNormalization: along('a norm is taken over it'),
   ReduceSum: reduceSum,
-  ReduceMean: reduce('a mean is taken over it'),
+  ReduceMean: reduceMean,
   ReduceMax: reduce('a maximum is taken over it'),
   ReduceMin: reduce('a minimum is taken over it'),
   ReduceProd: reduce('a product is taken over it'),
