@@ -24,14 +24,14 @@ import { foldMeans } from './fold.js'
 import type { Cut } from './judge.js'
 import type { LearnedMasks } from './learn.js'
 import type { VtransOptions } from './options.js'
-import { costOf, fullCounts, type Resource } from './resource.js'
+import { costOf, fullCounts, type Resource, shareLeft } from './resource.js'
 import { countsOf, leastCounts, type Selection } from './select.js'
 
 export interface Candidate extends Cut {
   /** How it was chosen, as a log says it. */
   readonly by: string
-  /** Cost that goes. */
-  readonly removed: number
+  /** How much goes of each resource. */
+  readonly removed: readonly number[]
   readonly findings: Pick<Findings, 'measure' | 'sensitivity'>
 }
 
@@ -41,7 +41,7 @@ export async function cutByMasks(
   learned: LearnedMasks,
   options: VtransOptions,
 ): Promise<Candidate> {
-  const { selected, resource } = learned
+  const { selected, resources } = learned
   const cut =
     options.recover === 'ridge'
       ? await refitSelected(input, selected, options)
@@ -50,7 +50,7 @@ export async function cutByMasks(
   return {
     by: 'learned masks',
     ...cut,
-    removed: resource.total - costOf(resource, countsOf(selected)),
+    removed: savedBy(resources, countsOf(selected)),
     findings: {
       measure: null,
       sensitivity: own.map(({ mask, order }) =>
@@ -93,7 +93,7 @@ async function refitSelected(
 /** What the error of each block's output says. Members of values go too, where hosts allow it and parameters count. */
 export async function cutByError(
   input: VtransInput,
-  { selected, set, resource }: LearnedMasks,
+  { selected, set, resources }: LearnedMasks,
   options: VtransOptions,
 ): Promise<Candidate> {
   const { ridge, roundTo, target, ratio } = options
@@ -113,7 +113,7 @@ export async function cutByError(
     if (ranking) rankings.set(choice, ranking)
   }
   const curves = [...rankings].map(([choice, { errors }]) => ({ choice, errors }))
-  const price = priceOf(set.masks, resource)
+  const price = priceOf(set.masks, resources)
   const total = blockCost(blocks, price)
   const countAt = (share: number) => allocate(curves, total * share, roundTo, undefined, price)
   const keeps = (counts: ReadonlyMap<Choice, number>): number[] =>
@@ -124,7 +124,7 @@ export async function cutByError(
   const counts =
     target === 'parameters'
       ? countAt(ratio)
-      : cheapest(countAt, (each) => costOf(resource, keeps(each)) <= resource.total * (1 - ratio))
+      : cheapest(countAt, (each) => shareLeft(resources, keeps(each)) <= 1 - ratio)
   roundCounts(counts, roundTo)
   const cut = await refit(input, { blocks, rankings, counts, products }, options, false)
   return {
@@ -132,8 +132,8 @@ export async function cutByError(
     ...cut,
     removed:
       target === 'parameters'
-        ? removedCost(counts, price)
-        : resource.total - costOf(resource, keeps(counts)),
+        ? resources.map(({ total: all }) => all * removedCost(counts, price))
+        : savedBy(resources, keeps(counts)),
     findings: {
       measure: "squared error of the block's output per token",
       sensitivity: [...rankings].map(([{ dimension, units }, ranking]) =>
@@ -157,19 +157,26 @@ function cheapest<Counts>(
   return countAt(high)
 }
 
-/** What a unit costs in the mean between all of its mask and the least that stays. */
-function priceOf(masks: LearnedMasks['set']['masks'], resource: Resource): UnitCost {
+const savedBy = (resources: readonly Resource[], counts: readonly number[]): number[] =>
+  resources.map((each) => each.total - costOf(each, counts))
+
+/**
+ * What a unit costs in the mean between all of its mask and the least that stays, as a share of all; with
+ * several resources in the mean of these.
+ */
+function priceOf(masks: LearnedMasks['set']['masks'], resources: readonly Resource[]): UnitCost {
   const full = fullCounts(masks)
   const least = leastCounts(masks, 1)
   const prices = new Map(
     masks.map(({ dimension, size, isWhole }, index) => {
       const few = isWhole ? size : (least[index] as number)
-      const saved = resource.total - costOf(resource, full.with(index, few))
+      const shares = resources.map((each) => 1 - costOf(each, full.with(index, few)) / each.total)
+      const saved = shares.reduce((sum, share) => sum + share / shares.length, 0)
       return [isWhole ? undefined : dimension, saved / Math.max(size - few, 1)]
     }),
   )
   return ({ dimension, frame, parametersPerUnit }) =>
-    (frame ? undefined : prices.get(dimension)) ?? parametersPerUnit
+    (frame ? undefined : prices.get(dimension)) ?? parametersPerUnit / (resources[0]?.total ?? 1)
 }
 
 interface Counted {

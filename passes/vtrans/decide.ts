@@ -13,6 +13,7 @@ import type { RunOptions } from '../../src/runtime/batches.js'
 import { type Candidate, cutByError, cutByMasks } from './candidates.js'
 import { type LearnedMasks, learnMasks } from './learn.js'
 import { sharesOf, type VtransOptions } from './options.js'
+import type { Resource } from './resource.js'
 import { type Settled, settleMeans } from './settle.js'
 
 export interface VtransInput extends RunOptions {
@@ -31,9 +32,9 @@ export interface VtransInput extends RunOptions {
 export interface VtransDecision {
   readonly slices: readonly PlanSlice[]
   readonly projections: readonly RefittedProjection[]
-  /** Cost that goes, and that of everything masks are learned for. */
-  readonly removed: number
-  readonly prunable: number
+  /** How much goes of each resource, and what all that masks are learned for has of it. */
+  readonly removed: readonly number[]
+  readonly resources: readonly Resource[]
   readonly findings: Findings
 }
 
@@ -78,7 +79,7 @@ export async function decideSelected(
     slices: chosen.slices,
     projections: settled.projections,
     removed: chosen.removed,
-    prunable: learned.resource.total,
+    resources: learned.resources,
     findings: findingsOf(learned, chosen, settled),
   }
 }

@@ -42,7 +42,7 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
               options,
             )
           : await decideVtrans(input, options)
-      const { removed, prunable, findings, ...decided } = decision
+      const { removed, resources, findings, ...decided } = decision
       if (decided.slices.length === 0)
         throw new AttncError(
           'NOTHING_REMOVED',
@@ -50,11 +50,12 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
           `A ratio of ${options.ratio} is less than the smallest unit that could go.`,
           { suggestions: ['Ask for a higher --ratio.'] },
         )
-      const [gone, most] = [removed, prunable].map((n) => Math.round(n).toLocaleString('en'))
-      const what = { parameters: 'parameters', flops: 'operations', latency: 'microseconds' }
-      log.info(
-        `${gone} of ${most} ${what[options.target]} of attention and feed-forward blocks go.`,
-      )
+      for (const [index, { unit, total }] of resources.entries()) {
+        const [gone, most] = [removed[index] ?? 0, total].map((n) =>
+          Math.round(n).toLocaleString('en'),
+        )
+        log.info(`${gone} of ${most} ${unit} of attention and feed-forward blocks go.`)
+      }
       const made = text.reduce((sum, { ids }) => sum + ids.length, 0)
       const learned = findings.training && { training: { ...findings.training, made } }
       const part = { pass: 'vtrans', options, ...decided, findings: { ...findings, ...learned } }

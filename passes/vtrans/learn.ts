@@ -13,7 +13,7 @@ import { shareOfRate } from '../../src/train/optimizer.js'
 import { STEEPEST } from './bottleneck.js'
 import { MaskRun, scalar } from './mask-run.js'
 import { findMasks, type MaskSet } from './masks.js'
-import { measureResource } from './measure-resource.js'
+import { measureResources } from './measure-resource.js'
 import { Multipliers } from './multipliers.js'
 import { sharesOf, type VtransOptions } from './options.js'
 import type { Resource } from './resource.js'
@@ -22,7 +22,8 @@ import { PRESSURE, SLOPE, TARGET } from './step-graph.js'
 
 export interface LearnedMasks {
   readonly set: MaskSet
-  readonly resource: Resource
+  /** What is to be saved, each by the ratio. */
+  readonly resources: readonly Resource[]
   readonly means: Float32Array
   readonly logVariances: Float32Array
   readonly selected: readonly Selection[]
@@ -42,10 +43,10 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
   const { ratio, rate, warmup } = options
   const { noisy: updates } = sharesOf(options)
   const set = findMasks(input.view, options)
-  const resource = await measureResource(input, set.masks, options)
-  assertReachable(set.masks, resource, options)
+  const resources = await measureResources(input, set.masks, options)
+  assertReachable(set.masks, resources, options)
   const initial = initialMasks(set.size, options)
-  const given = { ...input, teacher: model, resource, initial, updates, what: 'learning masks' }
+  const given = { ...input, teacher: model, resources, initial, updates, what: 'learning masks' }
   await using run = await MaskRun.open(given, options)
   const multipliers = new Multipliers(updates)
   for (let at = 0; at < updates; at++) {
@@ -59,8 +60,8 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
   }
   const means = run.masks.slice(0, set.size)
   const logVariances = run.masks.slice(set.size)
-  const selected = selectUnits({ set, resource, means, logVariances }, options)
-  return { set, resource, means, logVariances, selected, curve: run.curve }
+  const selected = selectUnits({ set, resources, means, logVariances }, options)
+  return { set, resources, means, logVariances, selected, curve: run.curve }
 }
 
 /** μ near 1 and σ² as the options say, drawn so that no two units are alike. */

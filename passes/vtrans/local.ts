@@ -10,7 +10,7 @@ import { findPrunable, type Unit } from '../../src/repair/prunable.js'
 import { EPSILON } from './bottleneck.js'
 import type { LearnedMasks, LearnInput } from './learn.js'
 import { findMasks } from './masks.js'
-import { measureResource } from './measure-resource.js'
+import { measureResources } from './measure-resource.js'
 import type { VtransOptions } from './options.js'
 import { assertReachable, selectUnits } from './select.js'
 
@@ -29,8 +29,8 @@ export async function localMasks(
   // What a whole block is worth has no closed form beside that of its units.
   const structures = options.structures.filter((each) => each !== 'layers')
   const set = findMasks(view, { ...options, structures })
-  const resource = await measureResource(input, set.masks, options)
-  assertReachable(set.masks, resource, options)
+  const resources = await measureResources(input, set.masks, options)
+  assertReachable(set.masks, resources, options)
   const worth = worthOf(view, calibration, set)
   const numbersAt = (price: number) => {
     const optima = Array.from(worth, (each) => localOptimum(each, price))
@@ -41,12 +41,12 @@ export async function localMasks(
   }
   // Below every unit's worth α is in the order of worth: the budget says which stay, and they say γ.
   const least = worth.reduce((low, each) => (each > 0 ? Math.min(low, each) : low), 1)
-  const selected = selectUnits({ set, resource, ...numbersAt(least / 2) }, options)
+  const selected = selectUnits({ set, resources, ...numbersAt(least / 2) }, options)
   const staying = selected.flatMap(({ mask, kept }) =>
     kept.map((unit) => worth[mask.offset + unit] as number),
   )
   const price = staying.reduce((low, each) => Math.min(low, each), Number.POSITIVE_INFINITY) / 2
-  return { set, resource, ...numbersAt(price), selected }
+  return { set, resources, ...numbersAt(price), selected }
 }
 
 /** What each unit writes, for each of its parameters. */

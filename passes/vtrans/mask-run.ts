@@ -24,7 +24,7 @@ export interface MaskRunInput extends RunOptions {
   /** The model that teaches; itself as it is, where masks stand in it. */
   readonly teacher: Model
   readonly batches: readonly Batch[]
-  readonly resource: Resource
+  readonly resources: readonly Resource[]
   /** μ of all units, and while they are noisy then log σ². */
   readonly initial: Float32Array
   readonly updates: number
@@ -81,7 +81,7 @@ export class MaskRun implements AsyncDisposable {
           objective,
           teacher,
           options,
-          resource: input.resource,
+          resources: input.resources,
           recompute,
           settled: input.settled,
           feeds: isFixed ? feeds : undefined,

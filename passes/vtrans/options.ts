@@ -14,7 +14,8 @@ export type Structure = 'heads' | 'width' | 'hidden' | 'layers'
  */
 export type Variant = 'faster' | 'fast' | 'full' | 'local'
 
-export type Target = 'parameters' | 'flops' | 'latency'
+/** `both`: parameters and latency, each by the ratio. */
+export type Target = 'parameters' | 'flops' | 'latency' | 'both'
 
 export interface VtransOptions {
   readonly variant: Variant

@@ -30,6 +30,8 @@ export interface Knot {
 
 /** Cost of the blocks that masks are learned for: the sum of terms and curves. */
 export interface Resource {
+  /** In the words of a log. */
+  readonly unit: 'parameters' | 'operations' | 'microseconds'
   readonly terms: readonly Term[]
   readonly curves: readonly Curve[]
   /** With everything kept. */
@@ -45,7 +47,7 @@ export function parametersOf(view: TransformerModel, masks: readonly Mask[]): Re
     seen.add(value)
     terms.push(...product(axes.map((axis) => sizeOf(axis, masks))))
   }
-  return collect(terms, masks)
+  return collect('parameters', terms, masks)
 }
 
 /** Operations a token: two for each number of a matrix, as often as it is multiplied. */
@@ -58,7 +60,7 @@ export function operationsOf(view: TransformerModel, masks: readonly Mask[]): Re
       return product([[{ factor: 2, masks: [] }], ...axes.map((axis) => sizeOf(axis, masks))])
     }),
   )
-  return collect(terms, masks)
+  return collect('operations', terms, masks)
 }
 
 export const costOf = (
@@ -74,6 +76,10 @@ export const costOf = (
     const isThere = curve.whole === undefined ? 1 : (counts[curve.whole] as number)
     return sum + costAt(curve, isThere * (counts[curve.mask] as number))
   }, 0)
+
+/** The largest share of any that is left with these counts. */
+export const shareLeft = (resources: readonly Resource[], counts: readonly number[]): number =>
+  Math.max(...resources.map((each) => costOf(each, counts) / each.total))
 
 function costAt({ knots }: Curve, count: number): number {
   const at = Math.max(
@@ -97,7 +103,7 @@ export function slopesOf({ terms }: Pick<Resource, 'terms'>, counts: readonly nu
   return slopes
 }
 
-function collect(all: readonly Term[], masks: readonly Mask[]): Resource {
+function collect(unit: Resource['unit'], all: readonly Term[], masks: readonly Mask[]): Resource {
   const byMasks = new Map<string, Term>()
   for (const term of all) {
     // What no block's mask cuts is there anyway; the hidden width alone is no block.
@@ -107,7 +113,7 @@ function collect(all: readonly Term[], masks: readonly Mask[]): Resource {
     byMasks.set(String(sorted), { factor: term.factor + (known?.factor ?? 0), masks: sorted })
   }
   const spent = { terms: [...byMasks.values()], curves: [] }
-  return { ...spent, total: costOf(spent, fullCounts(masks)) }
+  return { unit, ...spent, total: costOf(spent, fullCounts(masks)) }
 }
 
 export const fullCounts = (masks: readonly Mask[]): number[] => masks.map(({ size }) => size)

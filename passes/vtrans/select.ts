@@ -8,7 +8,7 @@ import { logAlpha } from './bottleneck.js'
 import type { LearnedMasks } from './learn.js'
 import { type Mask, wholeOf } from './masks.js'
 import type { VtransOptions } from './options.js'
-import { costOf, type Resource } from './resource.js'
+import { type Resource, shareLeft } from './resource.js'
 
 export interface Selection {
   readonly mask: Mask
@@ -31,16 +31,15 @@ export const countsOf = (selected: readonly Selection[]): number[] =>
   selected.map(({ mask, kept }) => (mask.isWhole ? 1 : kept.length))
 
 /**
- * Keeps at most 1 − ratio of the resource, and one unit of each mask. A block whose own mask goes keeps as
+ * Keeps at most 1 − ratio of every resource, and one unit of each mask. A block whose own mask goes keeps as
  * few units as it can.
  */
 export function selectUnits(
-  { set, resource, means, logVariances }: Omit<LearnedMasks, 'selected'>,
+  { set, resources, means, logVariances }: Omit<LearnedMasks, 'selected'>,
   { ratio, roundTo }: { readonly ratio: number; readonly roundTo: number },
 ): Selection[] {
   const ranked = set.masks.map((mask) => rank(mask, means, logVariances))
-  const budget = resource.total * (1 - ratio)
-  const meets = (counts: readonly number[]): boolean => costOf(resource, counts) <= budget
+  const meets = (counts: readonly number[]): boolean => shareLeft(resources, counts) <= 1 - ratio
   const wholes = set.masks.map((mask) => ranked[wholeOf(set.masks, mask)])
   const isThere = (index: number, threshold: number): boolean =>
     ((wholes[index]?.scores[0] ?? Number.NEGATIVE_INFINITY) as number) < threshold
@@ -82,21 +81,25 @@ export function selectUnits(
 /** Error: RATIO_UNREACHABLE where the least that has to stay of every mask is more than the ratio leaves. */
 export function assertReachable(
   masks: readonly Mask[],
-  resource: Resource,
-  { ratio, roundTo, target }: Pick<VtransOptions, 'ratio' | 'roundTo' | 'target'>,
+  resources: readonly Resource[],
+  { ratio, roundTo }: Pick<VtransOptions, 'ratio' | 'roundTo'>,
 ): void {
   const least = leastCounts(masks, roundTo)
-  const most = 1 - costOf(resource, least) / resource.total
+  const saved = resources.map((each) => ({
+    ...each,
+    most: each.total > 0 ? 1 - shareLeft([each], least) : 0,
+  }))
+  const { most, unit } = saved.reduce((one, other) => (other.most < one.most ? other : one))
   if (ratio <= most) return
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
   throw new AttncError(
     'RATIO_UNREACHABLE',
     'budget',
-    `${percent(ratio)} of the ${target} can't go: with one head and as few neurons as they are rounded to in every layer, ${percent(most)} would be saved.`,
+    `${percent(ratio)} of the ${unit === 'microseconds' ? 'time' : unit} of the blocks can't go: with one head and as few neurons as they are rounded to in every layer, ${percent(most)} would be saved.`,
     {
       suggestions: [
         `Ask for less: --ratio ${Math.max(0, Math.floor(100 * most) / 100)} at most.`,
-        ...(target === 'latency'
+        ...(unit === 'microseconds'
           ? ['Time it again on a machine that does nothing else.']
           : ['Take a smaller --round-to.']),
       ],

@@ -64,8 +64,8 @@ export async function settleMeans(
   const own = { ...options, structures }
   const set = findMasks(view, own)
   const ones = new Float32Array(set.size).fill(1)
-  const resource = parametersOf(view, set.masks)
-  const given = { model, teacher: input.model, resource, initial: ones, settled: ones, updates }
+  const resources = [parametersOf(view, set.masks)]
+  const given = { model, teacher: input.model, resources, initial: ones, settled: ones, updates }
   await using run = await MaskRun.open({ ...input, ...given, what: 'learning means' }, own)
   const every = Math.ceil(updates / looks)
   for (let at = 1; at <= updates; at++) {

@@ -57,8 +57,8 @@ export interface StepInput {
   readonly objective: Objective
   readonly teacher: Teacher | undefined
   readonly options: VtransOptions
-  /** Of the same masks in the same order. */
-  readonly resource: Resource
+  /** What is to be saved; of the same masks in the same order. */
+  readonly resources: readonly Resource[]
   /**
    * [units], zeros and ones: once it is settled what stays, means alone are learned, without noise, price and
    * pressure; a channel of the stream that stays is 1, as embeddings that are tied can take no factor in.
@@ -70,7 +70,7 @@ export interface StepInput {
 }
 
 export function buildStepGraph(source: Model, input: StepInput): StepGraph {
-  const { objective, teacher, options, resource, recompute, settled } = input
+  const { objective, teacher, options, resources, recompute, settled } = input
   const output = source.graph.values.get(objective.output) as Value
   const model = extractSubgraph(source.graph, new Map(), [output])
   const { graph } = model
@@ -98,7 +98,7 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
     maskNorms(change, view.analysis, (axis, _, node) =>
       keptAlong(new NodeBuilder(change, b.shapes, node), axis, parts, set),
     )
-    const sparsity = settled ? undefined : addSparsity(b, parts, resource)
+    const sparsity = settled ? undefined : addSparsity(b, parts, resources)
     const priced = sparsity && [addPrice(b, parts, set, options), addPressure(b, sparsity)]
     const total = priced ? b.op('Sum', [...(walked ? [walked] : []), ...priced]) : walked
     const found = addGradients(change, total, [vector], {
@@ -222,15 +222,22 @@ function keptAlong(
   )
 }
 
-/** 1 − R/P, with the soft counts of all masks. */
-function addSparsity(b: NodeBuilder, parts: readonly Part[], resource: Resource): Value {
+/** 1 − R/P, with the soft counts of all masks; of several resources that of which the least is saved. */
+function addSparsity(
+  b: NodeBuilder,
+  parts: readonly Part[],
+  resources: readonly Resource[],
+): Value {
   const slope = b.op('Neg', [b.edit.addInput(SLOPE, 'float32', [])])
   const counts = parts.map(({ gate, logVariance }) => {
     const keep = b.op('Sigmoid', [b.op('Mul', [logAlphaOf(b, gate, logVariance), slope])])
     return b.op('ReduceSum', [keep], { keepdims: 1 })
   })
-  const spent = [addTerms(b, counts, resource), ...addCurves(b, counts, resource)]
-  const share = spent.length === 1 ? spent[0] : b.op('Sum', spent)
+  const shares = resources.map((resource) => {
+    const spent = [addTerms(b, counts, resource), ...addCurves(b, counts, resource)]
+    return spent.length === 1 ? (spent[0] as Value) : b.op('Sum', spent)
+  })
+  const share = shares.length === 1 ? shares[0] : b.op('Max', shares)
   return b.op('Sub', [b.number(1, 'float32'), share])
 }
 

@@ -198,9 +198,9 @@ export const passFlags = {
     helpGroup: 'PASS',
   })(),
   'ratio-of': Flags.option({
-    options: ['parameters', 'flops', 'latency'] as const,
+    options: ['parameters', 'flops', 'latency', 'both'] as const,
     description:
-      'with --pass vtrans: what --ratio is a share of; latency is timed here, on --provider [default: parameters]',
+      'with --pass vtrans: what of the blocks --ratio is a share of; latency is timed here, on --provider; both: parameters and latency, each by the ratio [default: parameters]',
     helpGroup: 'PASS',
   })(),
   choice: Flags.option({

@@ -3,10 +3,11 @@ import { existsSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { slicesOf } from '../../passes/vtrans/candidates.js'
 import { foldMeans } from '../../passes/vtrans/fold.js'
+import { MaskRun } from '../../passes/vtrans/mask-run.js'
 import { findMasks } from '../../passes/vtrans/masks.js'
 import { PLACES, placesOf } from '../../passes/vtrans/noise.js'
 import { vtransDefaults } from '../../passes/vtrans/options.js'
-import { parametersOf } from '../../passes/vtrans/resource.js'
+import { parametersOf, type Resource } from '../../passes/vtrans/resource.js'
 import {
   buildStepGraph,
   MASKS,
@@ -17,6 +18,7 @@ import {
 } from '../../passes/vtrans/step-graph.js'
 import { generator } from '../../src/data/generator.js'
 import { openData } from '../../src/data/open-data.js'
+import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
@@ -59,7 +61,7 @@ describe.skipIf(!isThere)('an update of the masks', () => {
         objective,
         teacher: undefined,
         options,
-        resource: parametersOf(view, masks),
+        resources: [parametersOf(view, masks)],
         recompute,
         settled,
       })
@@ -167,5 +169,51 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     const loss = losses.reduce((sum, each) => sum + each, 0) / losses.length
     expect(Math.abs(settled.loss - loss)).toBeLessThan(1e-5 * Math.max(1, loss))
     file.dispose()
+  })
+
+  it('counts what is saved the least of, where several things are to be saved', async () => {
+    const { model } = loadModel(folder)
+    const limits = { batchSize: 16, samples: 16 }
+    const batches = openData(`${folder}/calibration.npz`, { model, folder, ...limits })
+    const view = readModel(model.graph)
+    const { masks, size } = findMasks(view, vtransDefaults)
+    const parameters = parametersOf(view, masks)
+    // Time that heads take alone, as a curve.
+    const curves = masks.flatMap(({ dimension, size: count }, mask) =>
+      dimension.role === 'width'
+        ? []
+        : [
+            {
+              mask,
+              knots: [
+                { count: 0, cost: 0 },
+                { count: 1, cost: 4 },
+                { count, cost: 6 },
+              ],
+            },
+          ],
+    )
+    const time = { unit: 'microseconds', terms: [], curves, total: 6 * curves.length } as const
+    const random = generator(9)
+    const initial = Float32Array.from({ length: 2 * size }, (_, at) =>
+      at < size ? 1 : random() * 4 - 2,
+    )
+    const saved = async (resources: readonly Resource[]): Promise<number> => {
+      const given = { model, teacher: model, batches, resources, initial, updates: 1, what: '' }
+      await using run = await MaskRun.open({ ...given, log: silentLog, threads: 1 }, vtransDefaults)
+      const sparsity = await run.update(0, {
+        [PRESSURE]: tensorOf('float32', [2], [0, 0]),
+        [SLOPE]: scalar(1),
+        [TARGET]: scalar(0),
+      })
+      return sparsity ?? Number.NaN
+    }
+    const [one, other] = [await saved([parameters]), await saved([time])]
+    expect(Math.abs(one - other)).toBeGreaterThan(0.01)
+    for (const both of [
+      [parameters, time],
+      [time, parameters],
+    ])
+      expect(await saved(both)).toBeCloseTo(Math.min(one, other), 5)
   })
 })
