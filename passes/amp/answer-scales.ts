@@ -10,14 +10,10 @@ import { edit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, TensorType, Value } from '../../src/graph/graph.js'
 import type { Products } from '../../src/linear-algebra/products.js'
-import type { Projection } from '../../src/model/projection.js'
-import { toWeight } from '../../src/model/projection.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
-import type { Tensor } from '../../src/onnx/tensor.js'
 import type { Ranking } from '../../src/repair/elimination.js'
 import { openDims } from '../../src/repair/observe.js'
 import type { Choice, PrunableBlock } from '../../src/repair/prunable.js'
-import { refitBlock } from '../../src/repair/refit.js'
 import { type RunOptions, runBatches } from '../../src/runtime/batches.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import { NodeBuilder } from '../../src/train/node-builder.js'
@@ -30,6 +26,7 @@ import {
 } from '../../src/train/objective.js'
 import { addDistance } from '../../src/train/teacher.js'
 import { firstRows } from './sensitivity.js'
+import { type Trial, tryHalf } from './try-half.js'
 
 /** Input that carries the original's answers. */
 const ANSWERS = 'attnc.answers'
@@ -59,7 +56,7 @@ export async function measureScales(
     const found = new Map<string, number>()
     for (const [index, block] of blocks.entries()) {
       const trial = await tryHalf(block, input.calibration, rankings, { products, ridge })
-      if (trial) found.set(block.key, (await distances.of(block, trial.weight)) / trial.error)
+      if (trial) found.set(block.key, (await distances.of(trial)) / trial.error)
       if (blocks[index + 1]?.stream !== block.stream) await distances.pass(block)
       input.log.progress('weighing blocks', index + 1, blocks.length)
     }
@@ -82,36 +79,6 @@ function completed(
   const logs = [...scales.values()].map(Math.log)
   const middle = Math.exp(logs.reduce((sum, each) => sum + each, 0) / logs.length)
   return new Map(blocks.map(({ key }) => [key, scales.get(key) ?? middle]))
-}
-
-/** The projection of a block without half of what may go, and the error that the ranking says of it. */
-async function tryHalf(
-  block: PrunableBlock,
-  calibration: Calibration,
-  rankings: ReadonlyMap<Choice, Ranking>,
-  { products, ridge }: { readonly products: Products; readonly ridge: number },
-): Promise<{ readonly weight: Tensor; readonly error: number } | undefined> {
-  const choice = block.choices.find((each) => rankings.has(each))
-  const ranking = choice && rankings.get(choice)
-  const statistics = calibration.get(block.key)
-  const { projection } = block
-  if (!choice || !ranking || !statistics?.moments || !projection) return undefined
-  const count = Math.max(1, Math.floor(ranking.errors.length / 2))
-  const error = ranking.errors[count - 1] ?? 0
-  const { moments, tokens } = statistics
-  const fitted = await refitBlock(
-    block,
-    { moments, tokens, missing: undefined, means: undefined },
-    {
-      counts: new Map([[choice, count]]),
-      ridge,
-      fixed: rankings,
-      gone: [],
-      products,
-      metric: undefined,
-    },
-  )
-  return fitted && error > 0 ? { weight: toWeight(projection, fitted.weight), error } : undefined
 }
 
 /** The original beside itself with one weight replaced, from where the two begin to differ. */
@@ -141,14 +108,13 @@ class AnswerDistances {
     return new AnswerDistances(model, own, rows, answers, options)
   }
 
-  async of({ projection }: PrunableBlock, weight: Tensor): Promise<number> {
-    const { name } = (projection as Projection).weight
+  async of({ place, change: make }: Trial): Promise<number> {
     const output = this.model.graph.values.get(this.objective.output) as Value
     const behind = extractSubgraph(this.model.graph, this.cuts(), [output])
-    const isBehind = behind.graph.values.has(name)
+    const isBehind = behind.graph.values.has(place)
     const copy = isBehind ? behind : extractSubgraph(this.model.graph, new Map(), [output])
     const distance = edit(copy.graph, 'attnc.answers', (change) => {
-      change.setConstant(copy.graph.values.get(name) as Value, weight)
+      make(change)
       const { dataType, dims } = this.answers[0] as RuntimeTensor
       const open = openDims(ANSWERS, { dims } as RuntimeTensor)
       const answer = change.addInput(ANSWERS, dataType, open)

@@ -9,6 +9,7 @@ import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
+import { gateBlock } from '../../src/repair/gate-block.js'
 import type { PrunableBlock } from '../../src/repair/prunable.js'
 import { type RunOptions, runBatches } from '../../src/runtime/batches.js'
 import { inferShapes } from '../../src/shape/infer.js'
@@ -87,20 +88,12 @@ function addGates(
   const b = new NodeBuilder(change, shapes)
   const loss = addTaskLoss(b, objective, addWeights(b, objective)) as Value
   const gates = blocks.flatMap((block, index) => {
-    const value = graph.values.get(block.input.name)
-    const names = new Set(block.readers.map(({ name }) => name))
-    const reads = [...(value?.uses ?? [])].filter(({ node }) => names.has(node.name))
-    const [reader] = [...graph.nodes()].filter((node) => reads.some((use) => use.node === node))
-    if (!value || !reader) return []
-    const gate = change.addInput(`attnc.gate${index}`, 'float32', [block.width])
-    const before = new NodeBuilder(change, shapes, reader)
-    const type = shapes.dataType(value) ?? 'float32'
-    const cast = type === 'float32' ? gate : before.cast(gate, type)
-    const { sizes } = block
-    const shaped = sizes.length > 1 ? before.op('Reshape', [cast, before.ints(...sizes)]) : cast
-    const gated = before.op('Mul', [value, shaped])
-    for (const { node, index: at } of reads) change.setInput(node, at, gated)
-    return [{ block, gate }]
+    const name = `attnc.gate${index}`
+    const isThere = gateBlock(change, shapes, block, () =>
+      change.addInput(name, 'float32', [block.width]),
+    )
+    const gate = graph.values.get(name)
+    return isThere && gate ? [{ block, gate }] : []
   })
   const gradients = addGradients(
     change,

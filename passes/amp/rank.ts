@@ -68,7 +68,8 @@ async function rankChoice(
 ): Promise<Ranking | undefined> {
   const { block, units, frame } = choice
   const most = mostUnits(choice, options)
-  if (options.criterion === 'output' && statistics?.moments && block.projection)
+  const isByError = statistics?.moments && (block.projection || block.isUnmixed)
+  if (options.criterion === 'output' && isByError)
     return await rankByError(choice, statistics, { ...options, most, metric, products })
   // One score a unit says nothing about members of a basis that was not found.
   if (frame) return undefined

@@ -6,6 +6,7 @@
 
 import type { Batch } from '../../src/data/batch.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
+import { findBlocks } from '../../src/model/block.js'
 import { readModel, type TransformerModel } from '../../src/model/model.js'
 import { applyPart } from '../../src/plan/apply.js'
 import type { TrainingPoint } from '../../src/plan/findings.js'
@@ -61,7 +62,9 @@ export async function settleMeans(
   const model = extractSubgraph(input.model.graph, new Map(), [...input.model.graph.outputs])
   applyPart(model.graph, cut)
   const view = readModel(model.graph)
-  const own = { ...options, structures }
+  const { able, others } = foldable(view)
+  if (able.length === 0) return best
+  const own = { ...options, structures, protect: [...options.protect, ...others] }
   const set = findMasks(view, own)
   const ones = new Float32Array(set.size).fill(1)
   const resources = [parametersOf(view, set.masks)]
@@ -79,6 +82,16 @@ export async function settleMeans(
       best = { ...best, projections, best: loss, kept: at }
   }
   return { ...best, curve: run.curve }
+}
+
+/** Dimensions that still have something to weigh, by whether a weight behind them can take the factors in. */
+function foldable(view: TransformerModel) {
+  const folded = new Set(
+    findBlocks(view).flatMap(({ projection, dimension }) => (projection && dimension) || []),
+  )
+  const all = [...view.attention, ...view.feedForward].flatMap(({ dimension }) => dimension ?? [])
+  const able = all.filter((each) => each.sliceable && folded.has(each))
+  return { able, others: all.filter((each) => !folded.has(each)).map(({ id }) => id) }
 }
 
 /** The projections of the cut with a factor for every unit that stays. */

@@ -42,6 +42,8 @@ export interface Block {
   /** The last axes of `input` as one, and their sizes. */
   readonly inputs: Axis
   readonly sizes: readonly number[]
+  /** Whether no weight mixes what units say: they lie beside each other in the stream, or over each other in a mean. */
+  readonly isUnmixed: boolean
   /** All products that read `input`. */
   readonly readers: readonly Node[]
   /** What the projection writes, before any bias: [..., D]. */
@@ -99,6 +101,7 @@ export function findBlocks(view: TransformerModel): Block[] {
       width,
       inputs,
       sizes: tail.map(({ size }) => size.value ?? 1),
+      isUnmixed: contraction.share !== undefined || view.analysis.seams.has(input),
       readers: readers.get(input) ?? [],
       output,
       // What an expert says is weighed before it joins: the stream doesn't lack what its weight lacks.

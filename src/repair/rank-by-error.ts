@@ -4,6 +4,7 @@ import type { Products } from '../linear-algebra/products.js'
 import { Elimination, type Ranking } from './elimination.js'
 import type { Metric } from './metric.js'
 import type { Choice } from './prunable.js'
+import { rankUnmixed } from './rank-unmixed.js'
 import { findValueBasis, turnMoments, turnWithInverse } from './value-basis.js'
 
 /** Curves go this far: nothing keeps less than a tenth when the budget is shared. */
@@ -18,13 +19,14 @@ export interface ErrorRanking {
   readonly products: Products
 }
 
-/** Undefined without second moments, or a projection that they are of. */
+/** Undefined without second moments, or a projection that they are of, or nothing that mixes units. */
 export async function rankByError(
   { block, units, frame }: Choice,
   statistics: Statistics | undefined,
   { ridge, most, metric, products }: ErrorRanking,
 ): Promise<Ranking | undefined> {
   const { projection } = block
+  if (statistics && block.isUnmixed) return rankUnmixed({ block, units }, statistics, most)
   if (!statistics?.moments || !projection) return undefined
   const weight = projection.read()
   const moments = frame ? statistics.moments.slice() : statistics.moments

@@ -1,6 +1,7 @@
 /** Layers of attention over the edges of a graph, written as exporters write them; sizes are open. */
 
 import { generator } from '../../src/data/generator.js'
+import { edit } from '../../src/graph/edit.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import { type Builder, build } from './builder.js'
@@ -162,14 +163,20 @@ export const clipped: Layer = (b, graph, width, spelling, size = D) => {
 export const flat = (b: Builder, context: Value, size = D): Value =>
   b.reshape(context, -1, H * size)
 
-/** A model of nodes [n, C] and edges [2, e] with features [e, F]. */
-export const graphModel = (write: (b: Builder, graph: Graph) => Value): Model =>
-  build((b) => {
+/** A model of nodes [n, C] and edges [2, e] with features [e, F], and an answer of two numbers for each row. */
+export function graphModel(write: (b: Builder, graph: Graph) => Value): Model {
+  const model = build((b) => {
     const x = b.input('x', ['nodes', C])
     const ends = b.input('edges', [2, 'edges'], 'int64')
     const features = b.input('features', ['edges', F])
     return write(b, { x, source: b.pick(ends, 0, 0), target: b.pick(ends, 0, 1), features })
   })
+  edit(model.graph, 'answer', (change) => {
+    for (const output of model.graph.outputs)
+      change.setType(output, { dataType: 'float32', dims: [undefined, 2] })
+  })
+  return model
+}
 
 /** A graph drawn by chance: some nodes have no edge, some edges lead from a node to itself. */
 export function randomGraph(

@@ -1,0 +1,31 @@
+/** What a block says, multiplied by a vector, for all products that read it. */
+import type { GraphEdit } from '../graph/edit.js'
+import type { Value } from '../graph/graph.js'
+import type { Block } from '../model/block.js'
+import type { ShapeInfo } from '../shape/infer.js'
+import { NodeBuilder } from '../train/node-builder.js'
+
+/**
+ * `change` may be of a copy of the block's graph, with the same names. `make` gives the vector, float32 [width];
+ * false where the graph lacks the block.
+ */
+export function gateBlock(
+  change: GraphEdit,
+  shapes: ShapeInfo,
+  { input, readers, sizes }: Block,
+  make: () => Value,
+): boolean {
+  const { graph } = change
+  const value = graph.values.get(input.name)
+  const names = new Set(readers.map(({ name }) => name))
+  const reads = [...(value?.uses ?? [])].filter(({ node }) => names.has(node.name))
+  const first = [...graph.nodes()].find((node) => reads.some((use) => use.node === node))
+  if (!value || !first) return false
+  const b = new NodeBuilder(change, shapes, first)
+  const type = shapes.dataType(value) ?? 'float32'
+  const gate = type === 'float32' ? make() : b.cast(make(), type)
+  const shaped = sizes.length > 1 ? b.op('Reshape', [gate, b.ints(...sizes)]) : gate
+  const gated = b.op('Mul', [value, shaped])
+  for (const { node, index } of reads) change.setInput(node, index, gated)
+  return true
+}
