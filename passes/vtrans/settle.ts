@@ -62,7 +62,7 @@ export async function settleMeans(
   const model = extractSubgraph(input.model.graph, new Map(), [...input.model.graph.outputs])
   applyPart(model.graph, cut)
   const view = readModel(model.graph)
-  const { able, others } = foldable(view)
+  const { able, others } = foldable(readModel(input.model.graph), view)
   if (able.length === 0) return best
   const own = { ...options, structures, protect: [...options.protect, ...others] }
   const set = findMasks(view, own)
@@ -84,10 +84,16 @@ export async function settleMeans(
   return { ...best, curve: run.curve }
 }
 
-/** Dimensions that still have something to weigh, by whether a weight behind them can take the factors in. */
-function foldable(view: TransformerModel) {
+/**
+ * Dimensions that still have something to weigh, by whether a weight behind them can take the factors in: a whole
+ * one, of which nothing went that it writes to.
+ */
+function foldable(whole: TransformerModel, view: TransformerModel) {
+  const columns = new Map(findBlocks(whole).map((each) => [each.key, each.projection?.columns]))
   const folded = new Set(
-    findBlocks(view).flatMap(({ projection, dimension }) => (projection && dimension) || []),
+    findBlocks(view).flatMap(({ key, projection, dimension }) =>
+      projection && dimension && projection.columns === columns.get(key) ? dimension : [],
+    ),
   )
   const all = [...view.attention, ...view.feedForward].flatMap(({ dimension }) => dimension ?? [])
   const able = all.filter((each) => each.sliceable && folded.has(each))

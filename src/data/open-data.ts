@@ -4,7 +4,7 @@ import { extname, join } from 'node:path'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import type { Port } from '../runtime/session.js'
-import { findAddressedRows } from './addressed-rows.js'
+import { areGraphs, findAddressedRows } from './addressed-rows.js'
 import { type Batch, sliceArrays } from './batch.js'
 import { readJsonLines } from './json-lines.js'
 import { readArrays } from './npz.js'
@@ -54,7 +54,10 @@ export function portsOf({ graph }: Model): Port[] {
  */
 export function openData(path: string, options: DataOptions): Batch[] {
   const inputs = portsOf(options.model)
-  const fixedLength = inputs.find(({ dims }) => dims.length === 2)?.dims[1]
+  // Features of nodes are no length.
+  const fixedLength = areGraphs(inputs)
+    ? undefined
+    : inputs.find(({ dims }) => dims.length === 2)?.dims[1]
   const sequenceLength =
     typeof fixedLength === 'number' ? fixedLength : (options.sequenceLength ?? 512)
   const fixedBatch = inputs[0]?.dims[0]
