@@ -3,14 +3,9 @@
  * do once an exporter has folded a transposition into each. Cut alike they stay copies, which a file
  * holds once and a count of parameters counts once; cut apart they would become weights of their own.
  */
-import { createHash } from 'node:crypto'
 import type { Value } from '../graph/graph.js'
+import { areEqual, glanceAt, likenessOf, PIECE } from '../onnx/equal-tensors.js'
 import { readTensor, type Tensor } from '../onnx/tensor.js'
-
-/** Bytes by which most weights are told apart. */
-const GLANCE = 256
-
-const PIECE = 1 << 20
 
 /** Groups of two and more constants that hold the same matrix; fills don't count, whatever they fill. */
 export function findCopies(values: Iterable<Value>): Value[][] {
@@ -20,7 +15,7 @@ export function findCopies(values: Iterable<Value>): Value[][] {
     if (!constant || constant.dims.filter((size) => size > 1).length < 2) continue
     const glance = glanceAt(constant)
     if (isFill(glance)) continue
-    const key = `${constant.dataType} ${constant.dims} ${glance.toString('latin1')}`
+    const key = likenessOf(constant, glance)
     const groups = alike.get(key) ?? []
     alike.set(key, groups)
     const known = groups.find(([first]) => first?.constant && areEqual(first.constant, constant))
@@ -28,12 +23,6 @@ export function findCopies(values: Iterable<Value>): Value[][] {
     else groups.push([value])
   }
   return [...alike.values()].flat().filter((group) => group.length > 1)
-}
-
-function glanceAt(tensor: Tensor): Buffer {
-  const bytes = Buffer.alloc(Math.min(GLANCE, tensor.byteLength))
-  readTensor(tensor, 0, bytes)
-  return bytes
 }
 
 /** Whether each number equals the one before, whatever its type: eight bytes hold one or more. */
@@ -56,24 +45,4 @@ export function isFilled(tensor: Tensor): boolean {
   }
   filled.set(tensor, found)
   return found
-}
-
-const areEqual = (one: Tensor, other: Tensor): boolean =>
-  one === other || digestOf(one) === digestOf(other)
-
-const digests = new WeakMap<Tensor, string>()
-
-/** Read in pieces, once for each tensor: graphs are analysed after every edit. */
-function digestOf(tensor: Tensor): string {
-  const known = digests.get(tensor)
-  if (known) return known
-  const hash = createHash('sha256')
-  for (let from = 0; from < tensor.byteLength; from += PIECE) {
-    const piece = new Uint8Array(Math.min(PIECE, tensor.byteLength - from))
-    readTensor(tensor, from, piece)
-    hash.update(piece)
-  }
-  const digest = hash.digest('hex')
-  digests.set(tensor, digest)
-  return digest
 }
