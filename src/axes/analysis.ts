@@ -179,23 +179,34 @@ export class AxisAnalysis {
     for (const inner of this.stating(node)) this.blockCaptures(inner, node)
   }
 
-  /** A branch that is always taken and hands on what is outside: the same axes. */
+  /** Branches that hand on what is outside, as one that is always taken or those that stand open: the same axes. */
   private passOn(node: Node): boolean {
-    const [only, other] = node.op === 'If' ? this.reachable(node) : []
-    if (!only || other) return false
-    for (const inner of this.stating(node)) if (inner !== only) this.blockCaptures(inner, node)
-    const sources = only.outputs.map((output) => {
-      const { producer } = output
-      const source = producer?.op === 'Identity' ? producer.inputs[0] : output
-      return source?.graph === this.graph ? source : undefined
-    })
-    if (sources.some((source) => !source || !this.axes(source))) return false
-    for (const [index, source] of sources.entries()) {
-      const output = node.outputs[index]
-      const [from, to] = [source && this.axes(source), output && this.axes(output)]
-      for (const [at, axis] of (to ?? []).entries()) if (from?.[at]) unify(from[at], axis, node)
-    }
+    const graphs = node.op === 'If' ? this.reachable(node) : []
+    if (graphs.length === 0 || (graphs.length > 1 && graphs.some(({ branch }) => !branch)))
+      return false
+    const sources = graphs.map(({ outputs }) => outputs.map((output) => this.sourceOf(output)))
+    if (sources.flat().some((source) => !source || !this.axes(source))) return false
+    for (const inner of this.stating(node))
+      if (!graphs.includes(inner)) this.blockCaptures(inner, node)
+    for (const [index, output] of node.outputs.entries())
+      for (const each of sources) this.joinResult(each[index], output, node)
     return true
+  }
+
+  private sourceOf(output: Value): Value | undefined {
+    const { producer } = output
+    const source = producer?.op === 'Identity' ? producer.inputs[0] : output
+    return source?.graph === this.graph ? source : undefined
+  }
+
+  /** Sizes in which branches differ may not change in one alone; those that data decides are no dimensions. */
+  private joinResult(source: Value | undefined, output: Value | undefined, node: Node): void {
+    const [from = [], to = []] = [source && this.axes(source), output && this.axes(output)]
+    for (const [at, axis] of from.entries()) {
+      const result = to[at]
+      if (result?.size.equals(axis.size)) unify(axis, result, node)
+      else for (const each of [axis, result]) each?.block(node, 'has another size in each branch')
+    }
   }
 
   private reachable(node: Node): Graph[] {

@@ -5,7 +5,15 @@
 import type { DataType } from '../onnx/data-type.js'
 import type { Tensor } from '../onnx/tensor.js'
 import { assertLawful } from './check.js'
-import { type Attribute, type Graph, Node, type TensorType, type Use, Value } from './graph.js'
+import {
+  type Attribute,
+  type Branch,
+  type Graph,
+  Node,
+  type TensorType,
+  type Use,
+  Value,
+} from './graph.js'
 import { graphsInside, isUse, link, nodesInside, unlink } from './links.js'
 
 export interface NodeSpec {
@@ -74,6 +82,7 @@ export class GraphEdit {
       spec.overload,
     )
     node.origin = this.label
+    node.branch = spec.before?.branch ?? branchOf(spec.inputs)
     for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
       node.attributes.set(key, attribute)
     node.inputs.push(...spec.inputs)
@@ -98,6 +107,7 @@ export class GraphEdit {
     const { op, domain = '', overload } = spec
     const made = new Node(graph.model.nextNodeId(), graph, op, domain, node.name, overload)
     made.origin = this.label
+    made.branch = node.branch
     for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
       made.attributes.set(key, attribute)
     made.inputs.push(...spec.inputs)
@@ -135,6 +145,7 @@ export class GraphEdit {
     const between = this.newValue(spec.between)
     const made = new Node(graph.model.nextNodeId(), graph, spec.op, '', between.name)
     made.origin = this.label
+    made.branch = node.branch
     for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
       made.attributes.set(key, attribute)
     made.inputs.push(between, ...(spec.inputs ?? []))
@@ -307,6 +318,10 @@ export class GraphEdit {
     }
   }
 }
+
+/** What works on results of a branch stands in it too. */
+const branchOf = (inputs: NodeSpec['inputs']): Branch | undefined =>
+  inputs.flatMap((input) => input?.producer?.branch ?? [])[0]
 
 /**
  * Runs `change` on `graph`. If it throws, or leaves a graph that breaks a law (check.ts), everything

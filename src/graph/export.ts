@@ -22,6 +22,7 @@ import {
   readExternalPlace,
   tensorToMessage,
 } from '../onnx/tensor-message.js'
+import { closeBranches } from './close-branches.js'
 import { type ExportContext, exportAttribute, exportNode, keepList } from './export-node.js'
 import type { Graph, LocalFunction, Model, Value } from './graph.js'
 import { domainName } from './graph-importer.js'
@@ -32,7 +33,8 @@ export interface ExportOptions {
   place?(tensor: Tensor): { location: string; offset: number } | undefined
 }
 
-export function exportModel(model: Model, options: ExportOptions = {}): ModelMessage {
+export function exportModel(open: Model, options: ExportOptions = {}): ModelMessage {
+  const model = closeBranches(open)
   const original = model.message as ModelMessage | undefined
   const before = original?.functions ?? []
   const changes: Partial<Record<keyof ModelMessage, unknown>> = {

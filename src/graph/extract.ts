@@ -108,6 +108,7 @@ function copyNode(
   const copy = new Node(graph.model.nextNodeId(), graph, node.op, node.domain, name, node.overload)
   // A node that is renamed is written anew.
   copy.message = name === node.name ? node.message : undefined
+  copy.branch = node.branch
   for (const [key, attribute] of node.attributes) {
     const own = copyAttribute(attribute, graph, copying)
     if (own) copy.attributes.set(key, own)
@@ -182,6 +183,7 @@ function copyInner(inner: Graph, outer: Graph, around: Copying): Graph {
   const { prefix } = around
   const graph = new Graph(inner.name, outer.model, outer)
   graph.message = inner.message
+  graph.branch = inner.branch
   const copies = new Map<Value, Value>()
   for (const value of inner.values.values()) {
     const copy = new Value(`${prefix}${value.name}`, graph)

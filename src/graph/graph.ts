@@ -63,6 +63,14 @@ export class Value {
   }
 }
 
+/** A branch of an If whose nodes stand open in the graph around it; see open-branches.ts. */
+export interface Branch {
+  /** Before the names of what stood in it, where it got another one. */
+  readonly prefix: string
+  /** Whether the other branch holds its weights too: the two are one model, and roles are read from the other. */
+  readonly isAgain: boolean
+}
+
 export class Node {
   /** Empty slots of optional inputs and outputs are undefined. */
   readonly inputs: (Value | undefined)[] = []
@@ -72,6 +80,8 @@ export class Node {
   origin: string | undefined
   /** The NodeProto it was read from: doc string, metadata and unknown fields. */
   message: unknown
+  /** Where it stood in the file, or stands beside what stood there. */
+  branch: Branch | undefined
 
   constructor(
     readonly id: number,
@@ -100,6 +110,8 @@ export class Graph {
   message: unknown
   /** Value infos of names that the graph doesn't define; carried along. */
   readonly strayInfos = new Set<unknown>()
+  /** Set where this is a branch that stands open: it hands on what the graph around it makes. */
+  branch: Branch | undefined
 
   constructor(
     readonly name: string,
@@ -184,6 +196,14 @@ export function stringAttribute(node: Node, name: string): string | undefined {
   const attribute = node.attributes.get(name)
   return attribute?.kind === 'string' ? new TextDecoder().decode(attribute.value) : undefined
 }
+
+/** Readers of a value, without those of a branch that does again what another one does. */
+export const firstUses = (value: Value): Use[] =>
+  [...value.uses].filter(({ node }) => !node.branch?.isAgain)
+
+/** Whether a value is an output of the graph, or of a branch that stands open in it. */
+export const isResult = (value: Value): boolean =>
+  value.isGraphOutput || [...value.uses].some(({ node }) => node.graph.branch)
 
 /** Graphs held by a node's attributes. */
 export function* innerGraphs(node: Node): IterableIterator<Graph> {

@@ -7,6 +7,7 @@ import { dirname, join, relative } from 'node:path'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { importModel } from '../graph/import.js'
+import { openBranches } from '../graph/open-branches.js'
 import { ExternalFiles } from '../onnx/external-data.js'
 import { type FileStamp, unreadable } from '../onnx/file-bytes.js'
 import { readModelFile } from '../onnx/model-file.js'
@@ -49,6 +50,7 @@ export function loadFrom(
     allowMissing: options.allowMissingWeights,
   })
   const model = importModel(message, { files })
+  openBranches(model)
   return {
     model,
     path,
