@@ -172,7 +172,8 @@ export function countFlops({ analysis }: TransformerModel): number {
     return dims.reduce((product, size) => product * (size.value ?? 0), 1)
   }
   let total = 0
-  for (const { node } of analysis.contractions)
+  // Of branches that do the same, one runs.
+  for (const { node } of analysis.contractions.filter(({ node }) => !node.branch?.isAgain))
     for (const [index, value] of node.inputs.entries())
       if (value) total += 2 * sizeOf(node, value, index)
   return total

@@ -215,24 +215,27 @@ class Probe {
   }
 }
 
-/** Caches empty, every other open size the length. */
+/** Caches empty, every other open size the length; a cache of what is fed too is as long as that. */
 function chooseSizes(model: TransformerModel, length: number, batch: number): Map<string, number> {
   const sizes = new Map<string, number>()
-  for (const input of model.graph.inputs) {
+  const [caches, others] = [true, false].map((isWanted) =>
+    model.graph.inputs.filter((input) => isCache(input) === isWanted),
+  )
+  for (const input of [...(others ?? []), ...(caches ?? [])]) {
     const dims = input.type?.dims ?? []
-    const isCache =
-      dims.length === 4 &&
-      input.type?.dataType?.includes('float') &&
-      typeof dims[1] === 'number' &&
-      typeof dims[3] === 'number'
     for (const [axis, dim] of dims.entries()) {
       const name =
         typeof dim === 'string' ? dim : dim === undefined ? `${input.name}.${axis}` : undefined
       if (name === undefined) continue
       if (axis === 0) sizes.set(name, batch)
-      else if (isCache) sizes.set(name, 0)
-      else if (!sizes.has(name)) sizes.set(name, length)
+      else if (!sizes.has(name)) sizes.set(name, isCache(input) ? 0 : length)
     }
   }
   return sizes
 }
+
+const isCache = ({ type: { dataType, dims = [] } = { dataType: undefined, dims: [] } }: Value) =>
+  dims.length === 4 &&
+  dataType?.includes('float') === true &&
+  typeof dims[1] === 'number' &&
+  typeof dims[3] === 'number'

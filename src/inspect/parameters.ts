@@ -4,7 +4,7 @@
  * weights stand for how the weights are written and are none either.
  */
 import type { AxisAnalysis } from '../axes/analysis.js'
-import { intAttribute, type Node, type Value } from '../graph/graph.js'
+import { firstUses, intAttribute, isResult, type Node, type Value } from '../graph/graph.js'
 import { downstream } from '../model/trace.js'
 import { bitsPerElement } from '../onnx/data-type.js'
 import { elementCount, type Tensor } from '../onnx/tensor.js'
@@ -127,7 +127,8 @@ function isLogitOffset(analysis: AxisAnalysis, value: Value): boolean {
       node.op === 'Add' &&
       product !== undefined &&
       analysis.contractions.some((each) => each.node === product) &&
-      node.outputs[0]?.isGraphOutput === true
+      node.outputs[0] !== undefined &&
+      isResult(node.outputs[0])
     )
   })
 }
@@ -141,7 +142,7 @@ function onlyChooses(analysis: AxisAnalysis, value: Value): boolean {
     const each = queue[at]
     if (!each) continue
     if (['int64', 'int32', 'bool'].includes(analysis.shapes.dataType(each) ?? '')) continue
-    if (each.isGraphOutput || at > 24) return false
+    if (isResult(each) || at > 24) return false
     for (const { node } of each.uses)
       for (const output of node.outputs)
         if (output && !seen.has(output)) {
@@ -157,11 +158,10 @@ function onlyChooses(analysis: AxisAnalysis, value: Value): boolean {
  * It is what a convolution in groups along a sequence has where no other norm follows.
  */
 function weightNormGains(value: Value): number {
-  const [use] = value.uses
+  const [use, ...others] = firstUses(value)
   const dims = value.constant?.dims ?? []
   const [filters = 1, perGroup = 1, taps = 1] = dims
-  if (value.uses.size !== 1 || use?.node.op !== 'Conv' || use.index !== 1 || dims.length !== 3)
-    return 0
+  if (others.length > 0 || use?.node.op !== 'Conv' || use.index !== 1 || dims.length !== 3) return 0
   const group = intAttribute(use.node, 'group', 1)
   if (group === 1 || perGroup === 1 || perGroup * group !== filters || taps === 1) return 0
   const near = [...downstream(use.node.outputs[0] as Value, isMover)].slice(0, 8)

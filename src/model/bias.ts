@@ -6,40 +6,60 @@ import type { GraphEdit } from '../graph/edit.js'
 import { floatAttribute, type Node, type Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
+import { sameProducts } from './same-products.js'
 
 const plain = ['float32', 'float16', 'float64']
 
-/** The bias of a product's output [..., columns]: read by the product itself or by the Add behind it. */
+/**
+ * The bias of a product's output [..., columns]: read by the product itself or by the Add behind it, and by nothing
+ * but the same product in another branch.
+ */
 export function findBias(product: Node, columns: number): Value | undefined {
-  const [output] = product.outputs
-  const [use, ...others] = output?.uses ?? []
+  const readers = new Set(sameProducts(product).map(biasReader))
+  const reader = biasReader(product)
   const candidates =
-    product.op === 'Gemm' && floatAttribute(product, 'beta', 1) === 1
-      ? [product.inputs[2]]
-      : use?.node.op === 'Add' && others.length === 0 && !output?.isGraphOutput
-        ? use.node.inputs
-        : []
+    reader === undefined ? [] : reader.op === 'Gemm' ? [reader.inputs[2]] : reader.inputs
   return candidates.find(
     (value) =>
       value?.constant &&
       !value.producer &&
-      value.uses.size === 1 &&
+      [...value.uses].every(({ node }) => readers.has(node)) &&
       plain.includes(value.constant.dataType) &&
       elementCount(value.constant.dims) === columns &&
       value.constant.dims.at(-1) === columns,
   )
 }
 
-/** Adds `shift` to what the product writes. */
+/** What adds the bias, where there may be one. */
+function biasReader(product: Node): Node | undefined {
+  const [output] = product.outputs
+  const [use, ...others] = output?.uses ?? []
+  if (product.op === 'Gemm' && floatAttribute(product, 'beta', 1) === 1) return product
+  return use?.node.op === 'Add' && others.length === 0 && !output?.isGraphOutput
+    ? use.node
+    : undefined
+}
+
+/** Adds `shift` to what the product writes, in all branches that have it. */
 export function addToBias(change: GraphEdit, product: Node, shift: Float32Array): void {
-  const bias = findBias(product, shift.length)
-  const tensor = bias?.constant
-  const numbers = tensor && fromConstant(tensor)
-  if (bias && numbers) {
-    const sum = Float64Array.from(numbersOf(numbers), (each, i) => each + (shift[i] as number))
-    change.setConstant(bias, toConstant(tensorOf(tensor.dataType, tensor.dims, sum)))
-    return
+  const biases = new Set<Value>()
+  for (const each of sameProducts(product)) {
+    const bias = findBias(each, shift.length)
+    if (!bias) addBehind(change, each, shift)
+    else if (!biases.has(bias)) shiftConstant(change, bias, shift)
+    if (bias) biases.add(bias)
   }
+}
+
+function shiftConstant(change: GraphEdit, bias: Value, shift: Float32Array): void {
+  const tensor = bias.constant
+  const numbers = tensor && fromConstant(tensor)
+  if (!tensor || !numbers) return
+  const sum = Float64Array.from(numbersOf(numbers), (each, i) => each + (shift[i] as number))
+  change.setConstant(bias, toConstant(tensorOf(tensor.dataType, tensor.dims, sum)))
+}
+
+function addBehind(change: GraphEdit, product: Node, shift: Float32Array): void {
   const [output] = product.outputs
   const type = output?.type?.dataType ?? weightType(product)
   if (!output || !type) return

@@ -35,6 +35,8 @@ export interface ModelDimension extends Dimension {
 
 export interface LayeredAttention extends AttentionBlock {
   readonly layer: number
+  /** The same attention in a branch that goes on from a cache. */
+  readonly again: AttentionBlock | undefined
   readonly dimension: ModelDimension | undefined
 }
 

@@ -17,6 +17,7 @@ import {
   type ModelDimension,
   nameDimensions,
 } from './model-dimension.js'
+import { sameProducts } from './same-products.js'
 import { findSeams } from './seams.js'
 import { findHidden, isStream } from './streams.js'
 import { ancestorsOf, dependsOn, isMeasure, upstream } from './trace.js'
@@ -35,9 +36,10 @@ export interface TransformerModel {
 
 export function readModel(graph: Graph): TransformerModel {
   const { analysis, found } = analyse(graph)
-  const attention = withHeadsTogether(analysis, found)
+  const attention = withHeadsTogether(analysis, found.filter(isFirst))
   const taken = new Set(attention.flatMap(attentionLeaves))
-  const groups = groupExperts(onStreams(analysis, findFeedForward(analysis, taken), attention))
+  const feedForward = findFeedForward(analysis, taken).filter(isFirst)
+  const groups = groupExperts(onStreams(analysis, feedForward, attention))
   const order = new Map([...graph.nodes()].map((node, index) => [node, index]))
   const encoder = encoderNodes(attention)
   // What cross-attention reads was there first, wherever the file lists it.
@@ -70,6 +72,7 @@ export function readModel(graph: Graph): TransformerModel {
               ...block.attention,
               layer: layerOf.get(block) ?? 0,
               dimension: headsOf(block.attention, byAxis),
+              again: againOf(block.attention, found),
             },
           ],
     ),
@@ -105,6 +108,18 @@ function analyse(graph: Graph): {
   if (seams.size === 0) return { analysis, found }
   const sewn = analyseAxes(graph, { shapes: analysis.shapes, seams })
   return { analysis: sewn, found: findAttention(sewn) }
+}
+
+/** A branch with a cache does again what the one without does: one block of the model, used twice. */
+const isFirst = ({ node }: AttentionBlock | FeedForward): boolean => !node.branch?.isAgain
+
+/** The block of another branch that writes through the same weight. */
+function againOf(
+  { outputProjection }: AttentionBlock,
+  all: readonly AttentionBlock[],
+): AttentionBlock | undefined {
+  const [, ...others] = outputProjection ? sameProducts(outputProjection.node) : []
+  return all.find((each) => each.outputProjection && others.includes(each.outputProjection.node))
 }
 
 /** The dimension that heads go by: where they are several, the first that may lose members. */

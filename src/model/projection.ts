@@ -1,7 +1,7 @@
 /** The weight of an output projection as numbers, [inputs, outputs], and back in its own layout. */
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import type { Axis } from '../axes/axis.js'
-import type { Node, Value } from '../graph/graph.js'
+import { firstUses, type Node, type Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
@@ -46,7 +46,7 @@ export function readProjection(contraction: Contraction): Projection | undefined
     const flipped = read && transposedConstant(read)
     const weight = flipped ?? read
     const tensor = weight?.constant
-    if (!weight || tensor?.dims.length !== 2 || weight.uses.size !== 1) continue
+    if (!weight || tensor?.dims.length !== 2 || firstUses(weight).length !== 1) continue
     if (!['float32', 'float16', 'float64'].includes(tensor.dataType)) continue
     const own = flipped ? 1 - axis : axis
     const [first = 0, second = 0] = tensor.dims

@@ -7,7 +7,7 @@ import { type Axis, leavesOf } from '../axes/axis.js'
 import { Removal } from '../axes/removal.js'
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { GraphEdit } from '../graph/edit.js'
-import type { Node, Value } from '../graph/graph.js'
+import { firstUses, innerGraphs, type Node, type Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { TransformerModel } from './model.js'
@@ -51,8 +51,8 @@ export function findValueFrame(
   const dimension = view.dimensions.find((each) => each.axis === leaf)
   if (!leaf || leaves.length !== 1 || !dimension?.sliceable || dimension.granularity !== 1)
     return undefined
-  const readers = analysis.contractions.filter(({ operands }) =>
-    operands.some(({ what }) => has(what, leaf)),
+  const readers = analysis.contractions.filter(
+    ({ node, operands }) => !node.branch?.isAgain && operands.some(({ what }) => has(what, leaf)),
   )
   const [only] = readers
   if (readers.length !== 1 || only?.node !== block.outputProjection?.node) return undefined
@@ -68,7 +68,7 @@ export function findValueFrame(
     const axis = axes.findIndex((each) => has(each, leaf))
     if (axis < 0 || value === projection.weight) continue
     const places = placesOf(axes[axis], leaf, head)
-    const isOwn = !use && value.uses.size === 1 && !value.producer
+    const isOwn = !use && firstUses(value).length === 1 && !value.producer
     if (!places || !isOwn || !value.constant || !isPlain(value.constant.dataType)) return undefined
     sources.push({ value, axis, places })
   }
@@ -78,7 +78,10 @@ export function findValueFrame(
 
 const has = (axis: Axis, leaf: Axis): boolean => leavesOf(axis).includes(leaf)
 const isPlain = (type: string): boolean => ['float32', 'float16', 'float64'].includes(type)
-const isLinear = (node: Node): boolean => linear.has(node.op) || isFusedAttention(node)
+const isLinear = (node: Node): boolean =>
+  linear.has(node.op) ||
+  isFusedAttention(node) ||
+  [...innerGraphs(node)].some(({ branch }) => branch)
 
 /** Where the members of each head lie on an axis that may hold other things too. */
 function placesOf(axis: Axis | undefined, leaf: Axis, head: Axis | undefined): Places | undefined {

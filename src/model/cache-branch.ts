@@ -1,0 +1,67 @@
+/**
+ * The two ways of a model with an open If: one reads all tokens, the other goes on from what the first made of those
+ * before, its keys and values or whatever else it is fed again. Which output is fed to which input is read from the axes: both
+ * have the same heads, and the same sizes of heads.
+ */
+import { type AxisAnalysis, analyseAxes } from '../axes/analysis.js'
+import type { Axis } from '../axes/axis.js'
+import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
+import { isFloating } from '../onnx/data-type.js'
+
+export interface CacheBranch {
+  readonly join: Node
+  /** The input that chooses, where it is one, and what it says where there is nothing to go on from. */
+  readonly choice: { readonly input: Value; readonly atStart: 0 | 1 } | undefined
+}
+
+/** The first If of a graph whose branches stand open. */
+export function findCacheBranch(graph: Graph): CacheBranch | undefined {
+  for (const join of graph.nodes()) {
+    const first = [...join.attributes].find(
+      ([, each]) => each.kind === 'graph' && each.value.branch && !each.value.branch.isAgain,
+    )
+    if (!first) continue
+    const input = conditionOf(join)
+    const atStart = first[0] === 'then_branch' ? 1 : 0
+    return { join, choice: input && { input, atStart } }
+  }
+  return undefined
+}
+
+const movers = ['Identity', 'Cast', 'Reshape', 'Squeeze', 'Unsqueeze']
+
+function conditionOf({ inputs: [condition] }: Node): Value | undefined {
+  let value = condition
+  while (value?.producer && movers.includes(value.producer.op)) value = value.producer.inputs[0]
+  return value?.isGraphInput && !value.constant ? value : undefined
+}
+
+/** Outputs and the inputs that they are in the next run, by name. Empty without an open If. */
+export function findCarry(graph: Graph): ReadonlyMap<string, string> {
+  const carry = new Map<string, string>()
+  if (![...graph.nodes()].some(isOpen)) return carry
+  const analysis = analyseAxes(graph)
+  const free = graph.outputs.filter(({ producer }) => producer && isOpen(producer))
+  for (const input of graph.inputs) {
+    const state = stateOf(analysis, input)
+    const at = state ? free.findIndex((output) => isSame(state, stateOf(analysis, output))) : -1
+    const [output] = at >= 0 ? free.splice(at, 1) : []
+    if (output) carry.set(output.name, input.name)
+  }
+  return carry
+}
+
+const isOpen = (node: Node): boolean => [...innerGraphs(node)].some(({ branch }) => branch)
+
+/** Axes of fixed sizes; undefined for what is no state: tokens, masks, scores of one position. */
+function stateOf(analysis: AxisAnalysis, value: Value): (Axis | undefined)[] | undefined {
+  const type = analysis.shapes.dataType(value)
+  const axes = analysis.axes(value)
+  if (!type || !isFloating(type) || !axes || axes.length < 3) return undefined
+  return axes.map((axis) => (axis.size.value === undefined ? undefined : axis.root))
+}
+
+const isSame = (
+  one: readonly (Axis | undefined)[],
+  other: readonly (Axis | undefined)[] | undefined,
+): boolean => one.length === other?.length && one.every((axis, index) => axis === other[index])
