@@ -136,11 +136,12 @@ function describeBits({ bits: kept }: FolderResult): string[] {
 
 function describeCheck({ check }: FolderResult): string[] {
   if (!check) return []
-  const { largest, bound } = check
+  const { largest, bound, hasBranches } = check
+  const ways = hasBranches ? ', with its cache and without' : ''
   return [
     largest === 0
-      ? "Checked: outputs equal the masked model's."
-      : `Checked: outputs differ from the masked model's by ${largest.toExponential(0)} of the largest; ${bound} is allowed.`,
+      ? `Checked: outputs equal the masked model's${ways}.`
+      : `Checked: outputs differ from the masked model's${ways} by ${largest.toExponential(0)} of the largest; ${bound} is allowed.`,
   ]
 }
 

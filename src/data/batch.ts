@@ -58,6 +58,23 @@ export const isCachePort = ({ dims, dataType }: Port): boolean =>
   dims.some((dim) => typeof dim !== 'number') &&
   (typeof dims[1] === 'number' || dims[1] === '' || dims[1] !== dims[2])
 
+export const emptyCache = ({ dims, dataType }: Port, rows: number): RuntimeTensor =>
+  zeros(
+    dataType,
+    dims.map((dim, axis) => (axis === 0 ? rows : typeof dim === 'number' ? dim : 0)),
+  )
+
+/** What says whether there is a cache to go on from, in models that hold both ways. */
+export const isSwitch = ({ dims, dataType }: Port): boolean =>
+  dims.length <= 1 && dataType === 'bool'
+
+export const switchAtStart = ({ dims, atStart = 0 }: Port): RuntimeTensor =>
+  tensorOf(
+    'bool',
+    dims.map(() => 1),
+    [atStart],
+  )
+
 /** A mask in the place of ids. */
 const asMask = { name: 'mask', dataType: 'float32' } as const
 
@@ -75,18 +92,8 @@ function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTen
     return tensorOf(dataType, [rows, own], fitRows(fills[role], length, own))
   }
   // A cache that is still empty.
-  if (isCachePort(port))
-    return zeros(
-      dataType,
-      port.dims.map((dim, axis) =>
-        axis === 0 ? (dims[0] as number) : typeof dim === 'number' ? dim : 0,
-      ),
-    )
-  if (port.dims.length <= 1 && dataType === 'bool')
-    return zeros(
-      'bool',
-      port.dims.map(() => 1),
-    )
+  if (isCachePort(port)) return emptyCache(port, dims[0] as number)
+  if (isSwitch(port)) return switchAtStart(port)
   throw new AttncError(
     'INPUT_UNKNOWN',
     'usage',

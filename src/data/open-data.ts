@@ -3,6 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
+import { findCacheBranch } from '../model/cache-branch.js'
 import type { Port } from '../runtime/session.js'
 import { areGraphs, findAddressedRows } from './addressed-rows.js'
 import { type Batch, sliceArrays } from './batch.js'
@@ -35,15 +36,18 @@ export interface DataOptions {
 /** What a session would say of the graph's inputs; those with a default are left out. */
 export function portsOf({ graph }: Model): Port[] {
   const numbered = findAddressedRows(graph)
+  const choice = findCacheBranch(graph)?.choice
   return graph.inputs
     .filter((value) => !value.constant)
-    .map(({ name, type }) => {
+    .map((input) => {
+      const { name, type } = input
       const rows = numbered.get(name)
       return {
         name,
         dataType: type?.dataType ?? 'float32',
         dims: (type?.dims ?? []).map((dim) => (typeof dim === 'number' ? dim : String(dim ?? ''))),
         ...(rows === undefined ? {} : { rows }),
+        ...(choice?.input === input && { atStart: choice.atStart }),
       }
     })
 }

@@ -3,7 +3,14 @@ import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { Port } from '../runtime/session.js'
 import { areGraphs } from './addressed-rows.js'
-import { type Batch, isCachePort, makeTokenBatch } from './batch.js'
+import {
+  type Batch,
+  emptyCache,
+  isCachePort,
+  isSwitch,
+  makeTokenBatch,
+  switchAtStart,
+} from './batch.js'
 import { generator } from './generator.js'
 
 export interface RandomOptions {
@@ -33,7 +40,12 @@ export function randomBatches(options: RandomOptions): Batch[] {
       continue
     }
     const feeds: Record<string, RuntimeTensor> = {}
+    const hasWays = inputs.some(isSwitch)
     for (const port of inputs) {
+      if (hasWays && (isSwitch(port) || isCachePort(port))) {
+        feeds[port.name] = isSwitch(port) ? switchAtStart(port) : emptyCache(port, rows)
+        continue
+      }
       const dims = port.dims.map((dim, axis) =>
         typeof dim === 'number' ? dim : axis === 0 ? rows : sequenceLength,
       )

@@ -193,7 +193,9 @@ function feedsOf(
     feeds[port.name] = tensorOf(port.dataType, dims, each)
   }
   for (const port of ports.switches)
-    feeds[port.name] = tensorOf('bool', sizes(port, 1), [past > 0 ? 1 : 0])
+    feeds[port.name] = tensorOf('bool', sizes(port, 1), [
+      past > 0 ? 1 - (port.atStart ?? 0) : (port.atStart ?? 0),
+    ])
   if (past === 0)
     for (const port of ports.states)
       feeds[port.name] = zeros(port.dataType, emptyState(ports, port, rows.length))
@@ -228,7 +230,7 @@ function maskOf(port: Port, rows: number, length: number): RuntimeTensor {
 
 /** A mask covers the encoder's tokens, the tokens of this run, or the cache as well. */
 function maskLength(
-  { ids: tokens, encoderIds, states }: LanguagePorts,
+  { ids: tokens, encoderIds, states, switches }: LanguagePorts,
   { dims, name }: Port,
   ids: readonly number[],
   past: number,
@@ -238,7 +240,8 @@ function maskLength(
     const isDecoders = dims[1] === encoderIds.dims[1] ? false : /decoder/i.test(name)
     return isDecoders ? ids.length : encoded.length
   }
-  const isOfThisRun = dims[1] !== '' && dims[1] === tokens.dims[1]
+  // What both ways of a model read is declared as the one without a cache has it.
+  const isOfThisRun = switches.length === 0 && dims[1] !== '' && dims[1] === tokens.dims[1]
   return isOfThisRun || states.length === 0 ? ids.length : past + ids.length
 }
 

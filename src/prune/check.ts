@@ -3,12 +3,15 @@
  * members are masked and whose projections are the same, on the same inputs.
  */
 import type { Batch } from '../data/batch.js'
+import { type Continuation, findContinuation } from '../data/continued.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
 
 export interface NumericCheck {
+  /** Whether a branch with a cache was run too, on what the other one left. */
+  readonly hasBranches?: boolean
   /** Largest difference of any output, relative to that output's largest number. */
   readonly largest: number
   readonly bound: number
@@ -38,8 +41,9 @@ export async function checkSlice(
 ): Promise<NumericCheck> {
   const bound = options.bound ?? sliceBound(masked)
   const exact: RunOptions = { ...options, provider: 'cpu' }
-  const one = await outputsOf(sliced, batches, exact)
-  const other = await outputsOf(masked, batches, exact)
+  const goOn = findContinuation(masked)
+  const other = await outputsOf(masked, batches, exact, goOn)
+  const one = await outputsOf(sliced, batches, exact, goOn)
   let largest = 0
   let compared = 0
   for (const [index, results] of one.entries())
@@ -57,7 +61,7 @@ export async function checkSlice(
       'No output of the pruned model has the shape that it had before, so the two can’t be compared.',
       { suggestions: ['Nothing was written. Protect the dimensions that reach the outputs.'] },
     )
-  if (largest <= bound) return { largest, bound }
+  if (largest <= bound) return { largest, bound, ...(goOn && { hasBranches: true }) }
   throw new AttncError(
     'NUMERIC_CHECK',
     'numeric',
@@ -70,12 +74,32 @@ async function outputsOf(
   model: Model,
   batches: readonly Batch[],
   options: RunOptions,
+  goOn?: Continuation,
 ): Promise<Record<string, RuntimeTensor>[]> {
   const found: Record<string, RuntimeTensor>[] = []
   await runBatches(model, batches, options, undefined, (results) => {
     found.push(results)
   })
-  return found
+  if (!goOn) return found
+  const before = await outputsOf(model, batches.map(goOn.before), options)
+  const next = batches.map((batch, index) => goOn.after(batch, before[index] ?? {}))
+  return [...found, ...(await outputsOf(model, next, options).catch(notContinued))]
+}
+
+/** Error: BRANCH_NOT_RUN. */
+function notContinued(cause: unknown): never {
+  if (!(cause instanceof AttncError) || cause.code === 'INTERRUPTED') throw cause
+  throw new AttncError(
+    'BRANCH_NOT_RUN',
+    'usage',
+    `The model holds a branch that goes on from a cache, and it doesn't run on the caches that the other branch left after the first inputs. ${cause.message}`,
+    {
+      suggestions: [
+        'Nothing was written. Give inputs that it runs on with --data, or prune the export whose decoders are not merged.',
+      ],
+      cause,
+    },
+  )
 }
 
 function relativeDifference(name: string, one: RuntimeTensor, other: RuntimeTensor): number {

@@ -28,6 +28,8 @@ export interface Port {
   readonly dims: readonly (number | string)[]
   /** Of an input that numbers rows of others: how many there are, or the name of that size. */
   readonly rows?: number | string
+  /** Of a switch between branches: what it says where there is no cache yet; 0 where nothing is said. */
+  readonly atStart?: number
 }
 
 export type Reply =
