@@ -53,7 +53,8 @@ export function parametersOf(view: TransformerModel, masks: readonly Mask[]): Re
 /** Operations a token: two for each number of a matrix, as often as it is multiplied. */
 export function operationsOf(view: TransformerModel, masks: readonly Mask[]): Resource {
   const { analysis } = view
-  const terms = analysis.contractions.flatMap(({ node }) =>
+  const runs = analysis.contractions.filter(({ node }) => !node.branch?.isAgain)
+  const terms = runs.flatMap(({ node }) =>
     node.inputs.flatMap((value, index) => {
       const axes = value?.constant && analysis.inputAxes(node, index)
       if (!axes || axes.length < 2) return []

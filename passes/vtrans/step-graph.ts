@@ -10,6 +10,7 @@ import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { readModel } from '../../src/model/model.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
+import { takeFirstBranches } from '../../src/rewrite/first-branch.js'
 import type { Feeds } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import { fixSizes } from '../../src/train/fix-sizes.js'
@@ -74,6 +75,7 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
   const output = source.graph.values.get(objective.output) as Value
   const model = extractSubgraph(source.graph, new Map(), [output])
   const { graph } = model
+  edit(graph, 'attnc.vtrans', takeFirstBranches)
   const view = readModel(graph)
   const set = findMasks(view, options)
   const length = settled ? set.size : 2 * set.size

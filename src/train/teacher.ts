@@ -4,6 +4,7 @@
  */
 import { addSubgraph } from '../graph/extract.js'
 import type { Graph, Model, Value } from '../graph/graph.js'
+import { firstWay } from '../rewrite/first-branch.js'
 import type { LayerPair } from './layer-match.js'
 import { binaryCrossEntropy, cosineDistance, distillation, meanSquaredError } from './loss.js'
 import type { NodeBuilder } from './node-builder.js'
@@ -38,13 +39,13 @@ export interface Taught {
 
 /** Puts the teacher into the student's graph. Error: OPSET_MISMATCH. */
 export function addTeacher(graph: Graph, teacher: Teacher, objective: Objective): Taught {
-  const { values } = teacher.model.graph
+  const source = firstWay(teacher.model).graph
   const pairs = teacher.hidden?.pairs ?? []
   const wanted = [objective.output, ...pairs.map((pair) => pair.teacher)]
   const [answer, ...states] = addSubgraph(
     graph,
-    teacher.model.graph,
-    wanted.map((name) => values.get(name) as Value),
+    source,
+    wanted.map((name) => source.values.get(name) as Value),
     TEACHER,
   )
   return {
