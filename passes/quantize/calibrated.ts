@@ -17,7 +17,7 @@ import { type BlockRead, findReads } from '../../src/model/reads.js'
 import type { Tensor } from '../../src/onnx/tensor.js'
 import type { PassContext } from '../../src/plan/pass.js'
 import { type Codes, dequantise } from '../../src/quantize/grid.js'
-import { asWeight, readMatrix } from '../../src/quantize/quantizable.js'
+import { asWeight, firstProducts, readMatrix } from '../../src/quantize/quantizable.js'
 import { nearestCodes } from '../../src/quantize/rewrite.js'
 import type { Observation } from '../../src/repair/observe.js'
 import {
@@ -158,7 +158,7 @@ async function roundTheRest(
   const { view } = context
   const inputs = new Map<Value, Watch>()
   for (const { weight } of rest)
-    for (const { input } of weight.products)
+    for (const { input } of firstProducts(weight))
       inputs.set(input, {
         key: input.name,
         value: working.graph.values.get(input.name) as Value,
@@ -172,7 +172,7 @@ async function roundTheRest(
   const watches = [...inputs.values()]
   const measured = finishState(await measure(working, { ...context, moments: true, watches }))
   for (const each of rest) {
-    const [first] = each.weight.products
+    const [first] = firstProducts(each.weight)
     const { moments, tokens } = (first && measured.get(first.input.name)) ?? {}
     if (moments && tokens) await rounding.roundAlone(each, { moments, tokens })
   }

@@ -6,6 +6,7 @@ import type { PassContext } from '../../src/plan/pass.js'
 import type { IntegerProduct, PlanPart, QuantizedWeight } from '../../src/plan/plan.js'
 import { hasFloatWork } from '../../src/quantize/half.js'
 import { digestOfMatrix } from '../../src/quantize/places.js'
+import { firstProducts } from '../../src/quantize/quantizable.js'
 import { calibratedCodes } from './calibrated.js'
 import { type ChosenWeights, chooseWeights } from './choose-weights.js'
 import { measureRanges, type Range } from './input-ranges.js'
@@ -53,13 +54,15 @@ export async function quantizeModel(
 async function useIntegers(context: PassContext, options: QuantizeOptions): Promise<PlanPart> {
   const { view, model, batches = [], log } = context
   const { chosen, left } = chooseWeights(view, { ...options, tables: 'float' })
-  const plain = chosen.filter(({ weight }) => weight.tensor.dataType === 'float32')
+  const plain = chosen.filter(
+    ({ weight }) => weight.tensor.dataType === 'float32' && firstProducts(weight).length > 0,
+  )
   if (plain.length === 0) throw nothingError(view, left)
-  const inputs = plain.flatMap(({ weight }) => weight.products.map(({ input }) => input))
+  const inputs = plain.flatMap(({ weight }) => firstProducts(weight).map(({ input }) => input))
   log.info(`Measuring what ${plain.length} weights read, on ${batches.length} batches.`)
   const ranges = await measureRanges(model, inputs, { ...context, batches })
   const integers = plain.map(({ weight }): IntegerProduct => {
-    const own = weight.products.map(({ input }) => ranges.get(input) as Range)
+    const own = firstProducts(weight).map(({ input }) => ranges.get(input) as Range)
     return {
       name: weight.value.name,
       digest: digestOfMatrix(weight),

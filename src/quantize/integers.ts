@@ -4,7 +4,7 @@
  * surprise: weights use 7 of their 8 bits, since x86 processors without VNNI saturate sums of pairs.
  */
 import type { GraphEdit } from '../graph/edit.js'
-import type { Node, Value } from '../graph/graph.js'
+import type { Branch, Node, Value } from '../graph/graph.js'
 import { transpose } from '../linear-algebra/products.js'
 import { float32Tensor, tensorFromBytes } from '../onnx/tensor.js'
 import type { IntegerProduct } from '../plan/plan.js'
@@ -28,9 +28,13 @@ export function useIntegers(
   const rounded = new Map<Value, Value>()
   for (const entry of entries)
     for (const weight of places.take(entry)) {
-      const numbers = as === 'mask' ? floatWeight(change, weight) : integerWeight(change, weight)
+      const write = as === 'mask' ? floatWeight(change, weight) : integerWeight(change, weight)
+      // Branches of an If have one each: runtimes fuse what stands in the same graph.
+      const inBranch = new Map<Branch | undefined, Value>()
       for (const { node, input, bias } of weight.products) {
         const before = node.inputs[1]
+        const numbers = inBranch.get(node.branch) ?? write(node)
+        inBranch.set(node.branch, numbers)
         const read = rounded.get(input) ?? roundInput(change, input, entry, node)
         rounded.set(input, read)
         if (bias) {
@@ -84,7 +88,10 @@ function codesOf(weight: QuantizableWeight): Columns {
   return { codes, scales }
 }
 
-function integerWeight(change: GraphEdit, weight: QuantizableWeight): Value {
+/** Each call writes the numbers before a product. */
+type WriteWeight = (before: Node) => Value
+
+function integerWeight(change: GraphEdit, weight: QuantizableWeight): WriteWeight {
   const { value, inputs, outputs } = weight
   const { codes, scales } = codesOf(weight)
   const bytes = new Uint8Array(codes.buffer)
@@ -95,15 +102,15 @@ function integerWeight(change: GraphEdit, weight: QuantizableWeight): Value {
   const steps = change.constant(float32Tensor([outputs], scales), `${value.name}/scales`)
   const points = tensorFromBytes('int8', [outputs], new Uint8Array(outputs))
   const zeros = change.constant(points, `${value.name}/zeros`)
-  const [first] = weight.products
-  return change.add('DequantizeLinear', [packed, steps, zeros], {
-    attributes: { axis: { kind: 'int', value: 1n } },
-    output: `${value.name}/rounded`,
-    before: first?.node,
-  })
+  return (before) =>
+    change.add('DequantizeLinear', [packed, steps, zeros], {
+      attributes: { axis: { kind: 'int', value: 1n } },
+      output: `${value.name}/rounded`,
+      before,
+    })
 }
 
-function floatWeight(change: GraphEdit, weight: QuantizableWeight): Value {
+function floatWeight(change: GraphEdit, weight: QuantizableWeight): WriteWeight {
   const { value, inputs, outputs } = weight
   const { codes, scales } = codesOf(weight)
   const numbers = Float32Array.from(codes, (code, i) => code * (scales[i % outputs] as number))
@@ -112,5 +119,5 @@ function floatWeight(change: GraphEdit, weight: QuantizableWeight): Value {
     `${value.name}/rounded`,
   )
   // Computed, as the other is: products with constants add up in another order, and codes would flip.
-  return change.add('Identity', [constant], { before: weight.products[0]?.node })
+  return (before) => change.add('Identity', [constant], { before })
 }

@@ -37,6 +37,10 @@ export interface QuantizableWeight {
   readonly outputAxis: 0 | 1
 }
 
+/** Those that calibration sees: not of a branch that goes on from a cache. */
+export const firstProducts = ({ products }: QuantizableWeight): readonly WeightProduct[] =>
+  products.filter(({ node }) => !node.branch?.isAgain)
+
 export interface UnquantizableWeight {
   readonly value: Value
   readonly reason: string
