@@ -5,6 +5,8 @@ import { extractSubgraph } from '../graph/extract.js'
 import type { Model } from '../graph/graph.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
+import { hasOpenBranches } from '../rewrite/first-branch.js'
+import { againOf } from './again.js'
 import type { MaskFacts } from './mask-facts.js'
 import { probeMasks } from './probe-masks.js'
 import { type ReadAttention, readAttention, Unreadable } from './read.js'
@@ -37,13 +39,30 @@ export function openCopy({ graph }: Model): OpenedModel {
     const block = view.attention[index]
     if (block?.kind !== 'self') continue
     try {
-      edit(model.graph, 'attnc.open', (change) => writeOut(change, view, [block]))
+      edit(model.graph, 'attnc.open', (change) =>
+        writeOut(change, view, [block, ...againOf(block)]),
+      )
     } catch (error) {
       if (!(error instanceof AttncError)) throw error
       reasons.set(index, error.message)
     }
   }
   return { model, view: readModel(model.graph), reasons }
+}
+
+/** Throws `Unreadable` where the other branch of the model can't follow. */
+function readAgain(view: TransformerModel, block: LayeredAttention): void {
+  const again = againOf(block)
+  if (again.length === 0 && hasOpenBranches(view.graph))
+    throw new Unreadable('the branch with a cache has no attention of its weights')
+  for (const each of again)
+    try {
+      readAttention(view, each)
+    } catch (error) {
+      throw error instanceof Unreadable
+        ? new Unreadable(`in the branch with a cache, ${error.message}`)
+        : error
+    }
 }
 
 export async function examine(source: Model, signal?: AbortSignal): Promise<Examined[]> {
@@ -55,6 +74,7 @@ export async function examine(source: Model, signal?: AbortSignal): Promise<Exam
       const reason = reasons.get(index)
       if (reason !== undefined) throw new Unreadable(reason)
       read.set(block, readAttention(view, block))
+      readAgain(view, block)
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error
       why.set(block, error.message)
@@ -62,14 +82,18 @@ export async function examine(source: Model, signal?: AbortSignal): Promise<Exam
   const facts = await probeMasks(model, view, [...read.values()], signal)
   return view.attention.map((block, index) => {
     const own = read.get(block)
+    const masks = own && facts.get(own)
     const { layer, kind, heads } = block
+    const isOpen = own && block.again && !masks?.causal
     return {
       key: `attention.${index}`,
       layer,
       kind,
       heads,
-      masks: own && facts.get(own),
-      reason: why.get(block),
+      masks,
+      reason: isOpen
+        ? 'it has a branch with a cache, and which keys its queries see could not be found out'
+        : why.get(block),
     }
   })
 }

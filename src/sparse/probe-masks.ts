@@ -9,6 +9,7 @@ import type { TransformerModel } from '../model/model.js'
 import { ancestorsOf } from '../model/trace.js'
 import { fromConstant, numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
+import { hasOpenBranches } from '../rewrite/first-branch.js'
 import { materialise } from '../runtime/materialise.js'
 import { openSession, type Session } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
@@ -115,7 +116,9 @@ class Probe {
   async run(): Promise<Map<Value, Meaning>> {
     let meanings: Map<Value, Meaning | undefined> | undefined
     for (const lengths of this.trials()) {
-      if (lengths.past > 0 && !holdsCache(this.view)) continue
+      // Of two ways the blocks are of the one without a cache.
+      const isFilled = holdsCache(this.view) && !hasOpenBranches(this.view.graph)
+      if (lengths.past > 0 && !isFilled) continue
       const trial = await this.firstThatRuns(lengths)
       if (!trial) {
         // A cache that can't be filled for a trial leaves it open where queries stand.

@@ -12,6 +12,7 @@ import type { LayeredAttention } from '../model/model-dimension.js'
 import type { AttentionPatterns } from '../plan/plan.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import { NodeBuilder } from '../train/node-builder.js'
+import { againOf } from './again.js'
 import { type BlockContext, type EmitContext, emitAttention } from './emit.js'
 import { fullCaches } from './full-caches.js'
 import { emitFused } from './fused-operator.js'
@@ -30,20 +31,24 @@ export function rewriteAttention(
   entries: readonly AttentionPatterns[],
   as: 'slice' | 'mask',
 ): void {
-  const givenBlocks = entries.map((entry) => findBlock(given, entry))
+  const givenBlocks = entries.flatMap((entry) => findBlocks(given, entry))
   const checks = new Map<Value, Value>()
-  const full = givenBlocks.map((block) =>
-    as === 'mask' ? undefined : fullCaches(edit, given.analysis.shapes, block, checks),
-  )
+  const full =
+    as === 'mask'
+      ? []
+      : givenBlocks.map((block) => fullCaches(edit, given.analysis.shapes, block, checks))
   const view = writeOut(edit, given, givenBlocks)
   const blocks = new Map<string, KeptBlocks>()
   const layouts = new Map<KeptBlocks, Layout>()
   const paddings = new Map<string, Value>()
-  for (const [index, entry] of entries.entries()) {
-    const block = findBlock(view, entry)
+  const places = entries.flatMap((entry) =>
+    findBlocks(view, entry).map((block, place) => ({ entry, block, isAgain: place > 0 })),
+  )
+  for (const [index, { entry, block, isAgain }] of places.entries()) {
     try {
       const read = readAttention(view, block)
-      const facts = entry.masks ?? { causal: false, kept: read.masks.map((_, index) => index) }
+      const all = { causal: false, kept: read.masks.map((_, index) => index) }
+      const facts = isAgain ? { ...all, causal: checkCausal(entry) } : (entry.masks ?? all)
       const patterns = entry.patterns.map(parsePattern)
       if (patterns.length !== 1 && patterns.length !== read.heads)
         throw new Unreadable(
@@ -83,9 +88,18 @@ export function rewriteAttention(
   }
 }
 
-function findBlock(view: TransformerModel, entry: AttentionPatterns): LayeredAttention {
+/** After a cache, queries are the last of the keys; throws `Unreadable` where that is not known of them. */
+function checkCausal({ masks }: AttentionPatterns): true {
+  if (masks?.causal) return true
+  throw new Unreadable(
+    'which keys a query sees is not known, so neither where it stands behind a cache',
+  )
+}
+
+/** In both branches of a model with a cache and without. */
+function findBlocks(view: TransformerModel, entry: AttentionPatterns): LayeredAttention[] {
   const found = view.attention.find((_, index) => entry.block === `attention.${index}`)
-  if (found) return found
+  if (found) return [found, ...againOf(found)]
   throw blockError(entry, `the model has ${view.attention.length} blocks of attention`)
 }
 
