@@ -38,7 +38,7 @@ export function openModelFolder(path: string): ModelFolder {
 }
 
 /** What hosts call the model that the others of its folder belong to: decoders have an encoder beside them. */
-const mainNames = ['model.onnx', 'decoder_model.onnx'] as const
+const mainNames = ['model.onnx', 'decoder_model.onnx', 'decoder_model_merged.onnx'] as const
 
 function choose(
   models: readonly string[],

@@ -82,16 +82,39 @@ export class Builder {
 
   /** Either branch, written in a graph of its own that may read what is outside. */
   branch(condition: Value, yes: (b: Builder) => Value, no: (b: Builder) => Value): Value {
+    const [result] = this.branches(
+      condition,
+      (b) => ({ result: yes(b) }),
+      (b) => ({ result: no(b) }),
+    )
+    return result as Value
+  }
+
+  /** Branches of several results, which are called by the names of the first. */
+  branches(
+    condition: Value,
+    yes: (b: Builder) => Readonly<Record<string, Value>>,
+    no: (b: Builder) => Readonly<Record<string, Value>>,
+  ): Value[] {
     const { graph } = this.change
-    const write = (name: string, branch: (b: Builder) => Value): Attribute => {
+    const names = new Set<string>()
+    const write = (name: string, branch: typeof yes): Attribute => {
       const inner = new Graph(name, graph.model, graph)
       // The law is checked once the node that holds it stands.
       const builder = new Builder(new GraphEdit(inner, name))
-      builder.expose(branch(builder))
+      for (const [key, value] of Object.entries(branch(builder))) {
+        names.add(key)
+        builder.expose(value)
+      }
       return { kind: 'graph', value: inner }
     }
     const attributes = { then_branch: write('yes', yes), else_branch: write('no', no) }
-    return this.change.add('If', [condition], { attributes })
+    return this.change.addNode({
+      op: 'If',
+      inputs: [condition],
+      outputs: [...names],
+      attributes: attributes,
+    }).outputs as Value[]
   }
 
   /** One position of an axis. */
