@@ -5,6 +5,7 @@
 import { copyMessage, type GraphMessage, type NodeMessage } from '../onnx/messages.js'
 import { copyAttribute } from './extract.js'
 import { type Branch, Graph, innerGraphs, Model, Node, Value } from './graph.js'
+import { valuesReadBy } from './graph-importer.js'
 import { nodesInside } from './links.js'
 
 /** The model itself where no branch stands open. */
@@ -51,12 +52,18 @@ class Closing {
   /** From the last node to the first, so that all readers have their places before. */
   private findPlaces(): void {
     const nodes = [...this.source.nodes()]
-    for (const node of nodes) for (const inside of nodesInside(node)) this.holders.set(inside, node)
+    const behind = new Set<Node>()
+    for (const node of nodes) {
+      for (const inside of nodesInside(node)) this.holders.set(inside, node)
+      const reads = [...valuesReadBy(node)].flatMap(({ producer }) => producer ?? [])
+      if (isOpen(node) || reads.some((each) => behind.has(each))) behind.add(node)
+    }
     for (const node of nodes.toReversed()) {
       if (isOpen(node)) continue
       const place = this.placeOf(
         node.outputs.flatMap((output) => output ?? []),
-        node.branch,
+        // What reads results of the If never stood in it.
+        behind.has(node) ? undefined : node.branch,
       )
       if (place) this.places.set(node, place)
     }
