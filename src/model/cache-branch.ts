@@ -42,26 +42,39 @@ export function findCarry(graph: Graph): ReadonlyMap<string, string> {
   if (![...graph.nodes()].some(isOpen)) return carry
   const analysis = analyseAxes(graph)
   const free = graph.outputs.filter(({ producer }) => producer && isOpen(producer))
-  for (const input of graph.inputs) {
-    const state = stateOf(analysis, input)
-    const at = state ? free.findIndex((output) => isSame(state, stateOf(analysis, output))) : -1
-    const [output] = at >= 0 ? free.splice(at, 1) : []
-    if (output) carry.set(output.name, input.name)
-  }
+  const pair = (inputs: readonly Value[], isSame: typeof hasSameAxes): readonly Value[] =>
+    inputs.filter((input) => {
+      const state = stateOf(analysis, input)
+      const at = state ? free.findIndex((output) => isSame(state, stateOf(analysis, output))) : -1
+      const [output] = at >= 0 ? free.splice(at, 1) : []
+      if (output) carry.set(output.name, input.name)
+      return !output
+    })
+  // Quantised weights may hide which axes are the same; sizes and the order tell then.
+  pair(pair(graph.inputs, hasSameAxes).filter(isReadAfter), hasSameSizes)
   return carry
 }
+
+/** Whether the branch that goes on is the only one that reads a value. */
+const isReadAfter = ({ uses }: Value): boolean =>
+  uses.size > 0 && [...uses].every(({ node }) => node.branch?.isAgain)
 
 const isOpen = (node: Node): boolean => [...innerGraphs(node)].some(({ branch }) => branch)
 
 /** Axes of fixed sizes; undefined for what is no state: tokens, masks, scores of one position. */
-function stateOf(analysis: AxisAnalysis, value: Value): (Axis | undefined)[] | undefined {
+function stateOf(analysis: AxisAnalysis, value: Value): State | undefined {
   const type = analysis.shapes.dataType(value)
   const axes = analysis.axes(value)
   if (!type || !isFloating(type) || !axes || axes.length < 3) return undefined
   return axes.map((axis) => (axis.size.value === undefined ? undefined : axis.root))
 }
 
-const isSame = (
-  one: readonly (Axis | undefined)[],
-  other: readonly (Axis | undefined)[] | undefined,
-): boolean => one.length === other?.length && one.every((axis, index) => axis === other[index])
+type State = readonly (Axis | undefined)[]
+
+const hasSameAxes = (one: State, other: State | undefined): boolean =>
+  one.length === other?.length && one.every((axis, index) => axis === other[index])
+
+const hasSameSizes = (one: State, other: State | undefined): boolean =>
+  one.length === other?.length &&
+  one.some((axis) => axis) &&
+  one.every((axis, index) => axis?.size.value === other[index]?.size.value)
