@@ -4,16 +4,18 @@ import { join } from 'node:path'
 import { type CompareOptions, compareOutputs } from '../compare/compare.js'
 import { type ConstantDifferences, compareConstants } from '../compare/constants.js'
 import type { Batch } from '../data/batch.js'
-import { otherInputs } from '../data/sample-inputs.js'
+import { findContinuation } from '../data/continued.js'
+import { otherInputs, sampleInputs } from '../data/sample-inputs.js'
 import { AttncError } from '../errors.js'
 import type { Node } from '../graph/graph.js'
+import { reopenBranches } from '../graph/reopen-branches.js'
 import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
 import type { Plan, PlanPart } from '../plan/plan.js'
 import { readPlanNote } from '../plan/plan-file.js'
 import { parsePlan, planSummary } from '../plan/plan-json.js'
-import { sliceBound } from '../prune/check.js'
+import { checkSlice, sliceBound } from '../prune/check.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { materialise } from '../runtime/materialise.js'
 import { Inapplicable, Objection } from './report.js'
@@ -84,7 +86,8 @@ export async function checkReplay(
   if (isTrained) return 'sizes are those of the plan; its weights were trained after it'
   for (const part of stored.parts)
     applyPart(original.model.graph, part, { as: isMasked ? 'mask' : 'slice' })
-  const { same, changed } = compareConstants(original.model.graph, source.model.graph)
+  const replayed = reopenBranches(original.model)
+  const { same, changed } = compareConstants(replayed.graph, source.model.graph)
   const isOther = changed.some(({ change }) => change !== 'added' && change !== 'removed')
   if (!isWhole) return checkKept(same, changed)
   if (changed.length === 0)
@@ -166,20 +169,45 @@ async function replayNumbers(
     return Math.max(0, ...outputs.map(({ difference }) => difference?.largestRelative ?? 0))
   }
   try {
-    const difference = await compare()
+    const sampled = await compare().catch((error: unknown) => {
+      // Longer than its positions reach, or too short for its convolutions.
+      if (!isNotRun(error)) throw error
+      return compare({ inputs: otherLength })
+    })
+    const difference = Math.max(sampled, await compareAfter(replayed, source, exact))
     if (!hasPatterns) return difference
     // Few tokens see each other by any pattern; more may be beyond the model's positions.
-    return Math.max(difference, await compare({ inputs: manyTokens }).catch(orNotRun))
+    return Math.max(difference, await compare({ inputs: otherLength }).catch(orNotRun))
   } finally {
     file.dispose()
   }
 }
 
-const manyTokens = async ({ model }: LoadedModel): Promise<Batch[]> => [
+/** The branch with a cache, where there is one. */
+async function compareAfter(
+  { model }: LoadedModel,
+  source: LoadedModel,
+  options: RunOptions,
+): Promise<number> {
+  if (!findContinuation(model)) return 0
+  const sizes = { vocabulary: readModel(model.graph).vocabulary, seed: 0 }
+  const bound = Number.POSITIVE_INFINITY
+  const check = (batch: Batch) => checkSlice(source.model, model, [batch], { ...options, bound })
+  const { largest } = await check(sampleInputs(model, sizes)).catch((error: unknown) => {
+    if (!isNotRun(error)) throw error
+    return check(otherInputs(model, sizes))
+  })
+  return largest
+}
+
+const otherLength = async ({ model }: LoadedModel): Promise<Batch[]> => [
   otherInputs(model, { vocabulary: readModel(model.graph).vocabulary, seed: 0 }),
 ]
 
+const isNotRun = (error: unknown): boolean =>
+  error instanceof AttncError && (error.code === 'RUN_FAILED' || error.code === 'BRANCH_NOT_RUN')
+
 const orNotRun = (error: unknown): number => {
-  if (error instanceof AttncError && error.code === 'RUN_FAILED') return 0
+  if (isNotRun(error)) return 0
   throw error
 }
