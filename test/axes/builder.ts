@@ -113,7 +113,7 @@ export class Builder {
       op: 'If',
       inputs: [condition],
       outputs: [...names],
-      attributes: attributes,
+      attributes,
     }).outputs as Value[]
   }
 
@@ -121,6 +121,10 @@ export class Builder {
   pick(value: Value, axis: number, index: number): Value {
     const position = this.change.constant(int64Tensor([], [index]))
     return this.op('Gather', [value, position], { axis })
+  }
+
+  declare(value: Value, dims: TensorType['dims'], dataType: DataType = 'float32'): void {
+    this.change.setType(value, { dataType, dims })
   }
 
   expose(value: Value): void {

@@ -8,6 +8,7 @@ import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Graph, Model } from '../../src/graph/graph.js'
 import { importModel } from '../../src/graph/import.js'
 import { openBranches } from '../../src/graph/open-branches.js'
+import { probeVisibility } from '../../src/inspect/mask-probe.js'
 import { addToBias } from '../../src/model/bias.js'
 import { findCarry } from '../../src/model/cache-branch.js'
 import { readModel } from '../../src/model/model.js'
@@ -99,6 +100,15 @@ describe.each(Object.entries(kinds))('%s', (_, options) => {
       able.map(({ id, size }) => [id, Array.from({ length: size - 1 }, (_, i) => i)]),
     )
     expect(await compareModels(() => opened(bytes), feedsOf(options), all)).toBeLessThan(1e-5)
+  })
+
+  it('is seen to be causal where it reads itself', async () => {
+    const { graph } = opened(bytes)
+    const view = readModel(graph)
+    const seen = await probeVisibility(view)
+    expect(view.attention.map((block) => seen.get(block)?.causal)).toEqual(
+      view.attention.map(({ kind }) => kind === 'self'),
+    )
   })
 
   it('hands each state on to the input that reads it', () => {

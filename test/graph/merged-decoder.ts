@@ -19,7 +19,7 @@ export interface MergedOptions {
   readonly hasEncoder?: boolean
 }
 
-const VOCABULARY = 11
+export const VOCABULARY = 11
 export const ENCODED = 6
 
 type Sizes = Required<MergedOptions>
@@ -69,7 +69,12 @@ export function mergedDecoder(options: MergedOptions = {}): Model {
         kinds.flatMap((kind) =>
           parts.map((part) => [
             `${kind}.${part}`,
-            b.input(`past.${layer}.${kind}.${part}`, ['batch', heads, `past_${kind}`, size]),
+            b.input(`past.${layer}.${kind}.${part}`, [
+              'batch',
+              heads,
+              kind === 'encoder' ? 'encoded' : 'past',
+              size,
+            ]),
           ]),
         ),
       ),
@@ -83,8 +88,16 @@ export function mergedDecoder(options: MergedOptions = {}): Model {
         pasts: cached ? pasts : undefined,
       })
     const outputs = b.branches(choice, way(cacheIn === 'then'), way(cacheIn !== 'then'))
-    for (const output of outputs.slice(1)) b.expose(output)
-    return outputs[0] as Value
+    const [logits, ...presents] = outputs
+    if (logits) {
+      b.declare(logits, ['batch', 'sequence', VOCABULARY])
+      b.expose(logits)
+    }
+    for (const present of presents) {
+      b.declare(present, ['batch', heads, undefined, size])
+      b.expose(present)
+    }
+    return logits as Value
   })
 }
 
