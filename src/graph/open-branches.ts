@@ -85,7 +85,7 @@ function weightsOf(join: Node, inner: Graph): Set<Value> {
 }
 
 const isMatrix = ({ dims, dataType }: Tensor): boolean =>
-  dims.filter((size) => size > 1).length > 1 && !/^(bool|string|u?int(16|32|64))$/.test(dataType)
+  dims.length > 1 && elementCount(dims) > 1 && !/^(bool|string|u?int(16|32|64))$/.test(dataType)
 
 const sizeOf = (values: Iterable<Value>): number =>
   [...values].reduce((sum, { constant }) => sum + elementCount(constant?.dims ?? []), 0)

@@ -20,20 +20,24 @@ export function findCacheBranch(graph: Graph): CacheBranch | undefined {
     const first = [...join.attributes].find(
       ([, each]) => each.kind === 'graph' && each.value.branch && !each.value.branch.isAgain,
     )
-    if (!first) continue
-    const input = conditionOf(join)
-    const atStart = first[0] === 'then_branch' ? 1 : 0
-    return { join, choice: input && { input, atStart } }
+    if (first) return { join, choice: choiceOf(join, first[0] === 'then_branch') }
   }
   return undefined
 }
 
-const movers = ['Identity', 'Cast', 'Reshape', 'Squeeze', 'Unsqueeze']
+const movers = ['Identity', 'Cast', 'Reshape', 'Squeeze', 'Unsqueeze', 'Not']
 
-function conditionOf({ inputs: [condition] }: Node): Value | undefined {
+/** `atStart`: what the condition is there. Where it is computed, as from the length of a cache, nothing is fed. */
+function choiceOf({ inputs: [condition] }: Node, atStart: boolean): CacheBranch['choice'] {
   let value = condition
-  while (value?.producer && movers.includes(value.producer.op)) value = value.producer.inputs[0]
-  return value?.isGraphInput && !value.constant ? value : undefined
+  let stated = atStart
+  while (value?.producer && movers.includes(value.producer.op)) {
+    if (value.producer.op === 'Not') stated = !stated
+    value = value.producer.inputs[0]
+  }
+  return value?.isGraphInput && !value.constant
+    ? { input: value, atStart: stated ? 1 : 0 }
+    : undefined
 }
 
 /** Outputs and the inputs that they are in the next run, by name. Empty without an open If. */
