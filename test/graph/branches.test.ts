@@ -1,6 +1,8 @@
 /** Branches that share weights stand open in memory; on writing they are as they were, whatever was done in between. */
-import { describe, expect, it } from 'vitest'
+import fc from 'fast-check'
+import { describe, expect, it, test } from 'vitest'
 import { analyseAxes } from '../../src/axes/analysis.js'
+import { generator } from '../../src/data/generator.js'
 import { checkModel } from '../../src/graph/check.js'
 import { edit } from '../../src/graph/edit.js'
 import { exportModel } from '../../src/graph/export.js'
@@ -15,13 +17,23 @@ import { readModel } from '../../src/model/model.js'
 import { decodeModel } from '../../src/onnx/codec.js'
 import { elementCount } from '../../src/onnx/tensor.js'
 import { build } from '../axes/builder.js'
-import { bytesOf, canLose, compareModels, difference, runModel } from '../zoo/compare.js'
+import {
+  bytesOf,
+  canLose,
+  compareModels,
+  difference,
+  randomKeep,
+  rewritten,
+  runModel,
+} from '../zoo/compare.js'
 import { type MergedOptions, mergedDecoder, mergedFeeds } from './merged-decoder.js'
 
 const kinds: Readonly<Record<string, MergedOptions>> = {
   'a decoder': {},
   'a decoder whose weights stand in both branches': { weights: 'in both' },
   'a decoder that goes on from a cache where the condition is false': { cacheIn: 'else' },
+  'a decoder that is told when there is no cache': { chosenBy: 'opposite', hasEncoder: true },
+  'a decoder that looks whether its cache holds tokens': { chosenBy: 'length' },
   'a decoder with an encoder': { hasEncoder: true },
   'a decoder with an encoder, weights in both': { hasEncoder: true, weights: 'in both' },
 }
@@ -66,7 +78,9 @@ describe.each(Object.entries(kinds))('%s', (_, options) => {
 
   it('has no node beside the If when it is written', () => {
     const written = exportModel(opened(bytes))
-    expect(written.graph?.node?.map(({ op_type }) => op_type)).toEqual(['If'])
+    const nodes = written.graph?.node?.map(({ op_type }) => op_type) ?? []
+    expect(nodes.filter((op) => op === 'Softmax')).toEqual([])
+    expect(nodes.at(-1)).toBe('If')
   })
 
   it('is read as one model of two layers, whose blocks may all lose something', () => {
@@ -174,6 +188,37 @@ describe('a file with branches', () => {
     expect(found?.['logits']?.data).toEqual(dense?.['logits']?.data)
   })
 })
+
+test('any choice of members goes from both branches, and stays gone in the file', async () => {
+  const options = fc.record({
+    layers: fc.constantFrom(1, 2),
+    heads: fc.integer({ min: 2, max: 4 }),
+    size: fc.integer({ min: 2, max: 5 }),
+    width: fc.integer({ min: 2, max: 12 }),
+    weights: fc.constantFrom('shared' as const, 'in both' as const),
+    cacheIn: fc.constantFrom('then' as const, 'else' as const),
+    chosenBy: fc.constantFrom('input' as const, 'opposite' as const, 'length' as const),
+    hasEncoder: fc.boolean(),
+  })
+  await fc.assert(
+    fc.asyncProperty(options, fc.integer(), async (own, seed) => {
+      const bytes = bytesOf(mergedDecoder(own))
+      const random = generator(seed)
+      const choice = new Map(
+        readModel(opened(bytes).graph)
+          .dimensions.filter((each) => canLose(each) && random() < 0.6)
+          .map((each) => [each.id, randomKeep(each, random)]),
+      )
+      expect(await compareModels(() => opened(bytes), feedsOf(own), choice)).toBeLessThan(1e-5)
+      const sliced = rewritten(opened(bytes), choice, 'slice')
+      const written = bytesOf(sliced)
+      const again = opened(written)
+      expect(Buffer.compare(bytesOf(again), written)).toBe(0)
+      expect(weightsOf(again.graph)).toBe(weightsOf(sliced.graph))
+    }),
+    { numRuns: 15, seed: 19 },
+  )
+}, 120_000)
 
 describe('branches that are no ways of one model', () => {
   const isOpen = (model: Model): boolean => {

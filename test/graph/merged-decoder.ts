@@ -17,6 +17,8 @@ export interface MergedOptions {
   /** Which branch goes on from a cache. */
   readonly cacheIn?: 'then' | 'else'
   readonly hasEncoder?: boolean
+  /** What chooses: an input, its opposite, or whether the first cache holds tokens. */
+  readonly chosenBy?: 'input' | 'opposite' | 'length'
 }
 
 export const VOCABULARY = 11
@@ -32,6 +34,7 @@ const withDefaults = (options: MergedOptions): Sizes => ({
   weights: 'shared',
   cacheIn: 'then',
   hasEncoder: false,
+  chosenBy: 'input',
   ...options,
 })
 
@@ -79,7 +82,7 @@ export function mergedDecoder(options: MergedOptions = {}): Model {
         ),
       ),
     )
-    const choice = b.input('use_cache_branch', [1], 'bool')
+    const choice = conditionOf(b, sizes, pasts[0]?.['decoder.key'] as Value)
     const around = weightsIn(b)
     const way = (cached: boolean) => (inner: Builder) =>
       decode(inner, sizes, weights === 'shared' ? around : weightsIn(inner), {
@@ -99,6 +102,16 @@ export function mergedDecoder(options: MergedOptions = {}): Model {
     }
     return logits as Value
   })
+}
+
+function conditionOf(b: Builder, { chosenBy, cacheIn }: Sizes, key: Value): Value {
+  if (chosenBy === 'length') {
+    const held = b.pick(b.op('Shape', [key]), 0, 2)
+    const isFilled = b.op('Greater', [held, b.whole(0)])
+    return cacheIn === 'then' ? isFilled : b.op('Not', [isFilled])
+  }
+  const choice = b.input('use_cache_branch', [1], 'bool')
+  return chosenBy === 'input' ? choice : b.op('Not', [choice])
 }
 
 interface Fed {
@@ -166,7 +179,8 @@ function causalMask(b: Builder, ids: Value, key: Value): Value {
 
 /** Inputs of either way, with so many tokens in the cache. */
 export function mergedFeeds(options: MergedOptions, past: number, tokens = 3): Feeds {
-  const { layers, heads, size, cacheIn, hasEncoder } = withDefaults(options)
+  const { layers, heads, size, cacheIn, hasEncoder, chosenBy } = withDefaults(options)
+  const isThen = past > 0 === (cacheIn === 'then')
   const wave = (dims: readonly number[], from: number) =>
     tensorOf(
       'float32',
@@ -191,10 +205,8 @@ export function mergedFeeds(options: MergedOptions, past: number, tokens = 3): F
     input_ids: tensorOf('int64', [2, tokens], ids),
     ...(hasEncoder && { encoder_hidden_states: wave([2, 4, ENCODED], 5) }),
     ...Object.fromEntries(caches),
-    use_cache_branch: {
-      dataType: 'bool',
-      dims: [1],
-      data: Uint8Array.of(Number(past > 0 === (cacheIn === 'then'))),
-    },
+    ...(chosenBy !== 'length' && {
+      use_cache_branch: tensorOf('bool', [1], [Number(isThen === (chosenBy === 'input'))]),
+    }),
   }
 }
