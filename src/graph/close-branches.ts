@@ -4,17 +4,15 @@
  */
 import { copyMessage, type GraphMessage, type NodeMessage } from '../onnx/messages.js'
 import { copyAttribute } from './extract.js'
-import { type Branch, Graph, innerGraphs, Model, Node, Value } from './graph.js'
+import { type Branch, Graph, innerGraphs, isOpened, Model, Node, Value } from './graph.js'
 import { valuesReadBy } from './graph-importer.js'
 import { nodesInside } from './links.js'
 
 /** The model itself where no branch stands open. */
 export function closeBranches(model: Model): Model {
-  const holders = [...model.graph.nodes()].filter(isOpen)
+  const holders = [...model.graph.nodes()].filter(isOpened)
   return holders.length === 0 ? model : new Closing(model, holders).model
 }
-
-const isOpen = (node: Node): boolean => [...innerGraphs(node)].some(({ branch }) => branch)
 
 /** Constants of fewer bytes go with their only reader; larger ones are weights, which lie outside. */
 const SMALL = 1024
@@ -56,10 +54,10 @@ class Closing {
     for (const node of nodes) {
       for (const inside of nodesInside(node)) this.holders.set(inside, node)
       const reads = [...valuesReadBy(node)].flatMap(({ producer }) => producer ?? [])
-      if (isOpen(node) || reads.some((each) => behind.has(each))) behind.add(node)
+      if (isOpened(node) || reads.some((each) => behind.has(each))) behind.add(node)
     }
     for (const node of nodes.toReversed()) {
-      if (isOpen(node)) continue
+      if (isOpened(node)) continue
       const place = this.placeOf(
         node.outputs.flatMap((output) => output ?? []),
         // What reads results of the If never stood in it.
@@ -189,10 +187,18 @@ class Closing {
 const ownName = ({ name }: Value, { branch }: Graph): string =>
   branch && name.startsWith(branch.prefix) ? name.slice(branch.prefix.length) : name
 
-const initializersOf = ({ message }: Graph): ReadonlySet<string> => {
-  const { initializer = [], sparse_initializer = [] } = (message ?? {}) as GraphMessage
-  return new Set([
-    ...initializer.map(({ name = '' }) => name),
-    ...sparse_initializer.map(({ values }) => values?.name ?? ''),
-  ])
+const known = new WeakMap<GraphMessage, ReadonlySet<string>>()
+
+/** Names of the constants that a graph held in its file. */
+function initializersOf(graph: Graph): ReadonlySet<string> {
+  const message = (graph.message ?? {}) as GraphMessage
+  const { initializer = [], sparse_initializer = [] } = message
+  const found =
+    known.get(message) ??
+    new Set([
+      ...initializer.map(({ name = '' }) => name),
+      ...sparse_initializer.map(({ values }) => values?.name ?? ''),
+    ])
+  known.set(message, found)
+  return found
 }

@@ -212,3 +212,6 @@ export function* innerGraphs(node: Node): IterableIterator<Graph> {
     if (attribute.kind === 'graphs') yield* attribute.value
   }
 }
+
+/** Whether a node is an If whose branches stand open; see open-branches.ts. */
+export const isOpened = (node: Node): boolean => [...innerGraphs(node)].some(({ branch }) => branch)

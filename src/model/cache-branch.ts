@@ -5,7 +5,7 @@
  */
 import { type AxisAnalysis, analyseAxes } from '../axes/analysis.js'
 import type { Axis } from '../axes/axis.js'
-import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
+import { type Graph, isOpened, type Node, type Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
 
 export interface CacheBranch {
@@ -43,9 +43,9 @@ function choiceOf({ inputs: [condition] }: Node, atStart: boolean): CacheBranch[
 /** Outputs and the inputs that they are in the next run, by name. Empty without an open If. */
 export function findCarry(graph: Graph): ReadonlyMap<string, string> {
   const carry = new Map<string, string>()
-  if (![...graph.nodes()].some(isOpen)) return carry
+  if (![...graph.nodes()].some(isOpened)) return carry
   const analysis = analyseAxes(graph)
-  const free = graph.outputs.filter(({ producer }) => producer && isOpen(producer))
+  const free = graph.outputs.filter(({ producer }) => producer && isOpened(producer))
   const pair = (inputs: readonly Value[], isSame: typeof hasSameAxes): readonly Value[] =>
     inputs.filter((input) => {
       const state = stateOf(analysis, input)
@@ -62,8 +62,6 @@ export function findCarry(graph: Graph): ReadonlyMap<string, string> {
 /** Whether the branch that goes on is the only one that reads a value. */
 const isReadAfter = ({ uses }: Value): boolean =>
   uses.size > 0 && [...uses].every(({ node }) => node.branch?.isAgain)
-
-const isOpen = (node: Node): boolean => [...innerGraphs(node)].some(({ branch }) => branch)
 
 /** Axes of fixed sizes; undefined for what is no state: tokens, masks, scores of one position. */
 function stateOf(analysis: AxisAnalysis, value: Value): State | undefined {

@@ -7,7 +7,7 @@ import { type Axis, leavesOf } from '../axes/axis.js'
 import { Removal } from '../axes/removal.js'
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { GraphEdit } from '../graph/edit.js'
-import { firstUses, innerGraphs, type Node, type Value } from '../graph/graph.js'
+import { firstUses, isOpened, type Node, type Value } from '../graph/graph.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { TransformerModel } from './model.js'
@@ -79,9 +79,7 @@ export function findValueFrame(
 const has = (axis: Axis, leaf: Axis): boolean => leavesOf(axis).includes(leaf)
 const isPlain = (type: string): boolean => ['float32', 'float16', 'float64'].includes(type)
 const isLinear = (node: Node): boolean =>
-  linear.has(node.op) ||
-  isFusedAttention(node) ||
-  [...innerGraphs(node)].some(({ branch }) => branch)
+  linear.has(node.op) || isFusedAttention(node) || isOpened(node)
 
 /** Where the members of each head lie on an axis that may hold other things too. */
 function placesOf(axis: Axis | undefined, leaf: Axis, head: Axis | undefined): Places | undefined {

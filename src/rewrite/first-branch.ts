@@ -5,15 +5,15 @@
 import { edit, type GraphEdit } from '../graph/edit.js'
 import { eraseReplaced } from '../graph/erase-replaced.js'
 import { extractSubgraph } from '../graph/extract.js'
-import { type Graph, innerGraphs, type Model, type Node, type Value } from '../graph/graph.js'
+import { type Graph, innerGraphs, isOpened, type Model, type Value } from '../graph/graph.js'
 import { eraseUnread } from './erase-unread.js'
 
-export const hasOpenBranches = (graph: Graph): boolean => [...graph.nodes()].some(isOpen)
+export const hasOpenBranches = (graph: Graph): boolean => [...graph.nodes()].some(isOpened)
 
 /** What stands for which result now; the other branch goes. */
 export function takeFirstBranches(change: GraphEdit): ReadonlyMap<Value, Value> {
   const replaced = new Map<Value, Value>()
-  for (const join of [...change.graph.nodes()].filter(isOpen)) {
+  for (const join of [...change.graph.nodes()].filter(isOpened)) {
     const graphs = [...innerGraphs(join)]
     const first = graphs.find(({ branch }) => branch && !branch.isAgain)
     const sources = graphs.flatMap(({ outputs }) => outputs.flatMap(sourceOf))
@@ -29,8 +29,6 @@ export function takeFirstBranches(change: GraphEdit): ReadonlyMap<Value, Value> 
   }
   return replaced
 }
-
-const isOpen = (node: Node): boolean => [...innerGraphs(node)].some(({ branch }) => branch)
 
 const sourceOf = ({ producer }: Value): Value[] =>
   producer?.inputs.flatMap((each) => each ?? []) ?? []
