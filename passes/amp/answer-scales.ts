@@ -8,7 +8,7 @@ import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import { edit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
-import type { Model, TensorType, Value } from '../../src/graph/graph.js'
+import { firstUses, type Model, type TensorType, type Value } from '../../src/graph/graph.js'
 import type { Products } from '../../src/linear-algebra/products.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import type { Ranking } from '../../src/repair/elimination.js'
@@ -111,7 +111,8 @@ class AnswerDistances {
   async of({ place, change: make }: Trial): Promise<number> {
     const output = this.model.graph.values.get(this.objective.output) as Value
     const behind = extractSubgraph(this.model.graph, this.cuts(), [output])
-    const isBehind = behind.graph.values.has(place)
+    const found = behind.graph.values.get(place)
+    const isBehind = found !== undefined && firstUses(found).length > 0
     const copy = isBehind ? behind : extractSubgraph(this.model.graph, new Map(), [output])
     const distance = edit(copy.graph, 'attnc.answers', (change) => {
       make(change)
