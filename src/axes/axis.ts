@@ -11,6 +11,8 @@ import type { Size } from '../shape/symbolic.js'
 export interface Reason {
   readonly node: string
   readonly text: string
+  /** Whether the node stands in a branch that does again what another one does. */
+  readonly isAgain?: boolean
 }
 
 export type Structure =
@@ -78,7 +80,7 @@ export class Axis {
 function addReason(reasons: Reason[], node: Node | undefined, text: string): void {
   const where = node?.label ?? ''
   if (!reasons.some((reason) => reason.node === where && reason.text === text))
-    reasons.push({ node: where, text })
+    reasons.push({ node: where, text, ...(node?.branch?.isAgain && { isAgain: true }) })
 }
 
 /** Leaves of an axis, in order, each as often as it occurs. */

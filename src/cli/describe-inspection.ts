@@ -8,6 +8,9 @@ export function describeInspection(found: Inspection, isExplained: boolean): str
     `${found.layers} layers · hidden ${[found.hidden ?? '?'].flat().join(', ')} · vocabulary ${found.vocabulary ?? '–'}${
       found.cacheBytesPerToken ? ` · cache ${describeBytes(found.cacheBytesPerToken)} a token` : ''
     }`,
+    ...(found.branches ?? []).map(
+      (node) => `The branches of "${node}" are one model, without a cache and going on from one.`,
+    ),
     '',
     ...table(
       ['layer', 'block', 'heads', 'kv', 'size', 'width', 'prunable'],

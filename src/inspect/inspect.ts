@@ -3,7 +3,7 @@
  * prints (version 1). Sizes are in elements and bytes, FLOPs for one token of a forward pass.
  */
 import type { Axis } from '../axes/axis.js'
-import { intAttribute, type Model, type Node, type Value } from '../graph/graph.js'
+import { intAttribute, isOpened, type Model, type Node, type Value } from '../graph/graph.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import type { ModelDimension } from '../model/model-dimension.js'
 import { bitsPerElement } from '../onnx/data-type.js'
@@ -21,6 +21,8 @@ export interface Inspection {
   readonly flopsPerToken: number
   /** Bytes that one token takes in the key-value cache; null without a cache. */
   readonly cacheBytesPerToken: number | null
+  /** Nodes that hold the model twice, without a cache and going on from one, over the same weights. */
+  readonly branches?: readonly string[]
   readonly layers: number
   readonly hidden: number | readonly number[] | null
   readonly vocabulary: number | null
@@ -74,6 +76,7 @@ export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspe
   const view = readModel(model.graph)
   const visibility = await probeVisibility(view, signal)
   const imageWindows = findImageWindows(view.analysis, view.attention)
+  const branches = [...model.graph.nodes()].filter(isOpened).map(({ label }) => label)
   return {
     format: 1,
     opset: model.opsets.get('') ?? 0,
@@ -81,6 +84,7 @@ export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspe
     bytes: countBytes(model),
     flopsPerToken: countFlops(view),
     cacheBytesPerToken: cacheBytes(view),
+    ...(branches.length > 0 ? { branches } : {}),
     layers: view.layers,
     hidden: describeHidden(view.hidden),
     vocabulary: view.vocabulary ?? null,
@@ -124,8 +128,13 @@ export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspe
   }
 }
 
-const reasonsOf = (dimension: ModelDimension): ReasonEntry[] =>
-  dimension.reasons.map(({ node, text }) => ({ node, reason: text }))
+/** What the other branch of an If has against it too is said once. */
+function reasonsOf({ reasons }: ModelDimension): ReasonEntry[] {
+  const first = new Set(reasons.filter(({ isAgain }) => !isAgain).map(({ text }) => text))
+  return reasons
+    .filter(({ text, isAgain }) => !isAgain || !first.has(text))
+    .map(({ node, text }) => ({ node, reason: text }))
+}
 
 function prunability(
   dimension: ModelDimension | undefined,

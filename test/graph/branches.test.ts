@@ -10,6 +10,7 @@ import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Graph, Model } from '../../src/graph/graph.js'
 import { importModel } from '../../src/graph/import.js'
 import { openBranches } from '../../src/graph/open-branches.js'
+import { inspect } from '../../src/inspect/inspect.js'
 import { probeVisibility } from '../../src/inspect/mask-probe.js'
 import { addToBias } from '../../src/model/bias.js'
 import { findCarry } from '../../src/model/cache-branch.js'
@@ -96,6 +97,14 @@ describe.each(Object.entries(kinds))('%s', (_, options) => {
       expect(ids).toEqual(
         expect.arrayContaining([`layer.${layer}.keyValueHeads`, `layer.${layer}.width`]),
       )
+  })
+
+  it('is said to have branches, and each reason once', async () => {
+    const found = await inspect(opened(bytes))
+    expect(found.branches?.length).toBe(1)
+    expect(found.unrecognised).toEqual([])
+    for (const { reasons } of found.dimensions)
+      for (const { node } of reasons) expect(node).not.toContain('_branch/')
   })
 
   it('loses members in both ways as their masks say', async () => {
