@@ -4,6 +4,7 @@
  */
 import type { GraphEdit } from '../graph/edit.js'
 import { floatAttribute, type Node, type Value } from '../graph/graph.js'
+import type { DataType } from '../onnx/data-type.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import { sameProducts } from './same-products.js'
@@ -40,12 +41,17 @@ function biasReader(product: Node): Node | undefined {
     : undefined
 }
 
-/** Adds `shift` to what the product writes, in all branches that have it. */
-export function addToBias(change: GraphEdit, product: Node, shift: Float32Array): void {
+/** Adds `shift` to what the product writes, in all branches that have it; `type` where the graph doesn't say it. */
+export function addToBias(
+  change: GraphEdit,
+  product: Node,
+  shift: Float32Array,
+  type?: DataType,
+): void {
   const biases = new Set<Value>()
   for (const each of sameProducts(product)) {
     const bias = findBias(each, shift.length)
-    if (!bias) addBehind(change, each, shift)
+    if (!bias) addBehind(change, each, shift, type)
     else if (!biases.has(bias)) shiftConstant(change, bias, shift)
     if (bias) biases.add(bias)
   }
@@ -59,9 +65,14 @@ function shiftConstant(change: GraphEdit, bias: Value, shift: Float32Array): voi
   change.setConstant(bias, toConstant(tensorOf(tensor.dataType, tensor.dims, sum)))
 }
 
-function addBehind(change: GraphEdit, product: Node, shift: Float32Array): void {
+function addBehind(
+  change: GraphEdit,
+  product: Node,
+  shift: Float32Array,
+  stated: DataType | undefined,
+): void {
   const [output] = product.outputs
-  const type = output?.type?.dataType ?? weightType(product)
+  const type = output?.type?.dataType ?? stated ?? weightType(product)
   if (!output || !type) return
   const nodes = [...change.graph.nodes()]
   const readers = new Set([...output.uses].map(({ node }) => node))

@@ -10,10 +10,11 @@ import { AttncError } from '../errors.js'
 import { edit, type GraphEdit } from '../graph/edit.js'
 import type { Graph } from '../graph/graph.js'
 import { addToBias } from '../model/bias.js'
-import { feedForwardParts } from '../model/block.js'
+import { type Block, feedForwardParts, findBlocks } from '../model/block.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type Projection, readProjection, toWeight } from '../model/projection.js'
 import { type BlockRead, findReads } from '../model/reads.js'
+import { columnsOf, shiftUnmixed } from '../model/unmixed.js'
 import { findValueFrame, turnSources } from '../model/value-frame.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import { useIntegers } from '../quantize/integers.js'
@@ -40,7 +41,13 @@ export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = 
   const reads = hasReads ? findReads(view) : new Map<string, readonly BlockRead[]>()
   edit(graph, 'attnc.prune', (change) => {
     setConstants(change, part.weights ?? [])
+    const blocks = new Map(findBlocks(view).map((block) => [block.key, block]))
     for (const refitted of part.projections ?? []) {
+      if (refitted.rows === 0) {
+        if (refitted.reads) setReads(change, reads.get(refitted.block) ?? [], refitted)
+        shiftBlock(change, view, blocks.get(refitted.block), refitted)
+        continue
+      }
       const { projection, kept } = placeOf(view, refitted, removal)
       if (refitted.reads) setReads(change, reads.get(refitted.block) ?? [], refitted)
       if (refitted.basis) turnValues(change, view, refitted)
@@ -60,6 +67,20 @@ export function applyPart(graph: Graph, part: PlanPart, options: ApplyOptions = 
     if (part.integers?.length) useIntegers(change, part.integers, options.as ?? 'slice')
     if (part.quantized?.length) quantizeWeights(change, part.quantized, options.as ?? 'slice')
   })
+}
+
+/** A block without a projection says the same a little louder, in place of units that go. */
+function shiftBlock(
+  change: GraphEdit,
+  { analysis }: TransformerModel,
+  block: Block | undefined,
+  refitted: RefittedProjection,
+): void {
+  const { shift } = refitted
+  if (!block?.isUnmixed) throw shapeError(refitted, 'the model has no such block')
+  if (shift && shift.length !== columnsOf(block))
+    throw shapeError(refitted, `the block writes ${columnsOf(block)} columns`)
+  if (shift) shiftUnmixed(change, block, shift, analysis.shapes.dataType(block.input))
 }
 
 /** Blocks by the name that plans use. */

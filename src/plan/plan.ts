@@ -14,7 +14,7 @@ export interface PlanSlice {
   readonly remove: readonly number[]
 }
 
-/** A re-fitted output projection: kept inputs × outputs, row-major. */
+/** A re-fitted output projection: kept inputs × outputs, row-major. No rows: there is none, and only a shift. */
 export interface RefittedProjection {
   /** `attention.3` or `feedForward.3`: blocks in the order of execution. */
   readonly block: string

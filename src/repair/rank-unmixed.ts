@@ -3,20 +3,20 @@
  * into a stream, or over each other in a mean. Nothing that stays can answer for what goes.
  */
 import type { Statistics } from '../calibrate/statistics.js'
+import { columnsOf } from '../model/unmixed.js'
 import type { Ranking } from './elimination.js'
 import type { Choice } from './prunable.js'
 
 /** Undefined without second moments. */
 export function rankUnmixed(
   { block, units }: Pick<Choice, 'block' | 'units'>,
-  { moments, tokens, size }: Statistics,
+  { moments, tokens, size }: Pick<Statistics, 'moments' | 'tokens' | 'size'>,
   most: number,
 ): Ranking | undefined {
   if (!moments) return undefined
-  const { contraction, width, sizes } = block
-  const { share = 1 } = contraction
+  const { share = 1 } = block.contraction
   // Inputs that end in one column: of a mean, the same member of every head.
-  const columns = contraction.share === undefined ? width : width / (sizes[0] ?? 1)
+  const columns = columnsOf(block)
   const scale = share ** 2 / Math.max(tokens, 1)
   const shared = (one: number, other: number): number => {
     let sum = 0

@@ -9,15 +9,17 @@ import type { TransformerModel } from '../model/model.js'
 import { toWeight } from '../model/projection.js'
 import type { BlockRead } from '../model/reads.js'
 import { findReads } from '../model/reads.js'
+import { columnsOf } from '../model/unmixed.js'
 import type { PlanSlice, ReadWeight, RefittedProjection } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { correctRead } from './correct.js'
 import type { Ranking } from './elimination.js'
 import type { Metric } from './metric.js'
-import type { Observation } from './observe.js'
+import type { Means, Observation } from './observe.js'
 import type { Choice, PrunableBlock } from './prunable.js'
+import { rankUnmixed } from './rank-unmixed.js'
 import { refitBlock } from './refit.js'
-import { type NewProjection, type Repair, repairInOrder } from './sequential.js'
+import { type NewGate, type NewProjection, type Repair, repairInOrder } from './sequential.js'
 
 export interface RepairInput extends RunOptions {
   readonly model: Model
@@ -95,7 +97,11 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
     this.found = options.correct ? findReads(view) : new Map()
   }
 
-  async refit(block: PrunableBlock, observation: Observation): Promise<NewProjection | undefined> {
+  async refit(
+    block: PrunableBlock,
+    observation: Observation,
+  ): Promise<NewProjection | NewGate | undefined> {
+    if (block.isUnmixed) return this.cutUnmixed(block, observation)
     const { counts, rankings, products, metrics } = this.allocated
     const { isRanked, ridge } = this.options
     const fitted = await refitBlock(block, observation, {
@@ -116,6 +122,45 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
     this.projections.push({ ...fitted.projection, ...(reads && { reads }) })
     if (!block.projection) return undefined
     return { weight: toWeight(block.projection, fitted.weight), shift: fitted.projection.shift }
+  }
+
+  /** Nothing can be re-fitted: what goes goes in its order, and its mean stays. */
+  private cutUnmixed(block: PrunableBlock, observation: Observation): NewGate | undefined {
+    const { counts, rankings } = this.allocated
+    const { means, tokens } = observation
+    const ranked = [...rankings].filter(([choice]) => choice.block.key === block.key)
+    const own = ranked.map(([choice, before]): [Choice, Ranking] => {
+      if (this.options.isRanked || !means) return [choice, before]
+      // As means stay, what varies is what is lost.
+      const { moments } = observation
+      const size = block.width
+      const centred = moments.map((sum, at) => {
+        const [row, column] = [Math.floor(at / size), at % size]
+        const both = (means.inputs[row] as number) * (means.inputs[column] as number)
+        return sum - both / Math.max(means.weights, 1e-12)
+      })
+      const count = counts.get(choice) ?? 0
+      return [choice, rankUnmixed(choice, { moments: centred, tokens, size }, count) ?? before]
+    })
+    this.slices.push(...keepWeights(new Map(own), counts))
+    const lost = own.flatMap(([choice, { order }]) =>
+      order.slice(0, counts.get(choice) ?? 0).flatMap((unit) => choice.units[unit]?.rows ?? []),
+    )
+    const reads = this.corrected.get(block.key)
+    const shift = means && lost.length > 0 ? shiftOfLost(block, means, lost) : undefined
+    if (shift || reads)
+      this.projections.push({
+        block: block.key,
+        rows: 0,
+        columns: columnsOf(block),
+        weight: new Float32Array(0),
+        ...(shift && { shift }),
+        ...(reads && { reads }),
+      })
+    if (lost.length === 0) return undefined
+    const gate = new Float32Array(block.width).fill(1)
+    for (const row of lost) gate[row] = 0
+    return { gate, shift }
   }
 
   /** Inputs of a block that went when an earlier one cut a dimension that both have. */
@@ -140,7 +185,7 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
   }
 
   reads(block: PrunableBlock): readonly BlockRead[] {
-    return (block.projection && this.found.get(block.key)) ?? []
+    return ((block.projection || block.isUnmixed) && this.found.get(block.key)) || []
   }
 
   async correct(block: PrunableBlock, read: BlockRead, observation: Observation) {
@@ -155,6 +200,22 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
     this.corrected.set(block.key, [...before, ...now])
     return read.projections.map((projection, i) => toWeight(projection, weights[i] as Float64Array))
   }
+}
+
+/** What the lost inputs say in the mean, in the columns that they write to. */
+function shiftOfLost(
+  block: PrunableBlock,
+  { weights, inputs }: Means,
+  lost: readonly number[],
+): Float32Array {
+  const columns = columnsOf(block)
+  const { share = 1 } = block.contraction
+  const shift = new Float32Array(columns)
+  for (const row of lost)
+    shift[row % columns] =
+      (shift[row % columns] as number) +
+      (share * (inputs[row] as number)) / Math.max(weights, 1e-12)
+  return shift
 }
 
 /** What goes where nothing is re-fitted: the first of each order. */

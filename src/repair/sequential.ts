@@ -12,9 +12,12 @@ import type { Model, TensorType, Value } from '../graph/graph.js'
 import { addToBias, canShift, findBias } from '../model/bias.js'
 import type { Block } from '../model/block.js'
 import type { BlockRead } from '../model/reads.js'
+import { canShiftUnmixed, shiftUnmixed } from '../model/unmixed.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
-import type { Tensor } from '../onnx/tensor.js'
+import { float32Tensor, type Tensor } from '../onnx/tensor.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
+import { inferShapes } from '../shape/infer.js'
+import { gateBlock } from './gate-block.js'
 import {
   addObservation,
   DENSE,
@@ -29,10 +32,16 @@ export interface NewProjection {
   readonly shift: Float32Array | undefined
 }
 
+/** What stays of a block that has no projection, [width], and what is said in place of the rest. */
+export interface NewGate {
+  readonly gate: Float32Array
+  readonly shift: Float32Array | undefined
+}
+
 /** What is asked of each block, in order. */
 export interface Repair<Kind extends Block> {
-  /** The new weights of its projection; undefined leaves it as it is. */
-  refit(block: Kind, observation: Observation): Promise<NewProjection | undefined>
+  /** The new weights of its projection, or what stays where there is none; undefined leaves it as it is. */
+  refit(block: Kind, observation: Observation): Promise<NewProjection | NewGate | undefined>
   /** Through which weights it reads the stream. */
   reads(block: Kind): readonly BlockRead[]
   /** Whether reads are asked for also where nothing before them was changed. */
@@ -135,6 +144,7 @@ class Walk<Kind extends Block> {
       await this.observe({ input, width, target, tokens, hasMeans }, after),
     )
     const product = this.own(block.output).producer
+    if (found && 'gate' in found) return this.silence(block, found)
     if (!found || !projection || !product) return
     edit(this.working.graph, 'attnc.refit', (change) => {
       change.setConstant(this.own(projection.weight), found.weight)
@@ -142,7 +152,19 @@ class Walk<Kind extends Block> {
     })
   }
 
-  private hasMeans({ projection }: Block, isCompared: boolean): boolean {
+  private silence(block: Kind, { gate, shift }: NewGate): void {
+    const { graph } = this.working
+    const shapes = inferShapes(graph)
+    edit(graph, 'attnc.silence', (change) => {
+      if (shift) shiftUnmixed(change, block, shift, shapes.dataType(this.own(block.input)))
+      gateBlock(change, shapes, block, () => change.constant(float32Tensor([gate.length], gate)))
+    })
+  }
+
+  private hasMeans(block: Block, isCompared: boolean): boolean {
+    const { projection } = block
+    // Nothing else answers for what goes there.
+    if (block.isUnmixed) return canShiftUnmixed(this.working.graph, block)
     if (!projection || !isCompared || !canShift(projection.node)) return false
     return this.options.addBias || findBias(projection.node, projection.columns) !== undefined
   }

@@ -23,6 +23,8 @@ export interface Objective {
   readonly counts: 'tokens' | 'samples' | 'numbers'
   /** How many samples there are, where the first input's rows are others: nodes of which graphs are made. */
   readonly samples?: number | InputAxis | undefined
+  /** Whether answers are [samples, 1]: labels of one axis are then such a column. */
+  readonly isColumn?: boolean
 }
 
 interface InputAxis {
@@ -42,7 +44,7 @@ export function chooseObjective(
   const samples = first && samplesOf(model, first)
   if (first && batches[0]?.extras?.['labels'] && dims.length <= 2)
     return dims.length < 2 || dims[1] === 1
-      ? { kind: 'yes or no', output: first.name, counts: 'numbers' }
+      ? { kind: 'yes or no', output: first.name, counts: 'numbers', isColumn: dims.length === 2 }
       : { kind: 'class', output: first.name, counts: 'samples', samples }
   const logits = outputs.find(({ type }) => type?.dims?.length === 3)
   if (logits && (batches[0]?.ids.length ?? 0) > 0)
@@ -111,7 +113,8 @@ const axesOf = (rank: number): string[] =>
   Array.from({ length: rank }, (_, axis) => `attnc.axis${axis}`)
 
 /** Targets and weights of a batch; padding and last tokens count nothing. Error: NO_LABELS. */
-export function targetsOf({ kind, counts, samples }: Objective, batch: Batch): Feeds {
+export function targetsOf(objective: Objective, batch: Batch): Feeds {
+  const { kind, counts, samples, isColumn } = objective
   if (kind === 'next token') return nextTokens(batch)
   const rows =
     (typeof samples === 'object' ? batch.feeds[samples.input]?.dims[samples.axis] : samples) ??
@@ -124,7 +127,8 @@ export function targetsOf({ kind, counts, samples }: Objective, batch: Batch): F
   if (!labels)
     throw new AttncError('NO_LABELS', 'usage', 'The data has no array "labels" beside its inputs.')
   const numbers = Array.from(labels.data as ArrayLike<number | bigint>, Number)
-  const targets = tensorOf(kind === 'class' ? 'int64' : 'float32', labels.dims, numbers)
+  const dims = isColumn && labels.dims.length === 1 ? [...labels.dims, 1] : labels.dims
+  const targets = tensorOf(kind === 'class' ? 'int64' : 'float32', dims, numbers)
   return { [TARGETS]: targets, [WEIGHTS]: ones }
 }
 

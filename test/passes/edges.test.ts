@@ -1,8 +1,9 @@
 /** Passes on attention over edges: the heads that say least go first, with and without a weight behind them. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import Apply from '../../commands/apply.js'
 import Prune from '../../commands/prune.js'
 import { decideAmp } from '../../passes/amp/decide.js'
 import { ampDefaults } from '../../passes/amp/options.js'
@@ -28,7 +29,7 @@ import {
   randomGraph,
 } from '../axes/edge-models.js'
 import { runJson } from '../commands/run-command.js'
-import { bytesOf } from '../zoo/compare.js'
+import { bytesOf, runModel } from '../zoo/compare.js'
 
 /** What heads say, each as loud as it is given. */
 function loud(b: Builder, graph: Graph, loudness: readonly number[]): Value {
@@ -92,6 +93,55 @@ describe('attention over edges', { timeout: 60_000 }, () => {
     applyPart(masked.graph, part, { as: 'mask' })
     const check = await checkSlice(sliced, masked, batches, { log: silentLog })
     expect(check.largest).toBeLessThanOrEqual(1e-5)
+  })
+
+  it.each(['laid into a stream', 'averaged'])(
+    '%s, a head that goes leaves its mean',
+    async (end) => {
+      const dense = model(end, [1, 0.4, 1.5])
+      const view = readModel(dense.graph)
+      const calibration = await calibrate(dense, { batches, moments: true, log: silentLog })
+      const { slices, projections } = await decideAmp(
+        { model: dense, view, batches, calibration, log: silentLog },
+        { ...ampDefaults, ratio: 1 / H },
+      )
+      const cut = model(end, [1, 0.4, 1.5])
+      applyPart(cut.graph, { pass: 'amp', options: {}, slices, projections })
+      const feeds = batches.map((batch) => batch.feeds)
+      const [before, after] = [await runModel(dense, feeds), await runModel(cut, feeds)]
+      const errors = before.flatMap((results, index) =>
+        Object.entries(results).flatMap(([name, { data }]) =>
+          Array.from(
+            data as Float32Array,
+            (each, at) => each - Number(after[index]?.[name]?.data[at]),
+          ),
+        ),
+      )
+      // Of both numbers of the answer: each is off, and all of them together are not.
+      for (const column of [0, 1]) {
+        const own = errors.filter((_, at) => at % 2 === column)
+        const mean = own.reduce((sum, each) => sum + each, 0) / own.length
+        expect(Math.abs(mean)).toBeLessThan(1e-5)
+        expect(Math.max(...own.map(Math.abs))).toBeGreaterThan(1e-3)
+      }
+    },
+  )
+
+  it('is cut by a plan from disk as it was cut before', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'attnc-test-'))
+    try {
+      writeFileSync(join(folder, 'model.onnx'), bytesOf(model('laid into a stream', [1, 1, 1])))
+      const plan = join(folder, 'plan.json')
+      const outputs = ['one', 'other'].map((name) => join(folder, name))
+      const [one = '', other = ''] = outputs
+      const data = ['--data', 'random', '--samples', '4', '--provider', 'cpu']
+      await runJson(Prune, [folder, '--ratio', '0.35', ...data, '--plan-out', plan, '-o', one])
+      await runJson(Apply, [folder, '--plan', plan, '-o', other, '--provider', 'cpu'])
+      const read = (output: string) => readFileSync(join(output, 'model.onnx'))
+      expect(read(other).equals(read(one))).toBe(true)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it.each([
