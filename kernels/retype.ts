@@ -7,11 +7,18 @@ import type { Node } from '../src/graph/graph.js'
 import type { DataType } from '../src/onnx/data-type.js'
 import { blockSelect } from './block-select/index.js'
 import { blockSparseAttention } from './block-sparse-attention/index.js'
+import { blockSparseAttentionGradient } from './block-sparse-attention-gradient/index.js'
 import { gatherBlockAttention } from './gather-block-attention/index.js'
 import { declareKernel, KERNEL_DOMAIN, type Kernel } from './kernel.js'
 import { streamAttention } from './stream-attention/index.js'
 
-const kernels = [blockSparseAttention, gatherBlockAttention, blockSelect, streamAttention]
+const kernels = [
+  blockSparseAttention,
+  blockSparseAttentionGradient,
+  gatherBlockAttention,
+  blockSelect,
+  streamAttention,
+]
 
 /** The node in its place, with the same inputs and outputs; their types are the caller's to state. */
 export function retypeKernel(edit: GraphEdit, node: Node, dataType: DataType): Node {

@@ -34,6 +34,24 @@ LIBRARY.attnc_attention.argtypes = [
     ctypes.c_int32,
 ]
 LIBRARY.attnc_workspace_bytes.restype = ctypes.c_size_t
+LIBRARY.attnc_workspace_bytes.argtypes = [ctypes.POINTER(Parameters), ctypes.c_int32, ctypes.c_int32]
+
+
+class GradientParameters(ctypes.Structure):
+    """attnc::cuda::GradientParameters, field by field."""
+
+    _fields_ = [("forward", Parameters)] + [
+        (name, ctypes.c_void_p)
+        for name in "output_gradient query_gradient key_gradient value_gradient row_sums".split()
+    ]
+
+
+LIBRARY.attnc_attention_gradient.restype = ctypes.c_char_p
+LIBRARY.attnc_attention_gradient.argtypes = [
+    ctypes.POINTER(GradientParameters),
+    ctypes.c_int32,
+    ctypes.c_void_p,
+]
 # Path and Storage of attention.h.
 AUTOMATIC, HOPPER, AMPERE, DECODE, GENERAL = range(5)
 STORAGES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
@@ -77,7 +95,7 @@ class Attention:
         self.parameters = p
         self.storage = STORAGES[query.dtype]
         self.path = path
-        size = LIBRARY.attnc_workspace_bytes(ctypes.byref(p))
+        size = LIBRARY.attnc_workspace_bytes(ctypes.byref(p), self.storage, path)
         self.workspace = torch.empty(size, dtype=torch.uint8, device="cuda")
 
     def __call__(self):
@@ -91,6 +109,29 @@ class Attention:
         if error:
             raise Unfit(error.decode())
         return self.output
+
+
+class Gradient:
+    """The backward pass of a call that has run with `wants_lse`; gives those of query, key and value."""
+
+    def __init__(self, forward, output_gradient):
+        query, key, value = forward.kept[:3]
+        self.gradients = [torch.full_like(each, float("nan")) for each in (query, key, value)]
+        row_sums = torch.empty_like(forward.lse)
+        self.kept = (forward, output_gradient, row_sums)
+        self.storage = forward.storage
+        self.parameters = p = GradientParameters()
+        p.forward = forward.parameters
+        p.output_gradient = output_gradient.data_ptr()
+        p.query_gradient, p.key_gradient, p.value_gradient = (each.data_ptr() for each in self.gradients)
+        p.row_sums = row_sums.data_ptr()
+
+    def __call__(self):
+        stream = torch.cuda.current_stream().cuda_stream
+        error = LIBRARY.attnc_attention_gradient(ctypes.byref(self.parameters), self.storage, stream)
+        if error:
+            raise Unfit(error.decode())
+        return self.gradients
 
 
 def time_ms(run, repeats):

@@ -1,7 +1,7 @@
 // The kernels as C functions, for the Python of the machine with the GPU.
 #include <cuda_runtime.h>
 
-#include "../../kernels/block-attention/cuda/attention.h"
+#include "../../kernels/block-attention/cuda/gradient.h"
 
 using attnc::cuda::Device;
 using attnc::cuda::Parameters;
@@ -15,8 +15,15 @@ static const Device& device() {
   return known;
 }
 
-extern "C" size_t attnc_workspace_bytes(const Parameters* p) {
-  return attnc::cuda::workspace_bytes(*p, device());
+extern "C" size_t attnc_workspace_bytes(const Parameters* p, int32_t storage, int32_t path) {
+  return attnc::cuda::workspace_bytes(*p, (attnc::cuda::Storage)storage, device(),
+                                      (attnc::cuda::Path)path);
+}
+
+extern "C" const char* attnc_attention_gradient(const attnc::cuda::GradientParameters* p,
+                                                int32_t storage, void* stream) {
+  return attnc::cuda::attention_gradient(*p, (attnc::cuda::Storage)storage, device(),
+                                         (CUstream_st*)stream);
 }
 
 extern "C" const char* attnc_attention(const Parameters* p, int32_t storage, void* workspace,

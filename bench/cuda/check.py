@@ -1,6 +1,7 @@
 """Compares the kernels with a float32 reference on a table of shapes and layouts.
 
-check.py PATHS [--small]: numbers of paths (1 Hopper, 2 Ampere, 3 decode, 4 general).
+check.py PATHS [--small]: numbers of paths (1 Hopper, 2 Ampere, 3 decode, 4 general). With Ampere's,
+the backward pass is compared too, with what PyTorch's autograd says of the reference.
 Prints one JSON line for each case and path, and last {"passed": …, "failed": …}. The cases run in a
 process of their own, which is begun again after a case that kills it.
 """
@@ -13,7 +14,7 @@ import time
 
 import torch
 
-from attnc import DECODE, Attention, Unfit, compressed
+from attnc import AMPERE, DECODE, Attention, Gradient, Unfit, compressed
 
 torch.backends.cuda.matmul.allow_tf32 = False
 torch.backends.cudnn.allow_tf32 = False
@@ -178,7 +179,10 @@ def reference(case, query, key, value, kept, bias, start):
         shown &= (at[None, :] < lengths[:, None])[:, None, None, :]
     scores = scores.masked_fill(~shown, -math.inf)
     lse = scores.logsumexp(-1)
-    weights = torch.where(lse[..., None] == -math.inf, 0.0, (scores - lse[..., None]).exp())
+    # Rows without keys, and keys that are hidden, must not make the gradient NaN.
+    base = lse.detach().masked_fill(lse == -math.inf, 0.0)[..., None]
+    weights = (scores - base).exp().masked_fill(~shown, 0.0)
+    weights = weights / weights.sum(-1, keepdim=True).masked_fill(lse[..., None] == -math.inf, 1.0)
     return weights @ v, lse
 
 
@@ -249,7 +253,31 @@ def run_case(name, paths):
             line |= {"empty_ok": empty_ok} | where_wrong(output, expected, call.lse, expected_lse)
         print(json.dumps(line), flush=True)
         results.append(passes)
+        if path == AMPERE and max(d, e) <= 128 and case["type"] != torch.float32:
+            results.append(check_gradient(case, call, draw(B, H, S, e), kept, bias, start, name))
     return results
+
+
+def check_gradient(case, call, output_gradient, kept, bias, start, name):
+    leaves = [each.float().requires_grad_() for each in call.kept[:3]]
+    expected, _ = reference(case, *leaves, kept, bias, start)
+    expected.backward(output_gradient.float())
+    gradient = Gradient(call, output_gradient)
+    first = [each.clone() for each in gradient()]
+    second = gradient()
+    torch.cuda.synchronize()
+    errors = [
+        float((got.float() - leaf.grad).norm()) / max(float(leaf.grad.norm()), 1e-20)
+        for got, leaf in zip(second, leaves)
+    ]
+    same = all(torch.equal(a, b) for a, b in zip(first, second))
+    limit = {torch.bfloat16: 2e-2, torch.float16: 3e-3}[case["type"]]
+    empty = [float(leaf.grad.norm()) == 0 for leaf in leaves]
+    sound = all(float(got.float().norm()) == 0 if none else error < limit
+                for got, none, error in zip(second, empty, errors))
+    line = {"case": name, "path": "gradient", "errors": [round(x, 6) for x in errors], "same": same}
+    print(json.dumps(line | {"passes": sound and same}), flush=True)
+    return sound and same
 
 
 def run_cases(paths, names):

@@ -29,47 +29,67 @@ export function referenceAttention(
   attributes: BlockAttentionAttributes,
   kept: KeptBlocks,
 ): ReferenceResult {
-  const { B, H, K, S, T, d, e, start } = sizes
-  const query = numbersOf(inputs.query)
-  const key = numbersOf(inputs.key)
+  const { B, H, S, e } = sizes
   const value = numbersOf(inputs.value)
+  const seenBy = keysSeen(inputs, sizes, attributes, kept)
+  const output = new Float64Array(B * H * S * e)
+  const logSumExp = new Float64Array(B * H * S).fill(Number.NEGATIVE_INFINITY)
+  for (let row = 0; row < B * H * S; row++) {
+    const seen = seenBy(row)
+    const largest = seen.reduce((a, { score }) => Math.max(a, score), Number.NEGATIVE_INFINITY)
+    if (largest === Number.NEGATIVE_INFINITY) continue
+    const weights = seen.map(({ score }) => Math.exp(score - largest))
+    const sum = weights.reduce((a, c) => a + c, 0)
+    logSumExp[row] = largest + Math.log(sum)
+    for (const [index, { key }] of seen.entries())
+      for (let i = 0; i < e; i++)
+        output[row * e + i] =
+          (output[row * e + i] ?? 0) + ((weights[index] ?? 0) / sum) * (value[key * e + i] ?? 0)
+  }
+  return { output, logSumExp }
+}
+
+export interface SeenKey {
+  /** Row of key [B·K·T, d], and of value. */
+  readonly key: number
+  readonly score: number
+  /** What the score changes by with the product of query and key. */
+  readonly slope: number
+}
+
+/** The keys that a row of query [B·H·S, d] sees. */
+export function keysSeen(
+  inputs: ReferenceInputs,
+  sizes: AttentionSizes,
+  attributes: BlockAttentionAttributes,
+  kept: KeptBlocks,
+): (row: number) => SeenKey[] {
+  const { H, K, S, T, d, start } = sizes
+  const query = numbersOf(inputs.query)
+  const keys = numbersOf(inputs.key)
   const lengths = inputs.keyLengths && numbersOf(inputs.keyLengths)
   const bias = biasReader(inputs.bias)
   const scale = attributes.scale || 1 / Math.sqrt(d)
-  const output = new Float64Array(B * H * S * e)
-  const logSumExp = new Float64Array(B * H * S).fill(Number.NEGATIVE_INFINITY)
-  for (let b = 0; b < B; b++)
-    for (let h = 0; h < H; h++) {
-      const keyHead = b * K + Math.floor((h * K) / H)
-      const length = Math.min(T, lengths?.[b] ?? T)
-      for (let s = 0; s < S; s++) {
-        const position = start + s
-        const keys: number[] = []
-        for (const block of kept(b, h, Math.floor(position / attributes.queryBlock)))
-          for (let t = block * attributes.keyBlock; t < (block + 1) * attributes.keyBlock; t++)
-            if (t >= 0 && t < length && isVisible(position, t, attributes)) keys.push(t)
-        const row = (b * H + h) * S + s
-        const scores = keys.map((t) => {
-          let score = 0
-          for (let i = 0; i < d; i++)
-            score += (query[row * d + i] ?? 0) * (key[(keyHead * T + t) * d + i] ?? 0)
-          score *= scale
-          if (attributes.softcap) score = attributes.softcap * Math.tanh(score / attributes.softcap)
-          return score + bias(b, h, s, t)
-        })
-        const largest = scores.reduce((a, c) => Math.max(a, c), Number.NEGATIVE_INFINITY)
-        if (largest === Number.NEGATIVE_INFINITY) continue
-        const weights = scores.map((score) => Math.exp(score - largest))
-        const sum = weights.reduce((a, c) => a + c, 0)
-        logSumExp[row] = largest + Math.log(sum)
-        for (const [index, t] of keys.entries())
-          for (let i = 0; i < e; i++)
-            output[row * e + i] =
-              (output[row * e + i] ?? 0) +
-              ((weights[index] ?? 0) / sum) * (value[(keyHead * T + t) * e + i] ?? 0)
+  const { softcap, queryBlock, keyBlock } = attributes
+  return (row) => {
+    const s = row % S
+    const h = Math.floor(row / S) % H
+    const b = Math.floor(row / (S * H))
+    const position = start + s
+    const length = Math.min(T, lengths?.[b] ?? T)
+    const seen: SeenKey[] = []
+    for (const block of kept(b, h, Math.floor(position / queryBlock)))
+      for (let t = block * keyBlock; t < (block + 1) * keyBlock; t++) {
+        if (t < 0 || t >= length || !isVisible(position, t, attributes)) continue
+        const key = (b * K + Math.floor((h * K) / H)) * T + t
+        let product = 0
+        for (let i = 0; i < d; i++) product += (query[row * d + i] ?? 0) * (keys[key * d + i] ?? 0)
+        const bent = softcap ? Math.tanh((product * scale) / softcap) : 0
+        const score = softcap ? softcap * bent : product * scale
+        seen.push({ key, score: score + bias(b, h, s, t), slope: scale * (1 - bent * bent) })
       }
-    }
-  return { output, logSumExp }
+    return seen
+  }
 }
 
 /** Causality, then the window, which lets the sinks through. */

@@ -2,13 +2,10 @@
  * Attention over the blocks of a fixed layout. Query block r of the layout holds positions
  * r·query_block …, wherever the queries begin.
  */
-import {
-  type AttentionSizes,
-  type BlockAttentionAttributes,
-  checkLayoutCount,
-} from '../block-attention/attributes.js'
+import { checkLayoutCount } from '../block-attention/attributes.js'
 import { blockAttention } from '../block-attention/operator.js'
 import { kernelError } from '../kernel.js'
+import { keptBlocks } from './kept.js'
 import { columnsOfRows } from './rows-body.js'
 
 const NAME = 'BlockSparseAttention'
@@ -32,22 +29,7 @@ export const blockSparseAttention = blockAttention({
       )
     checkLayoutCount(NAME, 'block_rows', L, sizes)
   },
-  kept([rows, columns], sizes, attributes) {
-    if (!rows || !columns) throw new TypeError('inputs were checked')
-    const [L, width] = rows.dims as [number, number]
-    const list = columns.dims[1] as number
-    const begins = rows.data as Int32Array
-    checkRows(begins, rows.dims, list, sizes, attributes)
-    return (_batch, head, row) => {
-      const layout = Math.floor((head * L) / sizes.H)
-      const at = layout * width + row
-      const base = layout * list
-      return (columns.data as Int32Array).subarray(
-        base + (begins[at] as number),
-        base + (begins[at + 1] as number),
-      )
-    }
-  },
+  kept: keptBlocks,
   choose(build, [rows, columns]) {
     if (!rows || !columns) throw new TypeError('inputs were checked')
     return columnsOfRows(build, rows, columns)
@@ -55,27 +37,3 @@ export const blockSparseAttention = blockAttention({
 })
 
 const refuse = (message: string) => kernelError('KERNEL_INPUT', NAME, message)
-
-/** Rows have to rise within the columns, and to reach the last query. */
-function checkRows(
-  begins: Int32Array,
-  [L, width]: readonly number[],
-  columns: number,
-  { start, S }: AttentionSizes,
-  { queryBlock }: BlockAttentionAttributes,
-): void {
-  const needed = Math.ceil((start + S) / queryBlock)
-  if ((width as number) - 1 < needed)
-    throw refuse(
-      `"block_rows" has ${(width as number) - 1} rows of ${queryBlock} queries; positions up to ${start + S} need ${needed}.`,
-    )
-  for (let layout = 0; layout < (L as number); layout++)
-    for (let row = 0; row < (width as number); row++) {
-      const at = begins[layout * (width as number) + row] as number
-      const before = row === 0 ? 0 : (begins[layout * (width as number) + row - 1] as number)
-      if (at < before || at > columns)
-        throw refuse(
-          `"block_rows" [${layout}, ${row}] is ${at}; expected ${before} to ${columns}, rising.`,
-        )
-    }
-}

@@ -8,10 +8,9 @@
 
 namespace attnc {
 
-template <typename Source, typename Place>
-ort::Status* BlockAttention<Source, Place>::create(const ort::Api& api, const Attributes& attributes,
-                                            int32_t, BlockAttention** out) {
-  BlockSettings s;
+// Settings of a node, or a refusal.
+inline ort::Status* read_settings(const Call& call, const Attributes& attributes,
+                                  BlockSettings& s) {
   attributes.read("causal", s.causal);
   attributes.read("window", s.window);
   attributes.read("sinks", s.sinks);
@@ -20,7 +19,6 @@ ort::Status* BlockAttention<Source, Place>::create(const ort::Api& api, const At
   attributes.read("query_start", s.query_start);
   attributes.read("scale", s.scale);
   attributes.read("softcap", s.softcap);
-  const Call call{api, nullptr, kName};
   for (const auto& [name, block] : {std::pair("query_block", s.query_block), std::pair("key_block", s.key_block)})
     if (block < 16 || block > 128 || block % 16 != 0)
       return call.refuse(std::string("attribute \"") + name + "\" is " + std::to_string(block) +
@@ -34,19 +32,15 @@ ort::Status* BlockAttention<Source, Place>::create(const ort::Api& api, const At
                        "; expected -1 to 2^30.");
   if (!(s.scale >= 0) || !(s.softcap >= 0) || std::isinf(s.scale) || std::isinf(s.softcap))
     return call.refuse("attributes \"scale\" and \"softcap\" are expected to be 0 or more.");
-  *out = new BlockAttention{api, s, Place{}};
   return nullptr;
 }
 
-template <typename Source, typename Place>
-ort::Status* BlockAttention<Source, Place>::run(ort::KernelContext* context) const {
-  constexpr size_t kCount = std::size(kInputs);
-  const Call call{api, context, kName};
-  size_t outputs = 0;
-  Tensor all[kCount];
-  if (ort::Status* status = call.read_all(all, outputs)) return status;
-  const Tensor &query = all[0], &key = all[1], &value = all[2];
-  const Tensor &lengths = all[kCount - 2], &bias = all[kCount - 1];
+// Sizes, masks and layouts, checked. `blocks` are the source's own inputs.
+template <typename Source>
+ort::Status* read_problem(const Call& call, const BlockSettings& settings, const Tensor (&tensors)[3],
+                          const Tensor* blocks, const Tensor& lengths, const Tensor& bias,
+                          bool holds_tensors, Problem& p) {
+  const auto& [query, key, value] = tensors;
 
   // 1. Sizes.
   const int32_t type = query.type;
@@ -63,11 +57,10 @@ ort::Status* BlockAttention<Source, Place>::run(ort::KernelContext* context) con
   if (ort::Status* status = call.check_start(start, S, T)) return status;
 
   // 2. Masks and layouts.
-  Problem p{};
   p.B = B, p.H = H, p.K = K, p.S = S, p.T = T, p.d = d, p.e = e;
   p.start = start;
   p.query_block = settings.query_block, p.key_block = settings.key_block;
-  if (ort::Status* status = Source::read(call, all + 3, Place::kHoldsTensors, p)) return status;
+  if (ort::Status* status = Source::read(call, blocks, holds_tensors, p)) return status;
   if (lengths)
     if (ort::Status* status = call.expect("key_lengths", lengths, ort::kInt32, "int32", {B}))
       return status;
@@ -78,23 +71,45 @@ ort::Status* BlockAttention<Source, Place>::run(ort::KernelContext* context) con
       return status;
   }
 
-  // 3. Outputs, and the work.
-  void* output = nullptr;
-  void* log_sum_exp = nullptr;
-  if (ort::Status* status = call.output(0, {B, H, S, e}, &output)) return status;
-  if (outputs > 1)
-    if (ort::Status* status = call.output(1, {B, H, S}, &log_sum_exp)) return status;
-  if (B == 0 || H == 0 || S == 0) return nullptr;
   p.storage = storage_of(type);
   p.query = query.data, p.key = key.data, p.value = value.data;
-  p.output = output, p.log_sum_exp = (float*)log_sum_exp;
   p.key_lengths = (const int32_t*)lengths.data;
   p.bias = bias.data, p.bias_batch = bias.dims[0], p.bias_heads = bias.dims[1];
   p.causal = settings.causal != 0;
   p.scale = settings.scale > 0 ? settings.scale : 1.0f / std::sqrt((float)d);
   p.softcap = settings.softcap;
   p.window = settings.window, p.sinks = settings.sinks;
-  return place.run(call, p);
+  return nullptr;
+}
+
+template <typename Source, typename Place>
+ort::Status* BlockAttention<Source, Place>::create(const ort::Api& api, const Attributes& attributes,
+                                            int32_t, BlockAttention** out) {
+  BlockSettings settings;
+  if (ort::Status* status = read_settings(Call{api, nullptr, kName}, attributes, settings))
+    return status;
+  *out = new BlockAttention{api, settings, Place{}};
+  return nullptr;
+}
+
+template <typename Source, typename Place>
+ort::Status* BlockAttention<Source, Place>::run(ort::KernelContext* context) const {
+  constexpr size_t kCount = std::size(kInputs);
+  const Call call{api, context, kName};
+  size_t outputs = 0;
+  Tensor all[kCount];
+  if (ort::Status* status = call.read_all(all, outputs)) return status;
+  Problem p{};
+  if (ort::Status* status =
+          read_problem<Source>(call, settings, {all[0], all[1], all[2]}, all + 3, all[kCount - 2],
+                               all[kCount - 1], Place::kHoldsTensors, p))
+    return status;
+  void* log_sum_exp = nullptr;
+  if (ort::Status* status = call.output(0, {p.B, p.H, p.S, p.e}, &p.output)) return status;
+  if (outputs > 1)
+    if (ort::Status* status = call.output(1, {p.B, p.H, p.S}, &log_sum_exp)) return status;
+  p.log_sum_exp = (float*)log_sum_exp;
+  return p.B == 0 || p.H == 0 || p.S == 0 ? nullptr : place.run(call, p);
 }
 
 }  // namespace attnc

@@ -31,10 +31,16 @@ const all = [
   '-gencode=arch=compute_90,code=[sm_90,compute_90]',
 ]
 const sources = [
-  ...['attention', 'plan', 'decode', 'ampere', 'general'].map((name) => [name, all]),
+  ...['attention', 'plan', 'decode', 'ampere', 'gradient', 'general'].map((name) => [name, all]),
   ['hopper', hopper],
 ].map(([name, targets]) => [`block-attention/cuda/${name}.cu`, targets])
-const operators = ['block-layouts', 'cuda-block-attention', 'cuda-register']
+const operators = [
+  'block-layouts',
+  'cuda-launch',
+  'cuda-block-attention',
+  'cuda-attention-gradient',
+  'cuda-register',
+]
 
 export async function buildCuda(compiler, root, objects, target) {
   const files = [...sources, ...operators.map((name) => [`native/${name}.cpp`, []])]

@@ -1,113 +1,26 @@
-// Block attention on ONNX Runtime's stream, with working memory from a pool that keeps what it has
-// once got.
+// Block attention on ONNX Runtime's stream.
 #include "cuda-block-attention.h"
 
-#include <cuda_runtime.h>
-
-#include <mutex>
-
-#include "../block-attention/cuda/attention.h"
 #include "block-attention-operator.h"
+#include "cuda-launch.h"
 
 namespace attnc {
 
-namespace {
-
-constexpr int kMostDevices = 64;
-
-// A device as the kernels know it, and its pool.
-struct Home {
-  cuda::Device device;
-  cudaMemPool_t pool = nullptr;
-};
-
-const char* told(cudaError_t error) {
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
-}
-
-const char* make(int id, Home& home) {
-  if (const char* error = cuda::read_device(home.device)) return error;
-  cudaMemPoolProps properties{};
-  properties.allocType = cudaMemAllocationTypePinned;
-  properties.location.type = cudaMemLocationTypeDevice;
-  properties.location.id = id;
-  cudaMemPool_t pool = nullptr;
-  if (const char* error = told(cudaMemPoolCreate(&pool, &properties))) return error;
-  uint64_t kept = UINT64_MAX;
-  if (const char* error = told(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept)))
-    return error;
-  home.pool = pool;
-  return nullptr;
-}
-
-// ONNX Runtime has made the session's device the thread's own.
-const char* find_home(const Home** found) {
-  static Home homes[kMostDevices];
-  static std::mutex mutex;
-  int id = 0;
-  if (const char* error = told(cudaGetDevice(&id))) return error;
-  if (id >= kMostDevices) return "the device's number is above 63";
-  const std::lock_guard<std::mutex> lock(mutex);
-  if (!homes[id].pool)
-    if (const char* error = make(id, homes[id])) return error;
-  *found = &homes[id];
-  return nullptr;
-}
-
-cuda::Parameters parameters_of(const Problem& from) {
-  cuda::Parameters p{};
-  p.query = from.query, p.key = from.key, p.value = from.value;
-  p.output = from.output, p.log_sum_exp = from.log_sum_exp;
-  p.rows = from.rows, p.columns = from.columns;
-  p.key_lengths = from.key_lengths, p.bias = from.bias;
-  p.B = (int32_t)from.B, p.H = (int32_t)from.H, p.K = (int32_t)from.K;
-  p.S = (int32_t)from.S, p.T = (int32_t)from.T, p.d = (int32_t)from.d, p.e = (int32_t)from.e;
-  p.L = (int32_t)from.L, p.row_count = (int32_t)from.row_count, p.width = (int32_t)from.width;
-  p.bias_batch = (int32_t)from.bias_batch, p.bias_heads = (int32_t)from.bias_heads;
-  p.start = (int32_t)from.start;
-  p.query_block = (int32_t)from.query_block, p.key_block = (int32_t)from.key_block;
-  p.causal = from.causal, p.window = (int32_t)from.window, p.sinks = (int32_t)from.sinks;
-  p.scale = from.scale, p.softcap = from.softcap;
-  return p;
-}
-
-cuda::Storage storage_on_device(Storage storage) {
-  return storage == Storage::float32   ? cuda::Storage::float32
-         : storage == Storage::float16 ? cuda::Storage::float16
-                                       : cuda::Storage::bfloat16;
-}
-
-}  // namespace
-
 ort::Status* OnCuda::run(const Call& call, const Problem& problem) const {
-  constexpr int64_t kMostBlocks = 65535;  // of a launch, along its second and third axis
-  if (problem.B > kMostBlocks || problem.H > kMostBlocks)
-    return call.refuse("batch and heads are " + std::to_string(problem.B) + " and " +
-                       std::to_string(problem.H) + "; expected 65535 at most.");
-  for (int64_t size : {problem.width, problem.row_count, problem.start + problem.S,
-                       problem.L * problem.block_rows() * problem.B * problem.H})
-    if (size > INT32_MAX / 2) return call.refuse("expected layouts of fewer than 2^30 entries.");
-  const auto fail = [&](const char* error) {
-    return call.api.CreateStatus(
-        ort::kFail, (std::string("attnc.") + call.op + " on CUDA: " + error).c_str());
-  };
-  void* handle = nullptr;
-  if (ort::Status* status =
-          call.api.KernelContext_GetGPUComputeStream(call.context, &handle))
-    return status;
-  const cudaStream_t stream = (cudaStream_t)handle;
-  const Home* home = nullptr;
-  if (const char* error = find_home(&home)) return fail(error);
+  CudaPlace place;
+  if (ort::Status* status = find_place(call, problem, place)) return status;
   const cuda::Parameters p = parameters_of(problem);
+  const cuda::Storage storage = storage_on_device(problem.storage);
+  const size_t bytes = cuda::workspace_bytes(p, storage, place.device);
   void* workspace = nullptr;
-  if (const char* error = told(cudaMallocFromPoolAsync(
-          &workspace, cuda::workspace_bytes(p, home->device), home->pool, stream)))
-    return fail(error);
-  const char* error =
-      cuda::attention(p, storage_on_device(problem.storage), home->device, workspace, stream);
-  const char* freed = told(cudaFreeAsync(workspace, stream));
-  if (error || freed) return fail(error ? error : freed);
-  return nullptr;
+  if (bytes > 0) {
+    const cudaError_t taken = cudaMallocFromPoolAsync(&workspace, bytes, place.pool, place.stream);
+    if (taken != cudaSuccess) return fail_on_cuda(call, cudaGetErrorString(taken));
+  }
+  const char* error = cuda::attention(p, storage, place.device, workspace, place.stream);
+  const cudaError_t freed = workspace ? cudaFreeAsync(workspace, place.stream) : cudaSuccess;
+  if (error) return fail_on_cuda(call, error);
+  return freed == cudaSuccess ? nullptr : fail_on_cuda(call, cudaGetErrorString(freed));
 }
 
 template struct BlockAttention<RowsOfBlocks, OnCuda>;

@@ -1,94 +1,12 @@
 // Block attention with the instructions of Ampere (mma, cp.async): every block size, head sizes up
 // to 256, bias. A block of threads takes one block of queries, a warp 16 of them; tiles of keys come
 // in two buffers, one on its way while the other is multiplied.
+#include "ampere-tiles.cuh"
 #include "launches.h"
-#include "softmax.cuh"
 
 namespace attnc::cuda {
 
 namespace {
-
-constexpr int kPad = 8;  // elements after each row, against bank conflicts
-
-// Room for heads of up to Size; N keys at once.
-template <typename Type, int Size, int N>
-struct AmpereTraits {
-  using Element = Type;
-  static constexpr int kSize = Size;
-  static constexpr int kKeys = N;
-  static constexpr int kRow = Size + kPad;
-  static size_t bytes(int queries) { return (size_t)(queries + 4 * N) * kRow * sizeof(Type); }
-};
-
-// Keys that a tile brings: [base, base + count).
-struct KeyTile {
-  int32_t base, count;
-};
-
-// Walks the kept blocks of a row in tiles, past those that no query sees. Same for all threads.
-template <class C>
-struct Tiles {
-  const Parameters& p;
-  KeptColumns kept;
-  Visible top, bottom;
-  int32_t index = 0, offset = 0;
-
-  __device__ bool next(KeyTile& tile) {
-    while (index < kept.count) {
-      const int32_t column = kept.columns[index];
-      const int32_t base = column * p.key_block + offset;
-      const bool exists = column >= 0 && column < p.key_blocks() && base < p.T;
-      const int32_t count =
-          smaller_of(C::kKeys, smaller_of(p.key_block - offset, p.T - base));
-      offset += C::kKeys;
-      if (!exists || offset >= p.key_block) index++, offset = 0;
-      const bool is_hidden =
-          base >= bottom.sinks && (base >= bottom.end || base + count <= top.first);
-      if (!exists || is_hidden) continue;
-      tile = {base, count};
-      return true;
-    }
-    return false;
-  }
-};
-
-// Rows of `size` elements to rows of kRow in shared memory; zeros where there are none.
-template <class C>
-__device__ void copy_rows(typename C::Element* to, const typename C::Element* from, int32_t size,
-                          int32_t first, int32_t limit, int32_t rows) {
-  using Element = typename C::Element;
-  constexpr int kPieces = C::kSize / 8;
-  const bool is_aligned = size % 8 == 0;
-  for (int32_t i = threadIdx.x; i < rows * kPieces; i += blockDim.x) {
-    const int32_t row = i / kPieces, column = i % kPieces * 8;
-    Element* target = to + row * C::kRow + column;
-    const bool exists = first + row >= 0 && first + row < limit;
-    const Element* source = from + (int64_t)(exists ? first + row : 0) * size + column;
-    if (is_aligned) {
-      const bool is_read = exists && column < size;
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                       (uint32_t)__cvta_generic_to_shared(target)),
-                   "l"(is_read ? source : from), "r"(is_read ? 16 : 0)
-                   : "memory");
-    } else {
-      for (int32_t j = 0; j < 8; j++)
-        from_float(exists && column + j < size ? to_float(source[j]) : 0.0f, target + j);
-    }
-  }
-}
-
-__device__ __forceinline__ void load_4(uint32_t (&r)[4], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"((uint32_t)__cvta_generic_to_shared(row))
-               : "memory");
-}
-__device__ __forceinline__ void load_4_transposed(uint32_t (&r)[4], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"((uint32_t)__cvta_generic_to_shared(row))
-               : "memory");
-}
 
 template <class C>
 __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
@@ -99,6 +17,7 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
   Element* queries = (Element*)memory;
   Element* keys = queries + p.query_block * kRow;  // two tiles
   Element* values = keys + 2 * N * kRow;
+  Element* biases = values + 2 * N * kRow;  // two tiles, where there is one
 
   const int32_t h = blockIdx.y, b = blockIdx.z;
   // Later rows see more keys: they begin first.
@@ -118,22 +37,16 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
   const int32_t mine[2] = {query + warp * 16 + lane / 4, query + warp * 16 + lane / 4 + 8};
   const Visible seen[2] = {visible_keys(p, p.start + mine[0], key_count),
                            visible_keys(p, p.start + mine[1], key_count)};
-  const Element* bias[2] = {nullptr, nullptr};
-  if (p.bias)
-    for (int r = 0; r < 2; r++)
-      if (mine[r] >= 0 && mine[r] < p.S)
-        bias[r] = (const Element*)p.bias +
-                  (((int64_t)(p.bias_batch == 1 ? 0 : b) * p.bias_heads +
-                    (p.bias_heads == 1 ? 0 : h)) *
-                       p.S +
-                   mine[r]) *
-                      p.T;
+  const Element* all_biases = bias_of<Element>(p, b, h);
 
   copy_rows<C>(queries, (const Element*)p.query + ((int64_t)b * p.H + h) * p.S * p.d, p.d, query,
                p.S, p.query_block);
   const auto fetch = [&](const KeyTile& tile, int slot) {
     copy_rows<C>(keys + slot * N * kRow, all_keys, p.d, tile.base, tile.base + tile.count, N);
     copy_rows<C>(values + slot * N * kRow, all_values, p.e, tile.base, tile.base + tile.count, N);
+    if (all_biases)
+      copy_bias<N>(biases + slot * p.query_block * (N + kPad), all_biases, p.T, query, p.S,
+                   p.query_block, tile.base, tile.count);
   };
 
   float o[C::kSize / 8][4] = {};
@@ -166,55 +79,84 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
       }
     }
 
-    // 2. Weights.
+    // 2. Weights, as powers of 2. What is the same for all threads is asked outside of the loops.
+    if (p.softcap > 0.0f) {
+#pragma unroll
+      for (int j = 0; j < N / 8; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) s[j][i] = capped(s[j][i], p.scale, p.softcap) * kLog2e;
+    } else {
+#pragma unroll
+      for (int j = 0; j < N / 8; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) s[j][i] *= p.scale * kLog2e;
+    }
+    if (all_biases) {
+      const Element* bias =
+          biases + (slot * p.query_block + warp * 16 + lane / 4) * (N + kPad) + lane % 4 * 2;
+#pragma unroll
+      for (int j = 0; j < N / 8; j++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+          const float2 added = pair_at(bias + r * 8 * (N + kPad) + j * 8);
+          s[j][2 * r] += added.x * kLog2e;
+          s[j][2 * r + 1] += added.y * kLog2e;
+        }
+    }
+    if (tile.count < N || !is_open(tiles.top, tiles.bottom, tile.base, tile.count)) {
+#pragma unroll
+      for (int j = 0; j < N / 8; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          const int32_t within = j * 8 + lane % 4 * 2 + i % 2;
+          if (within >= tile.count || !seen[i / 2].shows(tile.base + within)) s[j][i] = -INFINITY;
+        }
+    }
     float top[2] = {maximum[0], maximum[1]};
+    bool counts = false;
 #pragma unroll
     for (int j = 0; j < N / 8; j++)
 #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const int32_t within = j * 8 + lane % 4 * 2 + i % 2;
-        const int32_t at = tile.base + within;
-        float x = -INFINITY;
-        if (within < tile.count && seen[i / 2].shows(at)) {
-          x = capped(s[j][i], p.scale, p.softcap);
-          if (bias[i / 2]) x += to_float(bias[i / 2][at]);
-        }
-        s[j][i] = x * kLog2e;
         top[i / 2] = fmaxf(top[i / 2], s[j][i]);
+        counts |= s[j][i] > maximum[i / 2] - kVanishing;
       }
+    // A mask that a bias states leaves whole tiles without weight.
+    if (__any_sync(~0u, counts)) {
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-      top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 1));
-      top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 2));
-      const float decay = top[r] == -INFINITY ? 1.0f : power_of_2(maximum[r] - top[r]);
-      maximum[r] = top[r];
-      total[r] *= decay;
+      for (int r = 0; r < 2; r++) {
+        top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 1));
+        top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 2));
+        const float decay = top[r] == -INFINITY ? 1.0f : power_of_2(maximum[r] - top[r]);
+        maximum[r] = top[r];
+        total[r] *= decay;
 #pragma unroll
-      for (int j = 0; j < C::kSize / 8; j++) o[j][2 * r] *= decay, o[j][2 * r + 1] *= decay;
-      const float base = top[r] == -INFINITY ? 0.0f : top[r];
+        for (int j = 0; j < C::kSize / 8; j++) o[j][2 * r] *= decay, o[j][2 * r + 1] *= decay;
+        const float base = top[r] == -INFINITY ? 0.0f : top[r];
 #pragma unroll
-      for (int j = 0; j < N / 8; j++)
+        for (int j = 0; j < N / 8; j++)
 #pragma unroll
-        for (int i = 2 * r; i < 2 * r + 2; i++) {
-          s[j][i] = power_of_2(s[j][i] - base);
-          total[r] += s[j][i];
-        }
-    }
+          for (int i = 2 * r; i < 2 * r + 2; i++) {
+            s[j][i] = power_of_2(s[j][i] - base);
+            total[r] += s[j][i];
+          }
+      }
 
-    // 3. Context.
-    const Element* there = values + slot * N * kRow;
+      // 3. Context.
+      const Element* there = values + slot * N * kRow;
 #pragma unroll
-    for (int i = 0; i < N / 16; i++) {
-      const uint32_t a0 = pack(s[2 * i][0], s[2 * i][1], Element{});
-      const uint32_t a1 = pack(s[2 * i][2], s[2 * i][3], Element{});
-      const uint32_t a2 = pack(s[2 * i + 1][0], s[2 * i + 1][1], Element{});
-      const uint32_t a3 = pack(s[2 * i + 1][2], s[2 * i + 1][3], Element{});
+      for (int i = 0; i < N / 16; i++) {
+        const uint32_t a0 = pack(s[2 * i][0], s[2 * i][1], Element{});
+        const uint32_t a1 = pack(s[2 * i][2], s[2 * i][3], Element{});
+        const uint32_t a2 = pack(s[2 * i + 1][0], s[2 * i + 1][1], Element{});
+        const uint32_t a3 = pack(s[2 * i + 1][2], s[2 * i + 1][3], Element{});
 #pragma unroll
-      for (int j = 0; j < C::kSize / 16; j++) {
-        uint32_t both[4];
-        load_4_transposed(both, there + (i * 16 + lane % 16) * kRow + j * 16 + lane / 16 * 8);
-        multiply(o[2 * j], a0, a1, a2, a3, both[0], both[1], Element{});
-        multiply(o[2 * j + 1], a0, a1, a2, a3, both[2], both[3], Element{});
+        for (int j = 0; j < C::kSize / 16; j++) {
+          uint32_t both[4];
+          load_4_transposed(both, there + (i * 16 + lane % 16) * kRow + j * 16 + lane / 16 * 8);
+          multiply(o[2 * j], a0, a1, a2, a3, both[0], both[1], Element{});
+          multiply(o[2 * j + 1], a0, a1, a2, a3, both[2], both[3], Element{});
+        }
       }
     }
     tile = coming;
@@ -245,7 +187,8 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
 
 template <class C>
 const char* launch(const Parameters& p, cudaStream_t stream) {
-  const size_t bytes = C::bytes(p.query_block);
+  const size_t bytes =
+      C::bytes(p.query_block + 4 * C::kKeys) + (p.bias ? C::bias_bytes(2 * p.query_block) : 0);
   const cudaError_t prepared = cudaFuncSetAttribute(
       ampere_attention<C>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
   if (prepared != cudaSuccess) return told(prepared);

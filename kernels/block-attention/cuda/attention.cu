@@ -30,13 +30,6 @@ const char* read_device(Device& device) {
       cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id));
 }
 
-size_t workspace_bytes(const Parameters& p, const Device& device) {
-  const size_t order = 256 + rounded(sizeof(int32_t) * (size_t)p.L * (size_t)p.block_rows());
-  if (!fits_decode(p)) return order;
-  return order + sizeof(float) * (size_t)p.B * (size_t)p.H * (size_t)decode_splits(p, device) *
-                     (size_t)(2 + p.e);
-}
-
 namespace {
 
 // The faster kernels copy 16 bytes at a time.
@@ -54,6 +47,15 @@ Path choose(const Parameters& p, Storage storage, const Device& device) {
 }
 
 }  // namespace
+
+size_t workspace_bytes(const Parameters& p, Storage storage, const Device& device, Path path) {
+  if (path == Path::automatic) path = choose(p, storage, device);
+  if (path == Path::general || path == Path::ampere) return 0;
+  const size_t order = 256 + rounded(sizeof(int32_t) * (size_t)p.L * (size_t)p.block_rows());
+  if (path == Path::hopper) return order;
+  return order + sizeof(float) * (size_t)p.B * (size_t)p.H * (size_t)decode_splits(p, device) *
+                     (size_t)(2 + p.e);
+}
 
 const char* attention(Parameters p, Storage storage, const Device& device, void* workspace,
                       CUstream_st* stream, Path path) {

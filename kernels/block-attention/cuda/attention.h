@@ -23,8 +23,9 @@ struct Device {
 // Which kernel runs. `automatic` chooses; the others are for tests and benchmarks.
 enum class Path : int32_t { automatic, hopper, ampere, decode, general };
 
-// Bytes of device memory that a run needs besides its inputs and outputs.
-size_t workspace_bytes(const Parameters& p, const Device& device);
+// Bytes of device memory that a run needs besides its inputs and outputs: none for some kernels.
+size_t workspace_bytes(const Parameters& p, Storage storage, const Device& device,
+                       Path path = Path::automatic);
 
 // Puts the work on the stream. Returns null, or what went wrong.
 const char* attention(Parameters p, Storage storage, const Device& device, void* workspace,

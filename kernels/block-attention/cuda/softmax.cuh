@@ -9,6 +9,8 @@
 namespace attnc::cuda {
 
 constexpr float kLog2e = 1.4426950408889634f;
+// 2 to the power of so much less is 0 in single precision.
+constexpr float kVanishing = 150.0f;
 
 __device__ __forceinline__ float power_of_2(float x) {
   float y;

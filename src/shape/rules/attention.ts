@@ -112,6 +112,13 @@ const blockSparseAttention: ShapeRule = (context) => {
   context.set(1, [batch, count, queries], 'float32')
 }
 
+/** Shaped like query, key and value; sums of rows in float32. */
+const blockAttentionGradient: ShapeRule = (context) => {
+  const type = context.dataType(0)
+  for (const index of [0, 1, 2]) context.set(index, context.dims(index), type)
+  context.set(3, context.dims(0)?.slice(0, 3), 'float32')
+}
+
 const whole = (context: ShapeContext, name: string, fallback: number): Size =>
   Size.of(intAttribute(context.node, name, fallback))
 
@@ -159,6 +166,7 @@ export const attentionRules: Readonly<Record<string, ShapeRule>> = {
   'com.microsoft.LinearAttention': linearAttention,
   'attnc.BlockSparseAttention': blockSparseAttention,
   'attnc.GatherBlockAttention': blockSparseAttention,
+  'attnc.BlockSparseAttentionGradient': blockAttentionGradient,
   'attnc.BlockSelect': blockSelect,
   'attnc.StreamAttention': streamAttention,
   'com.microsoft.MoE': sameAsFirst,
