@@ -4,10 +4,11 @@
  * keys once instead of writing them G times, and whose gradient needs no sum over copies.
  */
 import type { GraphEdit } from '../graph/edit.js'
-import { type Attribute, intsAttribute, type Node, type Value } from '../graph/graph.js'
+import type { Attribute, Value } from '../graph/graph.js'
 import { int64Tensor } from '../onnx/tensor.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import { eraseUnread } from './erase-unread.js'
+import { beforeTurn } from './turned.js'
 
 /** How many products read keys or values as they are now. */
 export function groupQueries(edit: GraphEdit, shapes: ShapeInfo): number {
@@ -52,8 +53,8 @@ interface Repeated {
 /** [B, K, T, D] → [B, K, 1, T, D] → [B, K, G, T, D] → [B, K·G, T, D], then perhaps turned, then perhaps scaled. */
 function repeatedOver(operand: Value, shapes: ShapeInfo): Repeated | undefined {
   const [unscaled, scale] = withoutScale(operand)
-  const isTurned = isLastTwoSwapped(unscaled?.producer)
-  const whole = isTurned ? unscaled?.producer?.inputs[0] : unscaled
+  const before = unscaled && beforeTurn(unscaled, shapes)
+  const whole = before ?? unscaled
   const wide = inputOf(whole, 'Reshape')
   const narrow = inputOf(wide, 'Expand')
   const source = inputOf(narrow, 'Unsqueeze') ?? inputOf(narrow, 'Reshape')
@@ -71,7 +72,9 @@ function repeatedOver(operand: Value, shapes: ShapeInfo): Repeated | undefined {
   const isAlike = shapes.dims(narrow)?.every((size, axis) => expected[axis]?.equals(size)) === true
   const isSame =
     repeated[1]?.value === heads && all[2]?.equals(T) === true && all[3]?.equals(D) === true
-  return isOne && isAlike && isSame ? { source, heads, groups, isTurned, scale } : undefined
+  return isOne && isAlike && isSame
+    ? { source, heads, groups, isTurned: before !== undefined, scale }
+    : undefined
 }
 
 function withoutScale(value: Value): readonly [Value | undefined, Value | undefined] {
@@ -83,6 +86,3 @@ function withoutScale(value: Value): readonly [Value | undefined, Value | undefi
 
 const inputOf = (value: Value | undefined, op: string): Value | undefined =>
   value?.producer?.op === op && value.producer.domain === '' ? value.producer.inputs[0] : undefined
-
-const isLastTwoSwapped = (node: Node | undefined): boolean =>
-  node?.op === 'Transpose' && String(intsAttribute(node, 'perm')) === '0,1,3,2'
