@@ -6,6 +6,7 @@ import { edit, type GraphEdit } from '../graph/edit.js'
 import { intAttribute, type Model, type Node, type Value } from '../graph/graph.js'
 import { dataTypeCode } from '../onnx/data-type.js'
 import { toHalfPrecision } from '../quantize/half.js'
+import { eraseUnread } from '../rewrite/erase-unread.js'
 import type { LanguagePorts } from './language-ports.js'
 
 /** Changes the model; its ports afterwards. What it says is rounded as any model in half precision. */
@@ -22,6 +23,7 @@ export function halveStates(model: Model, ports: LanguagePorts): LanguagePorts {
       if (!from || !made || to?.type?.dataType !== 'float32') continue
       readInHalf(change, to)
       change.hide(from)
+      eraseUnread(change, from.producer as Node)
       change.setType(made, { dataType: 'float16', dims: from.type?.dims })
       change.expose(made)
       delete carry[output]
