@@ -1,5 +1,5 @@
 /** How much may be taken on a provider. */
-import { spawnSync } from 'node:child_process'
+import { askDevice } from './ask-device.js'
 import type { ProviderName } from './provider.js'
 
 export interface Room {
@@ -15,13 +15,7 @@ export function roomOf(provider: ProviderName, limit: number | undefined): Room 
   return free === undefined ? undefined : { bytes: 0.8 * free, source: 'free' }
 }
 
-/** Of the first GPU that CUDA shows, which is the one that sessions take. */
 function freeOnDevice(): number | undefined {
-  const [first] = (process.env['CUDA_VISIBLE_DEVICES'] ?? '').split(',')
-  const query = ['--query-gpu=memory.free', '--format=csv,noheader,nounits', `--id=${first || 0}`]
-  const megabytes = Number.parseInt(
-    spawnSync('nvidia-smi', query, { encoding: 'utf8' }).stdout ?? '',
-    10,
-  )
-  return Number.isNaN(megabytes) ? undefined : megabytes * 2 ** 20
+  const megabytes = askDevice('memory.free')
+  return megabytes === undefined ? undefined : megabytes * 2 ** 20
 }
