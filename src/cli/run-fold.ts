@@ -1,5 +1,6 @@
 /** `attnc fold` behind its flags: an adapter of other tools becomes part of the weights. */
 
+import { openProducts } from '../linear-algebra/products.js'
 import { loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
 import { isSingle } from '../prune/apply-to-folder.js'
@@ -27,7 +28,8 @@ export async function runFold(
 ): Promise<{ readonly json: FoldJson; readonly lines: readonly string[] }> {
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
-  const weights = foldAdapter(source.model.graph, readAdapter(flags.adapter))
+  await using products = await openProducts({})
+  const weights = await foldAdapter(source.model.graph, readAdapter(flags.adapter), products)
   const { folder } = await saveTrained(
     weights,
     {},

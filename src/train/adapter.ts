@@ -4,6 +4,7 @@
  */
 import { AttncError } from '../errors.js'
 import type { Graph } from '../graph/graph.js'
+import { type Products, plainProducts } from '../linear-algebra/products.js'
 import { numbersOf, type RuntimeTensor, tensorOf, toConstant } from '../onnx/numbers.js'
 import type { Adapter, AdapterPair } from './adapter-file.js'
 import { addPair, type FoldedWeight } from './fold.js'
@@ -11,7 +12,11 @@ import { cutNumbers, type Trainable, type TrainedWeight } from './trainable.js'
 import { findWeights, type Weight } from './weights.js'
 
 /** The weights of the graph with the adapter in them. Errors: ADAPTER_UNPLACED. */
-export function foldAdapter(graph: Graph, adapter: Adapter): FoldedWeight[] {
+export async function foldAdapter(
+  graph: Graph,
+  adapter: Adapter,
+  products: Products = plainProducts,
+): Promise<FoldedWeight[]> {
   const all = findWeights(graph)
   const unplaced: string[] = []
   const place = (module: string, fits: (weight: Weight) => boolean): Weight | undefined => {
@@ -19,17 +24,19 @@ export function foldAdapter(graph: Graph, adapter: Adapter): FoldedWeight[] {
     if (!found) unplaced.push(module)
     return found
   }
-  const folded = [
-    ...adapter.pairs.flatMap((pair) => {
-      const weight = place(pair.module, (each) => fitsPair(each, pair))
-      return weight ? [foldPair(weight, pair)] : []
-    }),
-    ...[...adapter.whole].flatMap(([module, tensor]) => {
-      const weight = place(module, (each) => fitsWhole(each, tensor))
-      return weight ? [foldWhole(weight, tensor)] : []
-    }),
-  ]
-  if (unplaced.length === 0) return folded
+  const pairs = adapter.pairs.flatMap((pair) => {
+    const weight = place(pair.module, (each) => fitsPair(each, pair))
+    return weight ? [[weight, pair] as const] : []
+  })
+  const whole = [...adapter.whole].flatMap(([module, tensor]) => {
+    const weight = place(module, (each) => fitsWhole(each, tensor))
+    return weight ? [foldWhole(weight, tensor)] : []
+  })
+  if (unplaced.length === 0) {
+    const folded: FoldedWeight[] = []
+    for (const [weight, pair] of pairs) folded.push(await foldPair(products, weight, pair))
+    return [...folded, ...whole]
+  }
   throw new AttncError(
     'ADAPTER_UNPLACED',
     'usage',
@@ -51,15 +58,17 @@ const fitsWhole = ({ matrix, tensor: { dims } }: Weight, { dims: own }: RuntimeT
   own.join() === (matrix ? [matrix.outputs, matrix.inputs] : dims).join() ||
   own.join() === dims.join()
 
-function foldPair(weight: Weight, { a, b, inputs, outputs, scale }: AdapterPair): FoldedWeight {
+async function foldPair(
+  products: Products,
+  weight: Weight,
+  { a, b, inputs, outputs, scale }: AdapterPair,
+): Promise<FoldedWeight> {
   const { tensor, name } = weight
   const rank = a.length / inputs
   const isTurned = weight.role !== 'embeddings' && weight.matrix?.isTurned
   const parts = isTurned ? [b, a] : [turned(a, rank, inputs), turned(b, outputs, rank)]
-  return {
-    name,
-    tensor: toConstant(tensorOf(tensor.dataType, tensor.dims, addPair(tensor, parts, scale))),
-  }
+  const numbers = await addPair(products, tensor, parts, scale)
+  return { name, tensor: toConstant(tensorOf(tensor.dataType, tensor.dims, numbers)) }
 }
 
 function foldWhole({ matrix, tensor, name }: Weight, own: RuntimeTensor): FoldedWeight {

@@ -21,6 +21,12 @@ import { missingRule } from './missing-rule.js'
 import { NodeBuilder } from './node-builder.js'
 import { NodeContext } from './node-context.js'
 import { OwnBodies } from './own-backward.js'
+import {
+  addAttentionGradient,
+  findOwnGradients,
+  type HasKernel,
+  type OwnGradients,
+} from './own-gradient.js'
 import { SecondForward, zeroOf } from './recompute.js'
 import { findGradientRule } from './rules/index.js'
 import { findSegments, type Segment } from './segments.js'
@@ -43,6 +49,8 @@ export interface GradientOptions {
   readonly seed?: Value | undefined
   /** Gradients that are known already, of values that the loss given here does not read besides. */
   readonly known?: ReadonlyMap<Value, Value> | undefined
+  /** Where attnc's attention has a kernel for its backward pass. Default: nowhere, its body is run backwards. */
+  readonly hasKernel?: HasKernel | undefined
   /** Hears of every gradient, once all of it is there. */
   readonly onGradient?: ((value: Value, gradient: Value) => void) | undefined
 }
@@ -74,15 +82,18 @@ export function addGradients(
     wanted.map((value) => written.get(value) ?? value),
   )
   const lowered = new Map([...fuseSwish(edit, before, active, loss), ...lowerFused(edit, active)])
+  const { hasKernel = () => false } = options
+  const own = findOwnGradients(edit, before, active, hasKernel)
   const now = (value: Value): Value => {
-    const own = written.get(value) ?? value
-    return lowered.get(own) ?? own
+    const same = written.get(value) ?? value
+    const other = lowered.get(same) ?? same
+    return own.replaced.get(other) ?? other
   }
   const current = wanted.map(now)
   const isActive = activeValues(edit, before, current)
   for (const node of edit.graph.nodes())
     if (findForeign(node) && reads(node, isActive)) throw missingRule(node, isActive, current)
-  const bodies = new OwnBodies(edit, (node) => reads(node, isActive))
+  const bodies = new OwnBodies(edit, (node) => reads(node, isActive) && !own.nodes.has(node))
   const shapes = inferShapes(edit.graph)
   bodies.fold(shapes)
   const end = loss && now(loss)
@@ -96,7 +107,10 @@ export function addGradients(
       { suggestions: ['Take its mean or its sum.'] },
     )
   const known = new Map([...(options.known ?? [])].map(([value, own]) => [now(value), own]))
-  const found = new Backward(edit, shapes, end, current, bodies, { ...options, known }).run()
+  const found = new Backward(edit, shapes, end, current, bodies, own.nodes, {
+    ...options,
+    known,
+  }).run()
   bodies.eraseUnread()
   const gradients = new Map<Value, Value>()
   for (const [index, value] of wanted.entries()) {
@@ -121,6 +135,7 @@ class Backward {
     private readonly loss: Value | undefined,
     private readonly wanted: readonly Value[],
     private readonly bodies: OwnBodies,
+    private readonly own: OwnGradients['nodes'],
     private readonly options: GradientOptions,
   ) {
     this.active = activeValues(edit, shapes, wanted)
@@ -202,6 +217,8 @@ class Backward {
       const gradient = gradients[index]
       if (output && gradient) this.options.onGradient?.(output, gradient)
     }
+    const [gradient] = gradients
+    if (gradient && this.own.has(node)) return this.visitOwn(node, gradient)
     const body = this.bodies.find(node)
     if (body) return this.visitBody(node, body, gradients)
     const rule = findGradientRule(node)
@@ -211,6 +228,14 @@ class Backward {
       const input = node.inputs[index]
       if (result && input && this.active.has(input))
         this.addPart(input, fit(rule, context, result, input))
+    }
+  }
+
+  private visitOwn(node: Node, gradient: Value): void {
+    const results = addAttentionGradient(this.edit, node, gradient)
+    for (const [index, result] of results.entries()) {
+      const input = node.inputs[index]
+      if (result && input && this.active.has(input)) this.addPart(input, result)
     }
   }
 

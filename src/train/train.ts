@@ -6,9 +6,11 @@ import { existsSync, rmSync } from 'node:fs'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
+import { openProducts } from '../linear-algebra/products.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
+import { hasTrainingKernels } from '../runtime/own-kernels.js'
 import { openSession, type Session } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
 import type { Adapter } from './adapter-file.js'
@@ -21,6 +23,7 @@ import { defaultScaling, type Scaling } from './loss-scale.js'
 import { withoutFunctions } from './lower/functions.js'
 import { chooseObjective, targetsOf } from './objective.js'
 import { adamW, type Optimizer, type Schedule } from './optimizer.js'
+import { hasGradientKernel } from './own-gradient.js'
 import { canMix, sampler } from './sampling.js'
 import { estimateMemory } from './step-memory.js'
 import type { Teacher } from './teacher.js'
@@ -133,6 +136,7 @@ async function trainIn(
     clip: options.clip ?? 1,
     accumulate: options.accumulate ?? 1,
     precision,
+    hasKernel: hasTrainingKernels(options.provider ?? 'cpu') ? hasGradientKernel : undefined,
     scaling: options.scaling ?? scalingOf(trainable, precision),
   }
   const fitted = fitStep(settings, options, judge, training)
@@ -162,8 +166,9 @@ async function trainIn(
         `${run.skipped} updates changed nothing, as their gradients overflowed in half precision.`,
       )
     const { parameters } = state.best
+    await using products = await openProducts({ threads, signal })
     return {
-      weights: foldTrainable(trainable, parameters),
+      weights: await foldTrainable(trainable, parameters, products),
       adapter: options.method.kind === 'lora' ? adapterOf(trainable, parameters) : undefined,
       curve,
       before,

@@ -8,16 +8,20 @@ import type { Model, Value } from '../graph/graph.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
+import { fuseAttention } from '../rewrite/fuse-attention.js'
 import { lighten } from '../rewrite/lighten.js'
 import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
+import { dependents } from './active.js'
 import { fixSizes } from './fix-sizes.js'
 import { addGradients, type Recomputation } from './gradients.js'
 import { insertTrainable } from './insert.js'
 import { addScale, carryScale, type Scaling } from './loss-scale.js'
+import { lowerFused } from './lower/lower.js'
 import { NodeBuilder } from './node-builder.js'
 import { addTaskLoss, addWeights, type Objective } from './objective.js'
 import { clipNorm, type Optimizer } from './optimizer.js'
+import type { HasKernel } from './own-gradient.js'
 import { knownOf, prepareLoss, type StepLoss } from './step-loss.js'
 import { addDistance, addTeacher, type Teacher } from './teacher.js'
 import type { Trainable } from './trainable.js'
@@ -66,6 +70,8 @@ export interface StepOptions {
   readonly feeds?: Feeds | undefined
   /** Of the model's work, and the teacher's; losses, gradients' sums and parameters are float32. Default float32. */
   readonly precision?: Precision | undefined
+  /** Where attention can be one operator, forward and backward. Default: nowhere. */
+  readonly hasKernel?: HasKernel | undefined
   /** Gradients are computed of a multiple of the loss: for half precision. */
   readonly scaling?: Scaling | undefined
 }
@@ -96,7 +102,12 @@ export function buildLossGraph(
 export function addForward(
   b: NodeBuilder,
   addLoss: (b: NodeBuilder) => StepLoss,
-  { trainable, precision, feeds }: Pick<StepOptions, 'trainable' | 'precision' | 'feeds'>,
+  {
+    trainable,
+    precision,
+    feeds,
+    hasKernel,
+  }: Pick<StepOptions, 'trainable' | 'precision' | 'feeds' | 'hasKernel'>,
 ): readonly [StepLoss, Value] {
   const { edit } = b
   const own = new Set(edit.graph.nodes())
@@ -104,8 +115,17 @@ export function addForward(
   const except = new Set([...edit.graph.nodes()].filter((node) => !own.has(node)))
   const parameters = insertTrainable(edit, trainable)
   if (feeds) fixSizes(edit, feeds)
+  // Attention that is one operator already has no backward pass as such.
+  if (hasKernel) lowerFused(edit, dependents(edit, [parameters]))
   lighten(edit)
   if (precision === 'float16') toHalfPrecision(edit, 'slice', { except, also: new Set(loss.wide) })
+  if (hasKernel) {
+    const learned = dependents(edit, [parameters])
+    fuseAttention(edit, inferShapes(edit.graph), {
+      accepts: hasKernel,
+      isFixed: (bias) => !learned.has(bias),
+    })
+  }
   return [loss, parameters]
 }
 
@@ -124,6 +144,7 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
       recompute: options.recompute,
       seed: scale,
       known: knownOf(stepLoss),
+      hasKernel: options.hasKernel,
     }).get(parameters) as Value
     const found = scaling ? b.op('Div', [scaled, scaling.scale]) : scaled
     const size = [trainable.size]

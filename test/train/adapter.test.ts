@@ -51,7 +51,7 @@ describe('an adapter', () => {
     ['alpha / rank', config, 3],
     ['alpha / √rank', { ...config, use_rslora: true }, 6 / Math.SQRT2],
     ['an alpha of its own', { ...config, alpha_pattern: { q_proj: 1 } }, 0.5],
-  ])('lands on the module of its name, scaled by %s', (_, stated, scale) => {
+  ])('lands on the module of its name, scaled by %s', async (_, stated, scale) => {
     const path = sharedModel('zoo/llama-ts')
     if (!path) return
     const { graph } = loadModel(path).model
@@ -61,7 +61,7 @@ describe('an adapter', () => {
     const { inputs = 0, outputs = 0 } = weight?.matrix ?? {}
     const [a, b] = [draw(2, inputs), draw(outputs, 2)]
     save(stated, { [`${q}.lora_A.weight`]: a, [`${q}.lora_B.weight`]: b })
-    const [folded, ...others] = foldAdapter(graph, readAdapter(folder))
+    const [folded, ...others] = await foldAdapter(graph, readAdapter(folder))
     expect(others).toEqual([])
     expect(folded?.name).toBe(weight?.name)
     const [before, after, down, up] = [weight?.tensor, folded?.tensor, a, b].map(numbers)
@@ -109,7 +109,7 @@ describe('an adapter', () => {
       const files = adapterFiles(found.adapter, { rank: 2, alpha: 6, base: 'model' })
       for (const [file, content] of Object.entries(files))
         writeFileSync(join(folder, file), content)
-      const folded = foldAdapter(loadModel(path).model.graph, readAdapter(folder))
+      const folded = await foldAdapter(loadModel(path).model.graph, readAdapter(folder))
       expect(folded.map((each) => each.name).sort()).toEqual(
         found.weights.map((each) => each.name).sort(),
       )
@@ -150,11 +150,13 @@ describe('an adapter', () => {
       },
       'ADAPTER_UNPLACED',
     ],
-  ])('%s is refused', (_, stated, tensors, code) => {
+  ])('%s is refused', async (_, stated, tensors, code) => {
     const path = sharedModel('zoo/llama-ts')
     if (!path) return
     save(stated, tensors)
     const { graph } = loadModel(path).model
-    expect(() => foldAdapter(graph, readAdapter(folder))).toThrow(expect.objectContaining({ code }))
+    await expect(async () => foldAdapter(graph, readAdapter(folder))).rejects.toMatchObject({
+      code,
+    })
   })
 })

@@ -7,7 +7,7 @@ import { numbersOf, type RuntimeTensor, tensorOf, toConstant } from '../../src/o
 import { elementCount } from '../../src/onnx/tensor.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { openSession } from '../../src/runtime/session.js'
-import { addGradients } from '../../src/train/gradients.js'
+import { addGradients, type GradientOptions } from '../../src/train/gradients.js'
 import { attentionCases, gatherNode, numbers, sparseNode } from '../kernels/cases.js'
 import { type OneNode, oneNode, runReference } from '../kernels/one-node.js'
 import { streamCases, streamSteps } from '../kernels/stream-cases.js'
@@ -20,6 +20,11 @@ test.each(attentionCases.filter(isSingle))('BlockSparseAttention: $title', async
 
 test.each(attentionCases.filter(isSingle))('GatherBlockAttention: $title', async (each) =>
   expectGradients(gatherNode(each)),
+)
+
+test.each(attentionCases.filter(isSingle))(
+  'BlockSparseAttention, its backward pass by an operator: $title',
+  async (each) => expectGradients(sparseNode(each), 1, { hasKernel: () => true }),
 )
 
 test.each(attentionCases.filter(({ title }) => /window and sinks|soft cap/.test(title)))(
@@ -38,10 +43,14 @@ const isLearned = (tensor: RuntimeTensor | undefined): tensor is RuntimeTensor =
   tensor !== undefined && isFloating(tensor.dataType) && tensor.data.length > 0
 
 /** Along a direction of each input, the loss Σ w·output of the first outputs changes as its gradient says. */
-async function expectGradients<Attributes>(node: OneNode<Attributes>, count = 1): Promise<void> {
+async function expectGradients<Attributes>(
+  node: OneNode<Attributes>,
+  count = 1,
+  options: GradientOptions = {},
+): Promise<void> {
   const sizes = runReference(node).slice(0, count)
   const weights = sizes.map(({ dims }, index) => numbers(elementCount(dims), 11 + index))
-  const found = await gradientsOf(node, weights)
+  const found = await gradientsOf(node, weights, options)
   const lossAt = (inputs: OneNode<Attributes>['inputs']): number =>
     runReference({ ...node, inputs })
       .slice(0, count)
@@ -82,6 +91,7 @@ const dot = (one: ArrayLike<number>, other: ArrayLike<number>): number =>
 async function gradientsOf<Attributes>(
   node: OneNode<Attributes>,
   weights: readonly Float64Array[],
+  options: GradientOptions,
 ): Promise<Map<string, Float32Array | Float64Array>> {
   const { model, feeds } = oneNode(node)
   const names = edit(model.graph, 'test', (change) => {
@@ -103,8 +113,10 @@ async function gradientsOf<Attributes>(
       })
     })
     const loss = change.add('Sum', terms)
-    const wanted = model.graph.inputs.filter(({ name }) => isLearned(feeds[name]))
-    const gradients = addGradients(change, loss, wanted)
+    const wanted = model.graph.inputs.filter(
+      ({ name }) => isLearned(feeds[name]) && (!options.hasKernel || name !== 'bias'),
+    )
+    const gradients = addGradients(change, loss, wanted, options)
     for (const output of [...model.graph.outputs]) change.hide(output)
     for (const value of gradients.values()) change.expose(value)
     return [...gradients].map(([{ name }, value]: [Value, Value]) => [name, value.name] as const)

@@ -2,105 +2,20 @@
  * A step whose work is done in half precision: the loss and the gradient of all weights are those of
  * single precision but for rounding, over models of many exporters.
  */
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { generator } from '../../src/data/generator.js'
-import { portsOf } from '../../src/data/open-data.js'
-import { readTestDataSet } from '../../src/data/test-data-set.js'
-import { loadModel } from '../../src/model-folder/load.js'
-import { isFloating } from '../../src/onnx/data-type.js'
-import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
-import { materialise } from '../../src/runtime/materialise.js'
-import { openSession } from '../../src/runtime/session.js'
-import { inferShapes } from '../../src/shape/infer.js'
-import { feedsOf } from '../../src/train/feeds.js'
-import { PARAMETERS } from '../../src/train/insert.js'
-import type { Objective } from '../../src/train/objective.js'
-import { sgd } from '../../src/train/optimizer.js'
-import { findTrainable, initialParameters, type Method } from '../../src/train/trainable.js'
-import { buildTrainingGraph, COUNT, type Precision, RATE } from '../../src/train/training-graph.js'
-import { vector } from '../../src/train/training-run.js'
-import { sharedModel } from '../shared-models.js'
+import type { Method } from '../../src/train/trainable.js'
+import { cosine, step, zoo } from './one-step.js'
 
-const zoo = sharedModel('zoo')
 const names = ['bert-fused', 'bart-ts', 'llama-gqa-packed', 'gpt2-ts', 'vit-op23', 'wav2vec2-ts']
 const methods: readonly Method[] = [{ kind: 'full' }, { kind: 'lora', rank: 4, alpha: 8 }]
-
-interface Stepped {
-  readonly loss: number
-  readonly gradient: ArrayLike<number>
-  /** Products that are computed in half precision. */
-  readonly halves: number
-}
-
-/** One step of a student that differs from its teacher, the model itself, by noise. */
-async function step(
-  name: string,
-  method: Method,
-  precision: Precision,
-  isTwice = false,
-): Promise<Stepped> {
-  const folder = join(zoo ?? '', name)
-  const { model } = loadModel(folder)
-  const [batch] = readTestDataSet(join(folder, 'test_data_set_0'), portsOf(model))
-  const [output] = model.graph.outputs.filter(({ type }) => isFloating(type?.dataType ?? 'bool'))
-  const objective: Objective = { kind: 'teacher', output: output?.name ?? '', counts: 'numbers' }
-  const trainable = findTrainable(model.graph, method)
-  const built = buildTrainingGraph(model, {
-    objective,
-    trainable,
-    precision,
-    teacher: { model: loadModel(folder).model, share: 1, temperature: 1 },
-    optimizer: sgd({ momentum: 0 }),
-    clip: 1e9,
-    accumulate: 1,
-    feeds: batch?.feeds,
-    recompute: isTwice ? { share: 1, sizes: new Map() } : undefined,
-    scaling: precision === 'float16' ? { initial: 2 ** 10, interval: 100 } : undefined,
-  })
-  const shapes = inferShapes(built.model.graph)
-  const random = generator(3)
-  const parameters = initialParameters(trainable, 1).map((each) => each + 0.02 * (random() - 0.5))
-  const file = materialise(built.model)
-  try {
-    await using session = await openSession({ path: file.path, threads: 1 })
-    const states = built.states.map((state) => [state, zeros('float32', [trainable.size])])
-    const results = await session.run(
-      feedsOf(session, {
-        ...batch?.feeds,
-        ...built.initial,
-        ...Object.fromEntries(states),
-        [PARAMETERS]: vector(parameters),
-        [RATE]: tensorOf('float32', [], [1e-3]),
-        [COUNT]: tensorOf('float32', [], [1]),
-      }),
-    )
-    const momentum = Object.entries(built.carry).find(([, input]) => input === built.states[0])
-    return {
-      loss: numbersOf(results[built.loss] as RuntimeTensor)[0] as number,
-      gradient: numbersOf(results[momentum?.[0] ?? ''] as RuntimeTensor),
-      halves: [...built.model.graph.nodes()].filter(
-        ({ op, outputs: [y] }) => op === 'MatMul' && y && shapes.dataType(y) === 'float16',
-      ).length,
-    }
-  } finally {
-    file.dispose()
-  }
-}
-
-function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const dot = (x: ArrayLike<number>, y: ArrayLike<number>): number =>
-    Array.from(x).reduce((sum, each, at) => sum + each * (y[at] as number), 0)
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))
-}
 
 describe.runIf(zoo)('a step in half precision', () => {
   it.each(names.flatMap((name) => methods.map((method) => [name, method.kind, method] as const)))(
     '%s, %s: loss and gradient as in single precision',
     async (name, _, method) => {
-      const single = await step(name, method, 'float32')
-      const half = await step(name, method, 'float16')
-      const twice = await step(name, method, 'float16', true)
+      const single = await step(name, method)
+      const half = await step(name, method, { precision: 'float16' })
+      const twice = await step(name, method, { precision: 'float16', isTwice: true })
       expect(half.halves).toBeGreaterThan(0)
       expect(single.halves).toBe(0)
       expect(half.loss / single.loss).toBeCloseTo(1, 1)
