@@ -95,11 +95,17 @@ const open = (path: string, sequenceLength: number, batchSize: number, tokens?: 
 const tests = [flags.test, flags.other].map((path) =>
   open(path, Number(flags.window), 2, Number(flags['test-tokens'])),
 )
+/** The same tokens in windows of half the length: whether it is distance that was lost. */
+const shortTests = [flags.test, flags.other].map((path) =>
+  open(path, Number(flags.window) / 2, 4, Number(flags['test-tokens'])),
+)
 
 interface Row {
   readonly name: string
   readonly test: number
   readonly other: number
+  readonly shortTest: number
+  readonly shortOther: number
   readonly trainingSeconds?: number
   readonly updates?: number
 }
@@ -107,13 +113,15 @@ const rows: Row[] = []
 
 async function measure(name: string, model: Model, more: Partial<Row> = {}): Promise<void> {
   const values: number[] = []
-  for (const batches of tests) {
+  for (const batches of [...tests, ...shortTests]) {
     const [measured] = await evaluate(model, { ...options, batches, metrics: ['perplexity'] })
     values.push(measured?.value ?? Number.NaN)
   }
-  const [test = Number.NaN, other = Number.NaN] = values
-  rows.push({ name, test, other, ...more })
-  print(`[${seconds()} s] ${name}: test ${test.toFixed(3)}, other ${other.toFixed(3)}`)
+  const [test, other, shortTest, shortOther] = values as [number, number, number, number]
+  rows.push({ name, test, other, shortTest, shortOther, ...more })
+  print(
+    `[${seconds()} s] ${name}: test ${test.toFixed(3)}, other ${other.toFixed(3)}; in windows of half the length ${shortTest.toFixed(3)} and ${shortOther.toFixed(3)}`,
+  )
 }
 
 async function recover(
@@ -155,14 +163,26 @@ async function recover(
   await measure(name, model, { trainingSeconds, updates: result.updates })
 }
 
-/** What the dense model makes up, kept in `--recited FILE` for the next run; several files that are there are read. */
+/** Shorter texts one after another in windows of `length`, as models see them when they are made; longer ones are cut. */
+function packed(texts: readonly number[][], length: number): number[][] {
+  const each = Math.max(1, Math.floor(length / (texts[0]?.length ?? length)))
+  return Array.from({ length: Math.floor(texts.length / each) }, (_, index) =>
+    texts
+      .slice(index * each, (index + 1) * each)
+      .flat()
+      .slice(0, length),
+  )
+}
+
+/** What the dense model makes up, kept in `--recited FILE` for the next run; several files that are there are read, and texts put together. */
 async function recited(): Promise<Batch[]> {
   const windows = Number(flags.recite)
   if (windows === 0) return []
   const batchSize = Number(flags['batch-size'])
   const files = flags.recited?.split(',') ?? []
   if (files.length > 0 && files.every((file) => existsSync(file))) {
-    const kept = files.flatMap((file) => JSON.parse(readFileSync(file, 'utf8')) as number[][])
+    const texts = files.flatMap((file) => JSON.parse(readFileSync(file, 'utf8')) as number[][])
+    const kept = packed(texts, Number(flags.length))
     const inputs = portsOf(dense.model)
     const count = Math.min(windows, kept.length)
     return Array.from({ length: Math.floor(count / batchSize) }, (_, index) =>

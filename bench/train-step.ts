@@ -8,10 +8,11 @@
  *   npx tsx bench/train-step.ts MODEL DATA [--batch-size 8] [--length 256] [--rounds 9] [--threads 2]
  *     [--provider cpu] [--only full,lora] [--recompute none,0,0.5,1] [--teacher-share 0]
  *     [--sizes free,fixed,replayed] [--precision float32,float16]
- *     [--rank 16] [--inside-up-to 0]
+ *     [--rank 16] [--inside-up-to 0] [--attention own,plain]
  *
  * `--sizes`: read from the inputs at every step; written into the graph; or the step's kernels recorded too
- * and started by one call. A teacher is the model itself.
+ * and started by one call. A teacher is the model itself. `--attention`: as one operator with a kernel for its backward pass,
+ * which there is in half precision on a GPU; or as products. Loss and gradient of the first step say whether they agree.
  */
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -20,10 +21,11 @@ import { edit } from '../src/graph/edit.js'
 import type { Model, Value } from '../src/graph/graph.js'
 import { readModel } from '../src/model/model.js'
 import { loadModel } from '../src/model-folder/load.js'
-import { tensorOf, zeros } from '../src/onnx/numbers.js'
+import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../src/onnx/numbers.js'
 import { linkCudaLibraries } from '../src/runtime/cuda-libraries.js'
 import { type Materialised, materialise } from '../src/runtime/materialise.js'
 import { NativeSession } from '../src/runtime/native/session.js'
+import { hasTrainingKernels } from '../src/runtime/own-kernels.js'
 import type { ProviderName } from '../src/runtime/provider.js'
 import { openSession, type Session } from '../src/runtime/session.js'
 import { feedsOf } from '../src/train/feeds.js'
@@ -32,6 +34,7 @@ import { PARAMETERS } from '../src/train/insert.js'
 import { defaultScaling } from '../src/train/loss-scale.js'
 import { chooseObjective, targetsOf } from '../src/train/objective.js'
 import { adamW } from '../src/train/optimizer.js'
+import { hasGradientKernel } from '../src/train/own-gradient.js'
 import { estimateMemory } from '../src/train/step-memory.js'
 import { findTrainable, initialParameters, type Method } from '../src/train/trainable.js'
 import {
@@ -59,6 +62,7 @@ const { values: flags, positionals } = parseArgs({
     'inside-up-to': { type: 'string', default: '0' },
     precision: { type: 'string', default: 'float32' },
     'teacher-share': { type: 'string', default: '0' },
+    attention: { type: 'string', default: 'own' },
   },
 })
 const print = (line: string): unknown => process.stdout.write(`${line}\n`)
@@ -120,7 +124,7 @@ function keepParameters({ model: { graph } }: LossGraph): Readonly<Record<string
 async function measure(
   method: Method,
   share: number | undefined,
-  [form, precision]: readonly [string, Precision],
+  [form, precision, attention]: readonly [string, Precision, string],
 ): Promise<void> {
   const trainable = findTrainable(model.graph, method)
   const loss = buildLossGraph(model, { objective, trainable })
@@ -133,6 +137,7 @@ async function measure(
     clip: 1,
     accumulate: 1,
     precision,
+    hasKernel: attention === 'own' && hasTrainingKernels(provider) ? hasGradientKernel : undefined,
     scaling: precision === 'float16' ? defaultScaling : undefined,
     recompute: share === undefined ? undefined : { share, sizes },
     feeds: form === 'free' ? undefined : shared,
@@ -152,7 +157,10 @@ async function measure(
   })
   const states = step.states.map((name) => [name, zeros('float32', [trainable.size])])
   const first = { [PARAMETERS]: parameters, ...Object.fromEntries(states), ...step.initial }
-  await training.step({ ...stepFeeds, ...first }, step.carry)
+  const began = await training.step({ ...stepFeeds, ...first }, step.carry)
+  const [lossFound, norm] = [step.loss, step.norm].map(
+    (name) => numbersOf(began[name] as RuntimeTensor)[0] as number,
+  ) as [number, number]
   for (let round = 0; round < 2; round++) await training.step(stepFeeds, step.carry)
   const used = provider === 'cuda' ? deviceMemory() - before : Number.NaN
   const arena = arenaOf(training)
@@ -173,7 +181,7 @@ async function measure(
   const ratios = times[0].map((each, round) => (times[1][round] as number) / each)
   const memory = Number.isNaN(used) ? '' : `, ${used} MiB by the driver`
   print(
-    `${method.kind}, ${precision}, sizes ${form}${training instanceof NativeSession && training.isReplaying ? ', recorded' : ''}${share === undefined ? '' : `, ${share} computed twice`}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (${trainable.size.toLocaleString('en')} numbers; by shapes ${megabytes(estimated.peakBytes)}${arena}${memory})`,
+    `${method.kind}, ${precision}, attention ${attention}, sizes ${form}${training instanceof NativeSession && training.isReplaying ? ', recorded' : ''}${share === undefined ? '' : `, ${share} computed twice`}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (loss ${lossFound.toPrecision(6)}, gradient ${norm.toPrecision(6)}; ${trainable.size.toLocaleString('en')} numbers; by shapes ${megabytes(estimated.peakBytes)}${arena}${memory})`,
   )
 }
 
@@ -187,7 +195,12 @@ try {
       for (const share of flags.recompute.split(','))
         for (const form of flags.sizes.split(','))
           for (const precision of flags.precision.split(',') as Precision[])
-            await measure(method, share === 'none' ? undefined : Number(share), [form, precision])
+            for (const attention of flags.attention.split(','))
+              await measure(method, share === 'none' ? undefined : Number(share), [
+                form,
+                precision,
+                attention,
+              ])
 } finally {
   for (const file of files) file.dispose()
 }
