@@ -1,13 +1,14 @@
 /**
  * Learned masks beside AMP at equal parameters: quality of the dense model, of the model that the masks
- * leave (with their means folded, and re-fitted), each before and after means are learned on top, and of AMP's.
+ * leave (with their means folded, and re-fitted), of what the error of each block leaves, each before and
+ * after means are learned on top and with its loss on held-out data, and of AMP's.
  *
  *   npx tsc --outDir dist && node dist/bench/learned-masks.js --model FOLDER --data FILE --eval FILE
- *     [--ratios 0.3,0.5] [--with masks,ridge,amp,amp-text] [--provider auto] [--updates 400] [--batch-size N]
+ *     [--ratios 0.3,0.5] [--with masks,ridge,error,amp,amp-text] [--provider auto] [--updates 400] [--batch-size N]
  *     [--length 512] [--samples N] [--eval-length 1024] [--eval-tokens 16384] [--start-token ID]
  *     [--rate 0.1] [--noise=-5] [--bottleneck 1] [--warmup 0.3] [--teacher-share 0.8] [--settle 0.25]
  *     [--recite WINDOWS] [--round-to 1] [--structures heads,width] [--seeds 0] [--plans FOLDER]
- *     [--choice best|masks] [--values]
+ *     [--ratio-of parameters] [--values]
  *
  * With a start token, texts are read as paragraphs that each begin with it. `amp-text`: AMP with what the
  * masks' re-fit is given, made-up text as well. With `--values` members of values may go by the error of blocks.
@@ -18,9 +19,10 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { decideAmp } from '../passes/amp/decide.js'
 import { ampDefaults } from '../passes/amp/options.js'
-import { decideSelected } from '../passes/vtrans/decide.js'
+import { cutByError, cutByMasks } from '../passes/vtrans/candidates.js'
 import { learnMasks } from '../passes/vtrans/learn.js'
-import { type Structure, vtransDefaults } from '../passes/vtrans/options.js'
+import { type Structure, type Target, vtransDefaults } from '../passes/vtrans/options.js'
+import { settleMeans } from '../passes/vtrans/settle.js'
 import { chooseSources } from '../passes/vtrans/text.js'
 import { calibrate } from '../src/calibrate/calibrate.js'
 import type { Batch } from '../src/data/batch.js'
@@ -62,7 +64,7 @@ const { values: flags } = parseArgs({
     structures: { type: 'string', default: vtransDefaults.structures.join() },
     seeds: { type: 'string', default: '0' },
     plans: { type: 'string' },
-    choice: { type: 'string', default: vtransDefaults.choice },
+    'ratio-of': { type: 'string', default: vtransDefaults.target },
     values: { type: 'boolean' },
   },
 })
@@ -146,7 +148,7 @@ for (const ratio of flags.ratios.split(',').map(Number)) {
       teacherShare: Number(flags['teacher-share']),
       roundTo: Number(flags['round-to']),
       structures: flags.structures.split(',') as Structure[],
-      choice: flags.choice as 'best' | 'masks',
+      target: flags['ratio-of'] as Target,
       seed,
     }
     const context = { ...run, source, single: false, view }
@@ -155,10 +157,13 @@ for (const ratio of flags.ratios.split(',').map(Number)) {
     const made = text.reduce((sum, { ids }) => sum + ids.length, 0)
     print(`${made} windows made up (${seconds()})`)
     if (asked.includes('amp-text')) await judgeAmp(`amp with that text ${ratio}`, ratio, fitting)
-    const recoveries = (['none', 'ridge'] as const).filter((recover) =>
-      asked.includes(recover === 'none' ? 'masks' : 'ridge'),
-    )
-    if (recoveries.length === 0) continue
+    const makers = [
+      ['masks', { ...options, recover: 'none' as const }, cutByMasks],
+      ['ridge', options, cutByMasks],
+      ['error', options, cutByError],
+    ] as const
+    const wanted = makers.filter(([name]) => asked.includes(name))
+    if (wanted.length === 0) continue
     const input = {
       ...run,
       model,
@@ -166,15 +171,18 @@ for (const ratio of flags.ratios.split(',').map(Number)) {
       batches: fitting,
       training: [...training, ...text],
       heldOut,
-      hasCache: flags.values === undefined,
+      hasCache: flags.values !== true,
     }
-    const learned = await learnMasks({ ...input, batches: input.training }, options)
-    for (const recover of recoveries)
-      for (const settle of options.settle > 0 ? [0, options.settle] : [0])
-        await judge(
-          `masks, ${recover === 'none' ? 'means folded' : 're-fit'}${settle > 0 ? ', means on top' : ''} ${ratio}, seed ${seed}`,
-          await decideSelected(input, learned, { ...options, recover, settle }),
-        )
+    const teaching = { ...input, batches: input.training }
+    const learned = await learnMasks(teaching, options)
+    for (const [name, own, make] of wanted) {
+      const cut = await make(input, learned, own)
+      const title = `${cut.by}, ${name === 'masks' ? 'means folded' : 're-fitted'} ${ratio}, seed ${seed}`
+      await judge(title, cut)
+      const { projections, before, best, kept } = await settleMeans(teaching, cut, own)
+      print(`held out ${before?.toFixed(4)}, ${best?.toFixed(4)} with means of update ${kept}`)
+      await judge(`${title}, means on top`, { ...cut, projections })
+    }
   }
 }
 
