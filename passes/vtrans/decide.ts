@@ -7,7 +7,7 @@ import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
 import type { TransformerModel } from '../../src/model/model.js'
-import { type Findings, type TrainingPoint, thinned } from '../../src/plan/findings.js'
+import { type Findings, short, type TrainingPoint, thinned } from '../../src/plan/findings.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import { type Candidate, cutByError, cutByMasks } from './candidates.js'
@@ -115,8 +115,14 @@ function findingsOf(
     ...point,
     update: point.update + curve.length,
   }))
-  const all = [...curve, ...after]
+  // What the masks left is where the means begin.
+  const masks = curve.map((point, at) =>
+    at + 1 === curve.length && before !== undefined ? { ...point, heldOut: short(before) } : point,
+  )
+  const all = [...masks, ...after]
+  const drawn = new Set(thinned(all))
+  const own = all.filter((point) => drawn.has(point) || point.heldOut !== undefined)
   const judged = before === undefined ? {} : { before, best }
-  const training = { updates: all.length, curve: thinned(all), ...judged } as Findings['training']
+  const training = { updates: all.length, curve: own, ...judged } as Findings['training']
   return { ...findings, ...(all.length > 0 && { training }) } as Findings
 }

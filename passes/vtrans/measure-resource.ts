@@ -48,7 +48,7 @@ export async function measureResources(
 
 const shares = [0, 0.25, 0.5, 0.75] as const
 /** Turns: enough for a median that few runs next to other programs don't move. */
-const pace = { runs: 200, seconds: 10, warmUp: 2 } as const
+const pace = { runs: 200, seconds: 20, warmUp: 2 } as const
 
 /** In microseconds of one run on one sample, of what the blocks take. */
 async function measureLatency(

@@ -71,7 +71,13 @@ describe.skipIf(!isThere)('held-out data', () => {
     )
     const best = Math.min(...results.map((each) => each.best as number))
     expect(await judge(decided)).toBe(best)
-    expect(decided.findings.training?.best).toBe(best)
+    const { training } = decided.findings
+    expect(training?.best).toBe(best)
+    // What the masks left, and every look at the means: the report draws these.
+    const looked = training?.curve.flatMap(({ update, heldOut }) =>
+      heldOut === undefined ? [] : [update],
+    )
+    expect(looked).toEqual([6, 7, 8])
     const winner = results.find((each) => each.best === best)
     expect(decided.slices).toEqual(winner?.slices)
     expect(lines.at(-1)).toBe(`What goes is chosen by ${winner?.by}.`)

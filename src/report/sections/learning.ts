@@ -30,7 +30,9 @@ function picture(training: NamedTraining): Html {
   const heldOut = curve.flatMap(({ update, heldOut: loss }) =>
     loss === undefined ? [] : [[update, loss] as const],
   )
-  const start = before !== undefined && heldOut.length > 0 ? [[0, before] as const] : []
+  // Where masks were learned first, what they left is a point of the curve.
+  const isWhole = curve.every(({ sparsity: share }) => share === undefined)
+  const start = before !== undefined && isWhole && heldOut.length > 0 ? [[0, before] as const] : []
   const series: Series[] = [
     { name: 'loss', points: curve.map(({ update, training: loss }) => [update, loss] as const) },
     ...(heldOut.length > 0 ? [{ name: 'held-out loss', points: [...start, ...heldOut] }] : []),
