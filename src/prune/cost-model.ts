@@ -199,6 +199,8 @@ function findOwners(
       .filter(Boolean) ?? []
   const found = new Map<Node, ReadonlySet<string>>()
   for (const node of graph.nodes()) {
+    // Of two branches one runs: that without a cache, as latency is measured.
+    if (node.branch?.isAgain) continue
     const own = new Set([...node.inputs, ...node.outputs].flatMap(idsOf))
     if (own.size > 0) found.set(node, own)
   }
