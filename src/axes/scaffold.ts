@@ -53,6 +53,8 @@ function alikeAxes(
       return from !== undefined && (at < 0 || from[at]?.isOne || flagsOf(0)?.[at] === true)
     })
   }
+  // What an earlier cut made of a scaffold is one.
+  if (node.op === 'Slice') return dims.map((_, axis) => flagsOf(0)?.[axis] === true)
   if (node.op !== 'ScatterElements') return undefined
   const addressed = fromFront(intAttribute(node, 'axis', 0), dims.length)
   return dims.map(

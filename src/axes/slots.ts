@@ -39,7 +39,7 @@ export class Slots {
     const isAlike = this.scaffolds.get(value)
     if (isAlike) {
       const axes = this.axesOf(value)?.map((axis, at) =>
-        isAlike[at] && axis.size.value !== undefined ? new Axis(axis.size) : axis,
+        isAlike[at] && axis.size.value !== undefined ? ownCopy(axis) : axis,
       )
       if (axes) this.scaffoldReads.set(key, { value, node, index, axes })
       return axes
@@ -55,6 +55,12 @@ export class Slots {
     for (const { axes } of this.scaffoldReads.values()) yield axes
     for (const { outer } of this.seams.values()) yield outer
   }
+}
+
+function ownCopy({ root }: Axis): Axis {
+  const copy = new Axis(root.size)
+  for (const mark of root.marks) copy.marks.add(mark)
+  return copy
 }
 
 /**

@@ -180,6 +180,8 @@ describe('attention over edges', { timeout: 120_000 }, () => {
           b.reshape(graph.target, -1, 1),
           b.op('Concat', [edges, b.integers(H)], { axis: 0 }),
         ])
+        const low = b.op('Expand', [b.scalar(-1e30), b.op('Shape', [narrow])])
+        const lowest = b.op('ScatterElements', [few, narrow, low], { axis: 0, reduction: 'min' })
         const layer = (x: Value): Value => {
           const [q, k, v] = [0, 1, 2].map(() => b.reshape(b.linear(x, C, H * D), -1, H, D)) as [
             Value,
@@ -187,7 +189,9 @@ describe('attention over edges', { timeout: 120_000 }, () => {
             Value,
           ]
           const pair = b.op('Mul', [pick(b, q, graph.target), pick(b, k, graph.source)])
-          const scores = b.op('Exp', [b.op('ReduceSum', [pair, b.integers(-1)], { keepdims: 0 })])
+          const raw = b.op('ReduceSum', [pair, b.integers(-1)], { keepdims: 0 })
+          const most = b.op('ScatterElements', [lowest, narrow, raw], { axis: 0, reduction: 'max' })
+          const scores = b.op('Exp', [b.op('Sub', [raw, pick(b, most, graph.target)])])
           const settings = { axis: 0, reduction: 'add' }
           const total = b.op('ScatterElements', [few, narrow, scores], settings)
           const normed = b.op('Div', [scores, pick(b, total, graph.target)])
@@ -210,6 +214,13 @@ describe('attention over edges', { timeout: 120_000 }, () => {
       ['layer.1.keyValueHeads', [0, 1]],
     ])
     expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
+    // Cut alike they share what is left of both, and stay apart.
+    const alike = () => rewritten(make(), new Map(heads.map(({ id }) => [id, [0, 2]])), 'slice')
+    const again = readModel(alike().graph).dimensions.filter(({ role }) => role === 'keyValueHeads')
+    expect(again.map(({ id }) => id)).toEqual(heads.map(({ id }) => id))
+    expect(
+      await compareModels(alike, feeds, new Map([['layer.1.keyValueHeads', [1]]])),
+    ).toBeLessThanOrEqual(1e-5)
   })
 
   it('is told apart from attention over all tokens', async () => {
