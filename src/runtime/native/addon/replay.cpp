@@ -38,6 +38,14 @@ HeldTensor Replay::make(const Port& port) const {
 std::vector<HeldTensor> Replay::run(const std::vector<Feed>& feeds,
                                     const std::vector<std::pair<std::string, std::string>>& carry,
                                     const std::vector<std::string>& fetches) {
+  std::vector<HeldTensor> results;
+  thread_.call([&] { results = run_here(feeds, carry, fetches); });
+  return results;
+}
+
+std::vector<HeldTensor> Replay::run_here(const std::vector<Feed>& feeds,
+                                         const std::vector<std::pair<std::string, std::string>>& carry,
+                                         const std::vector<std::string>& fetches) {
   memory_.enter();
   for (const Feed& feed : feeds) {
     const HeldTensor& to = find(inputs_, feed.name);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "device-memory.h"
+#include "own-thread.h"
 #include "session.h"
 
 namespace attnc {
@@ -15,13 +16,16 @@ class Replay {
   // Takes memory for all inputs and outputs. Throws where a size is not fixed.
   explicit Replay(Session& session);
 
-  // One run. `carry` names outputs and the inputs of the next run that they become; outputs in `fetches`
+  // One run, on the replay's own thread. `carry` names outputs and the inputs of the next run that they become; outputs in `fetches`
   // come out, into memory of the host. What is not fed is as it was.
   std::vector<HeldTensor> run(const std::vector<Feed>& feeds,
                               const std::vector<std::pair<std::string, std::string>>& carry,
                               const std::vector<std::string>& fetches);
 
  private:
+  std::vector<HeldTensor> run_here(const std::vector<Feed>& feeds,
+                                   const std::vector<std::pair<std::string, std::string>>& carry,
+                                   const std::vector<std::string>& fetches);
   HeldTensor make(const Port& port) const;
   HeldTensor& find(std::map<std::string, HeldTensor>& tensors, const std::string& name) const;
 
@@ -31,6 +35,7 @@ class Replay {
   Owned<slot::ReleaseIoBinding, ort::IoBinding> binding_;
   std::map<std::string, HeldTensor> inputs_, outputs_;
   std::set<std::string> missing_;  // inputs that were never fed
+  OwnThread thread_;
 };
 
 }  // namespace attnc
