@@ -156,7 +156,7 @@ class Closing {
       if (output) output.producer = copy
       copy.outputs.push(output)
     }
-    graph.nodesById.set(id, copy)
+    graph.nodesById.append(copy)
   }
 
   /** Outside, both branches' nodes stand beside each other: those of the second have names of their own. */

@@ -90,7 +90,7 @@ export class GraphEdit {
       if (value) value.producer = node
       node.outputs.push(value)
     }
-    this.placeBefore(node, spec.before)
+    this.graph.nodesById.insertBefore(node, spec.before)
     link(node)
     for (const inner of graphsInside(node))
       for (const inside of inner.values.keys()) this.innerNames?.add(inside)
@@ -112,7 +112,7 @@ export class GraphEdit {
       made.attributes.set(key, attribute)
     made.inputs.push(...spec.inputs)
     made.outputs.push(...node.outputs)
-    this.placeBefore(made, node)
+    this.graph.nodesById.insertBefore(made, node)
     graph.nodesById.delete(node.id)
     const swap = (from: Node, to: Node): void => {
       unlink(from)
@@ -150,7 +150,7 @@ export class GraphEdit {
       made.attributes.set(key, attribute)
     made.inputs.push(between, ...(spec.inputs ?? []))
     made.outputs.push(value)
-    this.placeBefore(made, next)
+    this.graph.nodesById.insertBefore(made, next)
     link(made)
     const connect = (output: Value, producer: Node): void => {
       node.outputs[index] = output
@@ -273,7 +273,7 @@ export class GraphEdit {
     graph.values.clear()
     for (const value of before.values) graph.values.set(value.name, value)
     graph.nodesById.clear()
-    for (const node of before.nodes) graph.nodesById.set(node.id, node)
+    for (const node of before.nodes) graph.nodesById.append(node)
   }
 
   private newValue(name: string): Value {
@@ -302,20 +302,6 @@ export class GraphEdit {
     while (node.inputs.length <= index) node.inputs.push(undefined)
     node.inputs[index] = value
     value?.uses.add({ node, index })
-  }
-
-  private placeBefore(node: Node, next: Node | undefined): void {
-    const { nodesById } = this.graph
-    if (!next || !nodesById.has(next.id)) {
-      nodesById.set(node.id, node)
-      return
-    }
-    const all = [...nodesById]
-    nodesById.clear()
-    for (const [id, each] of all) {
-      if (each === next) nodesById.set(node.id, node)
-      nodesById.set(id, each)
-    }
   }
 }
 

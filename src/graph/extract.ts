@@ -127,7 +127,7 @@ function copyNode(
     }
     copy.outputs.push(output)
   }
-  graph.nodesById.set(copy.id, copy)
+  graph.nodesById.append(copy)
 }
 
 /** A result that is fed instead, beside one that is needed: operators may not leave it out. */

@@ -52,7 +52,7 @@ export class GraphImporter {
     }
     for (const node of nodes) this.connect(node)
     for (const node of sortNodes(nodes, (node) => this.nodesReadBy(node)))
-      graph.nodesById.set(node.id, node)
+      graph.nodesById.append(node)
     for (const info of message.output ?? []) graph.outputs.push(this.output(info))
   }
 

@@ -5,6 +5,7 @@
  */
 import type { DataType } from '../onnx/data-type.js'
 import type { Tensor } from '../onnx/tensor.js'
+import { NodeList } from './node-list.js'
 
 /** A size that is known, or the name of one that is not. `undefined`: nothing is known. */
 export type Dim = number | string | undefined
@@ -106,7 +107,7 @@ export class Graph {
   /** Every value defined in this graph, by name: inputs, initializers and node outputs. */
   readonly values = new Map<string, Value>()
   /** Nodes by id, in an order in which every value is made before it is read. */
-  readonly nodesById = new Map<number, Node>()
+  readonly nodesById = new NodeList()
   message: unknown
   /** Value infos of names that the graph doesn't define; carried along. */
   readonly strayInfos = new Set<unknown>()

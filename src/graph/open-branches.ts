@@ -125,7 +125,6 @@ function findEqual(own: Graph, around: Graph, other: Graph): Map<Value, Value> {
 function open(join: Node, { first, second, graphs, stands }: Sides): void {
   const { graph } = join
   unlink(join)
-  const all = [...graph.nodesById]
   const opened = new Map<Value, Value>()
   const made = [first, second].flatMap((side) => {
     const inner = graphs[side]
@@ -143,10 +142,9 @@ function open(join: Node, { first, second, graphs, stands }: Sides): void {
     join.attributes.set(side, { kind: 'graph', value: handOn(inner, join, branch, opened) })
     return nodes
   })
-  graph.nodesById.clear()
-  for (const [id, node] of all) {
-    if (node === join) for (const each of made) graph.nodesById.set(each.id, each)
-    graph.nodesById.set(id, node)
+  for (const each of made) {
+    graph.nodesById.delete(each.id)
+    graph.nodesById.insertBefore(each, join)
   }
   link(join)
 }
@@ -227,7 +225,7 @@ function handOn(
     node.inputs.push(source)
     node.outputs.push(result)
     result.producer = node
-    rest.nodesById.set(node.id, node)
+    rest.nodesById.append(node)
     rest.values.set(result.name, result)
     rest.outputs.push(result)
   }
