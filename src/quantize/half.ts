@@ -7,6 +7,7 @@
 import { retypeKernel } from '../../kernels/retype.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { type Graph, innerGraphs, type Node, stringAttribute, type Value } from '../graph/graph.js'
+import { pack, toHalf } from '../onnx/half-precision.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import { elementCount, float32Tensor, type Tensor } from '../onnx/tensor.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
@@ -95,12 +96,14 @@ function isHoldable(tensor: Tensor, op: string): boolean {
 const halves = (tensor: Tensor): Tensor => {
   const read = fromConstant(tensor)
   const numbers = read ? numbersOf(read) : new Float32Array(0)
-  // Infinities are meant; numbers beyond the range are masks.
-  const clipped = numbers.map((each) =>
-    Number.isFinite(each) && Math.abs(each) > LARGEST ? Math.sign(each) * MASKED : each,
-  )
-  return toConstant(tensorOf('float16', tensor.dims, clipped))
+  return toConstant({ dataType: 'float16', dims: tensor.dims, data: pack(numbers, toHolding) })
 }
+
+/** Infinities are meant; numbers beyond the range are masks. */
+const toHolding = (number: number): number =>
+  toHalf(
+    Math.abs(number) > LARGEST && Number.isFinite(number) ? Math.sign(number) * MASKED : number,
+  )
 
 function roundConstants(change: GraphEdit, isHalf: ReadonlySet<Node>): void {
   for (const value of [...change.graph.values.values()]) {
