@@ -5,24 +5,12 @@
 import type { GraphEdit } from '../src/graph/edit.js'
 import type { Node } from '../src/graph/graph.js'
 import type { DataType } from '../src/onnx/data-type.js'
-import { blockSelect } from './block-select/index.js'
-import { blockSparseAttention } from './block-sparse-attention/index.js'
-import { blockSparseAttentionGradient } from './block-sparse-attention-gradient/index.js'
-import { gatherBlockAttention } from './gather-block-attention/index.js'
-import { declareKernel, KERNEL_DOMAIN, type Kernel } from './kernel.js'
-import { streamAttention } from './stream-attention/index.js'
-
-const kernels = [
-  blockSparseAttention,
-  blockSparseAttentionGradient,
-  gatherBlockAttention,
-  blockSelect,
-  streamAttention,
-]
+import { kernels } from './index.js'
+import { declareKernel, KERNEL_DOMAIN } from './kernel.js'
 
 /** The node in its place, with the same inputs and outputs; their types are the caller's to state. */
 export function retypeKernel(edit: GraphEdit, node: Node, dataType: DataType): Node {
-  const kernel = kernels.find(({ name }) => name === node.op) as Kernel<object> | undefined
+  const kernel = kernels.find(({ name }) => name === node.op)
   if (!kernel || node.domain !== KERNEL_DOMAIN) return node
   const { model } = edit.graph
   const overload = declareKernel(model, kernel, {
