@@ -8,6 +8,7 @@ import type { GraphEdit } from '../src/graph/edit.js'
 import { type Attribute, Graph, type Model, type Node, type Value } from '../src/graph/graph.js'
 import type { DataType } from '../src/onnx/data-type.js'
 import type { RuntimeTensor } from '../src/onnx/numbers.js'
+import type { ShapeInfo } from '../src/shape/infer.js'
 import { BodyBuilder } from './body-builder.js'
 
 export const KERNEL_DOMAIN = 'attnc'
@@ -26,6 +27,13 @@ export interface KernelPort {
 export interface KernelType {
   readonly dataType: DataType
   readonly dims: readonly number[]
+}
+
+/** Of a value in a graph; a size that shows only while running is NaN. undefined where type or rank is not known. */
+export function kernelTypeOf(value: Value | undefined, shapes: ShapeInfo): KernelType | undefined {
+  const dataType = value && shapes.dataType(value)
+  const dims = value && shapes.dims(value)
+  return dataType && dims && { dataType, dims: dims.map((size) => size.value ?? Number.NaN) }
 }
 
 /** One predicate for two uses: it picks a kernel, and explains why not. */
@@ -54,7 +62,7 @@ export interface Kernel<Attributes> {
     attributes: Attributes,
     outputs: number,
   ): readonly Value[]
-  /** Whether attnc's own CPU kernel takes it. */
+  /** Whether attnc's own native kernel takes it: the one for CPUs, or for CUDA where there is none for CPUs. */
   canRun(inputs: readonly (KernelType | undefined)[], attributes: Attributes): CanRun
 }
 

@@ -11,12 +11,12 @@ import {
   encodeAttributes,
 } from '../block-attention/attributes.js'
 import { blockSparseAttention } from '../block-sparse-attention/index.js'
-import { type CanRun, type Kernel, type KernelType, kernelError } from '../kernel.js'
+import { type Kernel, type KernelType, kernelError } from '../kernel.js'
 import { gradientBody } from './body.js'
+import { canRunOnCuda } from './can-run.js'
 import { referenceGradient } from './reference.js'
 
 const NAME = 'BlockSparseAttentionGradient'
-const LARGEST_HEAD = 128
 
 /** Where the forward pass' inputs lie among these. */
 const forwardInputs = [0, 1, 2, 3, 4, 8, 9]
@@ -72,14 +72,8 @@ export const blockSparseAttentionGradient: Kernel<BlockAttentionAttributes> = {
     return referenceGradient(inputs, attributes)
   },
   body: (build, inputs, attributes) => gradientBody(build, inputs, attributes),
-  canRun(inputs, attributes): CanRun {
+  canRun(inputs, attributes) {
     const forward = blockSparseAttention.canRun(forwardOf(inputs), attributes)
-    if (!forward.ok) return forward
-    const [query, , value] = inputs
-    const [d, e] = [query?.dims[3] ?? 0, value?.dims[3] ?? 0]
-    if (query?.dataType !== 'float16' && query?.dataType !== 'bfloat16')
-      return { ok: false, reason: `tensors are ${query?.dataType}; expected float16 or bfloat16` }
-    if (d <= LARGEST_HEAD && e <= LARGEST_HEAD) return { ok: true }
-    return { ok: false, reason: `head sizes are ${d} and ${e}; the largest is ${LARGEST_HEAD}` }
+    return forward.ok ? canRunOnCuda(inputs) : forward
   },
 }

@@ -6,7 +6,7 @@
 import { blockSparseAttention } from '../../kernels/block-sparse-attention/index.js'
 import { layoutTensors } from '../../kernels/block-sparse-attention/layout.js'
 import { denseLayout } from '../../kernels/block-sparse-attention/patterns.js'
-import { emitKernel } from '../../kernels/kernel.js'
+import { emitKernel, type KernelType, kernelTypeOf } from '../../kernels/kernel.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Attribute, Node, Value } from '../graph/graph.js'
 import { tensorOf, toConstant } from '../onnx/numbers.js'
@@ -19,10 +19,8 @@ import { eraseUnread } from './erase-unread.js'
 const BLOCK = 64
 
 export interface FuseOptions {
-  /** Which of all that is found is taken. */
-  accepts(
-    types: readonly { readonly dataType: string; readonly dims: readonly number[] }[],
-  ): boolean
+  /** Which of all that is found is taken, by query, key (perhaps turned) and value. */
+  accepts(types: readonly (KernelType | undefined)[]): boolean
   /** A mask that learns has no gradient in the operator. */
   isFixed(mask: Value): boolean
 }
@@ -46,11 +44,7 @@ function isTaken(
   options: FuseOptions,
 ): boolean {
   if (!masks.every(({ value: mask }) => options.isFixed(mask))) return false
-  const types = [query, key, value].map((each) => ({
-    dataType: shapes.dataType(each) ?? '',
-    dims: sizesOf(each, shapes) ?? [],
-  }))
-  return options.accepts(types)
+  return options.accepts([query, key, value].map((each) => kernelTypeOf(each, shapes)))
 }
 
 function emit(

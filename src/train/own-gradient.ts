@@ -1,19 +1,17 @@
 /** The backward pass of attnc's attention by its own operator, where there is a kernel for it. */
 import { blockSparseAttention } from '../../kernels/block-sparse-attention/index.js'
+import { canRunOnCuda } from '../../kernels/block-sparse-attention-gradient/can-run.js'
 import { blockSparseAttentionGradient } from '../../kernels/block-sparse-attention-gradient/index.js'
-import { emitKernel, KERNEL_DOMAIN } from '../../kernels/kernel.js'
+import { emitKernel, KERNEL_DOMAIN, type KernelType, kernelTypeOf } from '../../kernels/kernel.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
 import type { ShapeInfo } from '../shape/infer.js'
 
-/** Whether tensors of these types have a kernel for their backward pass: query, key and value. */
-export const hasGradientKernel = (
-  types: readonly { readonly dataType: string; readonly dims: readonly number[] }[],
-): boolean => {
-  const [query, , value] = types
-  const size = Math.max(query?.dims[3] ?? Number.NaN, value?.dims[3] ?? Number.NaN)
-  return ['float16', 'bfloat16'].includes(query?.dataType ?? '') && size <= 128
-}
+/** Whether attention of these types has a kernel for its backward pass: query, key and value. */
+export type HasKernel = (types: readonly (KernelType | undefined)[]) => boolean
+
+/** On CUDA. */
+export const hasGradientKernel: HasKernel = (types) => canRunOnCuda(types).ok
 
 export interface OwnGradients {
   /** Nodes whose backward pass `addAttentionGradient` does. */
@@ -21,8 +19,6 @@ export interface OwnGradients {
   /** What stands for their outputs now. */
   readonly replaced: ReadonlyMap<Value, Value>
 }
-
-export type HasKernel = typeof hasGradientKernel
 
 /** Nodes on the way of which nothing but query, key and value learns; each now gives its log-sum-exp too. */
 export function findOwnGradients(
@@ -40,7 +36,7 @@ export function findOwnGradients(
       .slice(0, 3)
       .some((input) => learns(input) || replaced.has(input as Value))
     if (!isOwn || node.inputs.slice(3).some(learns) || node.outputs[1]?.uses.size) continue
-    if (!hasKernel(typesOf(node, shapes))) continue
+    if (!hasKernel(node.inputs.slice(0, 3).map((input) => kernelTypeOf(input, shapes)))) continue
     const made = keepLogSumExp(edit, node, shapes)
     const [old, same] = [node.outputs[0] as Value, made.outputs[0] as Value]
     if (old !== same) replaced.set(old, same)
@@ -48,12 +44,6 @@ export function findOwnGradients(
   }
   return { nodes, replaced }
 }
-
-const typesOf = ({ inputs }: Node, shapes: ShapeInfo) =>
-  inputs.slice(0, 3).map((input) => ({
-    dataType: (input && shapes.dataType(input)) ?? '',
-    dims: (input && shapes.dims(input)?.map(({ value }) => value ?? Number.NaN)) ?? [],
-  }))
 
 /** The node with its log-sum-exp as a second output. */
 function keepLogSumExp(edit: GraphEdit, node: Node, shapes: ShapeInfo): Node {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { BlockAttentionAttributes } from '../../kernels/block-attention/attributes.js'
+import { canRunOnCuda } from '../../kernels/block-sparse-attention-gradient/can-run.js'
 import { blockSparseAttentionGradient } from '../../kernels/block-sparse-attention-gradient/index.js'
 import { type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import { type AttentionCase, attentionCases, numbers, sparseNode } from './cases.js'
@@ -66,5 +67,12 @@ describe('BlockSparseAttentionGradient', () => {
         : each,
     )
     expect(kernel.canRun(half, attributes)).toEqual({ ok: true })
+    const sized = (d: number, e: number) =>
+      [d, d, e].map((size) => ({ dataType: 'float16' as const, dims: [Number.NaN, 2, 16, size] }))
+    expect(canRunOnCuda(sized(128, 64))).toEqual({ ok: true })
+    expect(canRunOnCuda(sized(64, 136))).toMatchObject({
+      reason: 'head sizes are 64 and 136; the largest is 128',
+    })
+    expect(canRunOnCuda(sized(Number.NaN, 64)).ok).toBe(false)
   })
 })
