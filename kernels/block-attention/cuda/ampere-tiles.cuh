@@ -109,14 +109,6 @@ __device__ __forceinline__ void copy_bias(Element* to, const Element* from, int3
   }
 }
 
-// Two numbers side by side as one read.
-__device__ __forceinline__ float2 pair_at(const __half* at) {
-  return __half22float2(*(const __half2*)at);
-}
-__device__ __forceinline__ float2 pair_at(const __nv_bfloat16* at) {
-  return __bfloat1622float2(*(const __nv_bfloat162*)at);
-}
-
 // [S, T] of a head; null where there is no bias.
 template <typename Element>
 __device__ __forceinline__ const Element* bias_of(const Parameters& p, int32_t b, int32_t h) {
@@ -124,19 +116,6 @@ __device__ __forceinline__ const Element* bias_of(const Parameters& p, int32_t b
   const int64_t matrix =
       (int64_t)(p.bias_batch == 1 ? 0 : b) * p.bias_heads + (p.bias_heads == 1 ? 0 : h);
   return (const Element*)p.bias + matrix * p.S * p.T;
-}
-
-__device__ __forceinline__ void load_4(uint32_t (&r)[4], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"((uint32_t)__cvta_generic_to_shared(row))
-               : "memory");
-}
-__device__ __forceinline__ void load_4_transposed(uint32_t (&r)[4], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"((uint32_t)__cvta_generic_to_shared(row))
-               : "memory");
 }
 
 }  // namespace attnc::cuda

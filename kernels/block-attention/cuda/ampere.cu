@@ -1,7 +1,7 @@
 // Block attention with the instructions of Ampere (mma, cp.async): every block size, head sizes up
 // to 256, bias. A block of threads takes one block of queries, a warp 16 of them; tiles of keys come
 // in two buffers, one on its way while the other is multiplied.
-#include "ampere-tiles.cuh"
+#include "ampere-products.cuh"
 #include "launches.h"
 
 namespace attnc::cuda {
@@ -64,20 +64,7 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
 
     // 1. Scores.
     float s[N / 8][4] = {};
-    const Element* here = keys + slot * N * kRow;
-#pragma unroll
-    for (int i = 0; i < C::kSize / 16; i++) {
-      uint32_t a[4];
-      load_4(a, queries + (warp * 16 + lane % 16) * kRow + i * 16 + lane / 16 * 8);
-#pragma unroll
-      for (int j = 0; j < N / 16; j++) {
-        uint32_t both[4];
-        load_4(both, here + (j * 16 + lane / 16 * 8 + lane % 8) * kRow + i * 16 +
-                         lane / 8 % 2 * 8);
-        multiply(s[2 * j], a[0], a[1], a[2], a[3], both[0], both[1], Element{});
-        multiply(s[2 * j + 1], a[0], a[1], a[2], a[3], both[2], both[3], Element{});
-      }
-    }
+    multiply_rows<C>(s, queries + warp * 16 * kRow, keys + slot * N * kRow, lane);
 
     // 2. Weights, as powers of 2. What is the same for all threads is asked outside of the loops.
     if (p.softcap > 0.0f) {
@@ -94,24 +81,10 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
     if (all_biases) {
       const Element* bias =
           biases + (slot * p.query_block + warp * 16 + lane / 4) * (N + kPad) + lane % 4 * 2;
-#pragma unroll
-      for (int j = 0; j < N / 8; j++)
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-          const float2 added = pair_at(bias + r * 8 * (N + kPad) + j * 8);
-          s[j][2 * r] += added.x * kLog2e;
-          s[j][2 * r + 1] += added.y * kLog2e;
-        }
+      add_bias<N + kPad>(s, bias);
     }
-    if (tile.count < N || !is_open(tiles.top, tiles.bottom, tile.base, tile.count)) {
-#pragma unroll
-      for (int j = 0; j < N / 8; j++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-          const int32_t within = j * 8 + lane % 4 * 2 + i % 2;
-          if (within >= tile.count || !seen[i / 2].shows(tile.base + within)) s[j][i] = -INFINITY;
-        }
-    }
+    if (tile.count < N || !is_open(tiles.top, tiles.bottom, tile.base, tile.count))
+      hide_unseen(s, tile, seen, lane);
     float top[2] = {maximum[0], maximum[1]};
     bool counts = false;
 #pragma unroll
@@ -143,21 +116,7 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
       }
 
       // 3. Context.
-      const Element* there = values + slot * N * kRow;
-#pragma unroll
-      for (int i = 0; i < N / 16; i++) {
-        const uint32_t a0 = pack(s[2 * i][0], s[2 * i][1], Element{});
-        const uint32_t a1 = pack(s[2 * i][2], s[2 * i][3], Element{});
-        const uint32_t a2 = pack(s[2 * i + 1][0], s[2 * i + 1][1], Element{});
-        const uint32_t a3 = pack(s[2 * i + 1][2], s[2 * i + 1][3], Element{});
-#pragma unroll
-        for (int j = 0; j < C::kSize / 16; j++) {
-          uint32_t both[4];
-          load_4_transposed(both, there + (i * 16 + lane % 16) * kRow + j * 16 + lane / 16 * 8);
-          multiply(o[2 * j], a0, a1, a2, a3, both[0], both[1], Element{});
-          multiply(o[2 * j + 1], a0, a1, a2, a3, both[2], both[3], Element{});
-        }
-      }
+      multiply_columns<C>(o, s, values + slot * N * kRow, lane);
     }
     tile = coming;
     __syncthreads();

@@ -1,6 +1,7 @@
-// What both kernels of the backward pass are made of: products in registers, scores, and rows that are stored.
+// What both kernels of the backward pass are made of besides: scores, their slopes, and rows that are stored.
 #pragma once
 
+#include "ampere-products.cuh"
 #include "ampere-tiles.cuh"
 #include "gradient.h"
 
@@ -39,48 +40,6 @@ struct Slopes {
 
 __device__ __forceinline__ float to_divisor(float log_sum_exp) {
   return log_sum_exp == -INFINITY ? INFINITY : log_sum_exp * kLog2e;
-}
-
-// sums[16 × 8·J] += rows[16 × size] · others[8·J × size]ᵀ, both in shared memory.
-template <class C, int J>
-__device__ __forceinline__ void multiply_rows(float (&sums)[J][4], const typename C::Element* rows,
-                                              const typename C::Element* others, int lane) {
-  using Element = typename C::Element;
-#pragma unroll
-  for (int i = 0; i < C::kSize / 16; i++) {
-    uint32_t a[4];
-    load_4(a, rows + lane % 16 * C::kRow + i * 16 + lane / 16 * 8);
-#pragma unroll
-    for (int j = 0; j < J / 2; j++) {
-      uint32_t both[4];
-      load_4(both, others + (j * 16 + lane / 16 * 8 + lane % 8) * C::kRow + i * 16 +
-                       lane / 8 % 2 * 8);
-      multiply(sums[2 * j], a[0], a[1], a[2], a[3], both[0], both[1], Element{});
-      multiply(sums[2 * j + 1], a[0], a[1], a[2], a[3], both[2], both[3], Element{});
-    }
-  }
-}
-
-// sums[16 × size] += factors[16 × 8·J] · others[8·J × size]; factors in registers.
-template <class C, int J>
-__device__ __forceinline__ void multiply_columns(float (&sums)[C::kSize / 8][4],
-                                                 const float (&factors)[J][4],
-                                                 const typename C::Element* others, int lane) {
-  using Element = typename C::Element;
-#pragma unroll
-  for (int i = 0; i < J / 2; i++) {
-    const uint32_t a0 = pack(factors[2 * i][0], factors[2 * i][1], Element{});
-    const uint32_t a1 = pack(factors[2 * i][2], factors[2 * i][3], Element{});
-    const uint32_t a2 = pack(factors[2 * i + 1][0], factors[2 * i + 1][1], Element{});
-    const uint32_t a3 = pack(factors[2 * i + 1][2], factors[2 * i + 1][3], Element{});
-#pragma unroll
-    for (int j = 0; j < C::kSize / 16; j++) {
-      uint32_t both[4];
-      load_4_transposed(both, others + (i * 16 + lane % 16) * C::kRow + j * 16 + lane / 16 * 8);
-      multiply(sums[2 * j], a0, a1, a2, a3, both[0], both[1], Element{});
-      multiply(sums[2 * j + 1], a0, a1, a2, a3, both[2], both[3], Element{});
-    }
-  }
 }
 
 // The two rows of this thread, where they exist: [rows, size].

@@ -90,24 +90,10 @@ __global__ void __launch_bounds__(2 * kRows) query_gradient(const GradientParame
     if (all_biases) {
       const Element* bias =
           biases + (slot * kRows + warp * 16 + lane / 4) * (N + kPad) + lane % 4 * 2;
-#pragma unroll
-      for (int j = 0; j < N / 8; j++)
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-          const float2 added = pair_at(bias + r * 8 * (N + kPad) + j * 8);
-          s[j][2 * r] += added.x * kLog2e;
-          s[j][2 * r + 1] += added.y * kLog2e;
-        }
+      add_bias<N + kPad>(s, bias);
     }
-    if (tile.count < N || !is_open(tiles.top, tiles.bottom, tile.base, tile.count)) {
-#pragma unroll
-      for (int j = 0; j < N / 8; j++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-          const int32_t within = j * 8 + lane % 4 * 2 + i % 2;
-          if (within >= tile.count || !seen[i / 2].shows(tile.base + within)) s[j][i] = -INFINITY;
-        }
-    }
+    if (tile.count < N || !is_open(tiles.top, tiles.bottom, tile.base, tile.count))
+      hide_unseen(s, tile, seen, lane);
     bool counts = false;
 #pragma unroll
     for (int j = 0; j < N / 8; j++)
