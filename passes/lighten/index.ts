@@ -13,16 +13,16 @@ export function lighten(): ChosenPass {
 function decide({ model, log }: PassContext): PlanPart {
   const copy = extractSubgraph(model.graph, new Map(), model.graph.outputs)
   const found = edit(copy.graph, 'attnc.lighten', lightenGraph)
-  const { grouped, scaled, casts } = found
-  if (grouped + scaled + casts === 0) {
+  const { grouped, scaled, casts, norms } = found
+  if (grouped + scaled + casts + norms === 0) {
     log.warn(
       'NOTHING_LIGHTER',
-      'The graph repeats no keys or values, scales no scores that could be scaled as queries, and has no idle casts.',
+      'The graph repeats no keys or values, scales no scores that could be scaled as queries, and has no idle casts or norms that could be said shorter.',
     )
     return { pass: 'lighten', options: {}, slices: [] }
   }
   log.info(
-    `${grouped} products read shared keys or values once, ${scaled} scores are scaled as queries, ${casts} idle casts go.`,
+    `${grouped} products read shared keys or values once, ${scaled} scores are scaled as queries, ${casts} idle casts go, ${norms} norms become one pass each.`,
   )
   return { pass: 'lighten', options: {}, slices: [], lighter: true }
 }

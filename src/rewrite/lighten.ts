@@ -3,6 +3,7 @@ import type { GraphEdit } from '../graph/edit.js'
 import { inferShapes } from '../shape/infer.js'
 import { groupQueries } from './group-queries.js'
 import { eraseIdleCasts } from './idle-casts.js'
+import { quotientsOfRoots } from './root-quotients.js'
 import { scaleFirst } from './scale-first.js'
 
 export interface Lightened {
@@ -12,6 +13,8 @@ export interface Lightened {
   readonly scaled: number
   /** Casts to the type that is there anyway. */
   readonly casts: number
+  /** Norms that ONNX Runtime computes in one pass now. */
+  readonly norms: number
 }
 
 export function lighten(edit: GraphEdit): Lightened {
@@ -19,5 +22,6 @@ export function lighten(edit: GraphEdit): Lightened {
   const casts = eraseIdleCasts(edit, shapes)
   const scaled = scaleFirst(edit, shapes)
   const grouped = groupQueries(edit, inferShapes(edit.graph))
-  return { grouped, scaled, casts }
+  const norms = quotientsOfRoots(edit, shapes)
+  return { grouped, scaled, casts, norms }
 }

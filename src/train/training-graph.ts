@@ -9,6 +9,7 @@ import type { RuntimeTensor } from '../onnx/numbers.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import { fuseAttention } from '../rewrite/fuse-attention.js'
+import { fuseNorms } from '../rewrite/fuse-norms.js'
 import { lighten } from '../rewrite/lighten.js'
 import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
@@ -118,14 +119,16 @@ export function addForward(
   // Attention that is one operator already has no backward pass as such.
   if (hasKernel) lowerFused(edit, dependents(edit, [parameters]))
   lighten(edit)
-  if (precision === 'float16') toHalfPrecision(edit, 'slice', { except, also: new Set(loss.wide) })
-  if (hasKernel) {
+  const isFixed = (): ((value: Value) => boolean) => {
     const learned = dependents(edit, [parameters])
-    fuseAttention(edit, inferShapes(edit.graph), {
-      accepts: hasKernel,
-      isFixed: (bias) => !learned.has(bias),
-    })
+    return (value) => !learned.has(value)
   }
+  if (precision === 'float16') {
+    fuseNorms(edit, inferShapes(edit.graph), isFixed())
+    toHalfPrecision(edit, 'slice', { except, also: new Set(loss.wide) })
+  }
+  if (hasKernel)
+    fuseAttention(edit, inferShapes(edit.graph), { accepts: hasKernel, isFixed: isFixed() })
   return [loss, parameters]
 }
 

@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { portsOf } from '../../src/data/open-data.js'
 import { readExpected, readTestDataSet } from '../../src/data/test-data-set.js'
-import { edit } from '../../src/graph/edit.js'
+import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
+import { fuseNorms } from '../../src/rewrite/fuse-norms.js'
 import { groupQueries } from '../../src/rewrite/group-queries.js'
 import { lighten } from '../../src/rewrite/lighten.js'
 import { materialise } from '../../src/runtime/materialise.js'
@@ -17,30 +18,54 @@ import { sharedModel } from '../shared-models.js'
 const zoo = sharedModel('zoo')
 const names = zoo ? readdirSync(zoo).filter((name) => !name.includes('.')) : []
 
+/** The largest difference of what a changed model says, of the largest number. */
+async function difference(name: string, change: (change: GraphEdit) => unknown): Promise<number> {
+  const folder = join(zoo as string, name)
+  const { model } = loadModel(folder)
+  const data = join(folder, 'test_data_set_0')
+  const [batch] = readTestDataSet(data, portsOf(model))
+  const expected = readExpected(data, model.graph.outputs.length)
+  const outputs = model.graph.outputs.map((output) => output.name)
+  edit(model.graph, 'lighter', change)
+  const file = materialise(model)
+  try {
+    await using session = await openSession({ path: file.path, threads: 1 })
+    const results = await session.run(batch?.feeds ?? {})
+    const differences = expected.map((wanted, index) => {
+      if (!wanted) return 0
+      const found = numbersOf(results[outputs[index] as string] as RuntimeTensor)
+      const numbers = numbersOf(wanted)
+      const size = Math.max(1e-6, ...Array.from(numbers, Math.abs))
+      const apart = Array.from(numbers, (each, at) => Math.abs(each - (found[at] as number)))
+      return Math.max(...apart) / size
+    })
+    return Math.max(...differences)
+  } finally {
+    file.dispose()
+  }
+}
+
 describe.runIf(zoo)('a lighter graph', () => {
   it.each(names)('says the same, %s', async (name) => {
-    const folder = join(zoo as string, name)
-    const { model } = loadModel(folder)
-    const data = join(folder, 'test_data_set_0')
-    const [batch] = readTestDataSet(data, portsOf(model))
-    const expected = readExpected(data, model.graph.outputs.length)
-    const outputs = model.graph.outputs.map((output) => output.name)
-    edit(model.graph, 'lighter', lighten)
-    const file = materialise(model)
-    try {
-      await using session = await openSession({ path: file.path, threads: 1 })
-      const results = await session.run(batch?.feeds ?? {})
-      for (const [index, wanted] of expected.entries()) {
-        if (!wanted) continue
-        const found = numbersOf(results[outputs[index] as string] as RuntimeTensor)
-        const numbers = numbersOf(wanted)
-        const size = Math.max(1e-6, ...Array.from(numbers, Math.abs))
-        const apart = Array.from(numbers, (each, at) => Math.abs(each - (found[at] as number)))
-        expect(Math.max(...apart) / size).toBeLessThan(1e-4)
-      }
-    } finally {
-      file.dispose()
-    }
+    expect(await difference(name, lighten)).toBeLessThan(1e-4)
+  })
+
+  // Two norms a layer and one behind the last.
+  it.each([
+    ['llama-ts', 5],
+    ['llama-dyn', 5],
+    ['qwen2-dyn', 5],
+    ['mixtral-ts', 5],
+    ['gpt2-ts', 0],
+    ['bert-dyn', 0],
+  ])('says norms as one operator each, %s', async (name, count) => {
+    let found = 0
+    const apart = await difference(name, (change) => {
+      lighten(change)
+      found = fuseNorms(change, inferShapes(change.graph))
+    })
+    expect(found).toBe(count)
+    expect(apart).toBeLessThan(1e-4)
   })
 
   // Keys and values of every layer that are repeated for groups of heads.
