@@ -140,8 +140,6 @@ export class GraphEdit {
     const value = node.outputs[index]
     if (!value) throw new Error(`Node "${node.label}" has no output ${index}.`)
     const { graph } = this
-    const all = [...graph.nodes()]
-    const next = all[all.indexOf(node) + 1]
     const between = this.newValue(spec.between)
     const made = new Node(graph.model.nextNodeId(), graph, spec.op, '', between.name)
     made.origin = this.label
@@ -150,7 +148,7 @@ export class GraphEdit {
       made.attributes.set(key, attribute)
     made.inputs.push(between, ...(spec.inputs ?? []))
     made.outputs.push(value)
-    this.graph.nodesById.insertBefore(made, next)
+    graph.nodesById.insertAfter(made, node)
     link(made)
     const connect = (output: Value, producer: Node): void => {
       node.outputs[index] = output

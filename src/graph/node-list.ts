@@ -5,7 +5,7 @@ interface Place {
   readonly node: Node
   previous: Place | undefined
   next: Place | undefined
-  isLeft: boolean
+  isGone: boolean
 }
 
 export class NodeList implements Iterable<readonly [number, Node]> {
@@ -37,6 +37,12 @@ export class NodeList implements Iterable<readonly [number, Node]> {
     else this.append(node)
   }
 
+  /** Puts a node behind another one; at the end where that is none of these. */
+  insertAfter(node: Node, previous: Node): void {
+    const place = this.places.get(previous.id)
+    this.insert(node, place ?? this.last, place?.next)
+  }
+
   delete(id: number): void {
     const place = this.places.get(id)
     if (!place) return
@@ -46,7 +52,7 @@ export class NodeList implements Iterable<readonly [number, Node]> {
     if (next) next.previous = previous
     else this.last = previous
     // Who is at this place just now still finds the way on.
-    place.isLeft = true
+    place.isGone = true
     this.places.delete(id)
   }
 
@@ -56,7 +62,7 @@ export class NodeList implements Iterable<readonly [number, Node]> {
 
   /** In order; nodes that are put behind the present one meanwhile are visited, those that are taken away are not. */
   *values(): IterableIterator<Node> {
-    for (let place = this.first; place; place = place.next) if (!place.isLeft) yield place.node
+    for (let place = this.first; place; place = place.next) if (!place.isGone) yield place.node
   }
 
   *[Symbol.iterator](): IterableIterator<readonly [number, Node]> {
@@ -64,7 +70,7 @@ export class NodeList implements Iterable<readonly [number, Node]> {
   }
 
   private insert(node: Node, previous: Place | undefined, next: Place | undefined): void {
-    const place = { node, previous, next, isLeft: false }
+    const place = { node, previous, next, isGone: false }
     if (previous) previous.next = place
     else this.first = place
     if (next) next.previous = place
