@@ -16,9 +16,9 @@ import { findMasks, type MaskSet } from './masks.js'
 import { measureResources } from './measure-resource.js'
 import { Multipliers } from './multipliers.js'
 import { sharesOf, type VtransOptions } from './options.js'
+import { PRESSURE, SLOPE, TARGET } from './penalties.js'
 import type { Resource } from './resource.js'
 import { assertReachable, type Selection, selectUnits } from './select.js'
-import { PRESSURE, SLOPE, TARGET } from './step-graph.js'
 
 export interface LearnedMasks {
   readonly set: MaskSet

@@ -7,15 +7,9 @@ import { MaskRun } from '../../passes/vtrans/mask-run.js'
 import { findMasks } from '../../passes/vtrans/masks.js'
 import { PLACES, placesOf } from '../../passes/vtrans/noise.js'
 import { vtransDefaults } from '../../passes/vtrans/options.js'
+import { PRESSURE, SLOPE, TARGET } from '../../passes/vtrans/penalties.js'
 import { parametersOf, type Resource } from '../../passes/vtrans/resource.js'
-import {
-  buildStepGraph,
-  MASKS,
-  PRESSURE,
-  SLOPE,
-  type StepGraph,
-  TARGET,
-} from '../../passes/vtrans/step-graph.js'
+import { buildStepGraph, MASKS, type StepGraph } from '../../passes/vtrans/step-graph.js'
 import { generator } from '../../src/data/generator.js'
 import { openData } from '../../src/data/open-data.js'
 import { silentLog } from '../../src/log.js'
