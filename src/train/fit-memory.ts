@@ -7,7 +7,7 @@ import { AttncError } from '../errors.js'
 import type { Graph, Model } from '../graph/graph.js'
 import type { Room } from '../runtime/free-memory.js'
 import type { Feeds } from '../runtime/session.js'
-import type { Recomputation } from './gradients.js'
+import type { Recomputation } from './backward.js'
 import { estimateMemory } from './step-memory.js'
 import { TEACHER } from './teacher.js'
 
