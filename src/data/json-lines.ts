@@ -2,8 +2,9 @@
 import { AttncError } from '../errors.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import type { Port } from '../runtime/session.js'
-import { type Batch, makeTokenBatch, sliceArrays } from './batch.js'
+import { type Batch, makeTokenBatch } from './batch.js'
 import { readDataText } from './read-text.js'
+import { sliceArrays } from './slice-arrays.js'
 import { checkVocabulary, type Tokenizer } from './tokenizer.js'
 
 export interface JsonLinesOptions {

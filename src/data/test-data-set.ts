@@ -7,7 +7,8 @@ import { fromConstant, type RuntimeTensor } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
 import { tensorFromMessage } from '../onnx/tensor-message.js'
 import type { Port } from '../runtime/session.js'
-import { type Batch, sliceArrays } from './batch.js'
+import type { Batch } from './batch.js'
+import { sliceArrays } from './slice-arrays.js'
 
 /** Errors: TEST_DATA_INCOMPLETE, TEST_DATA_UNREADABLE, TEST_DATA_TYPE, INPUT_SHAPE. */
 export function readTestDataSet(folder: string, inputs: readonly Port[]): Batch[] {

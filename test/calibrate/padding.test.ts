@@ -1,8 +1,9 @@
 /** Padding counts nothing, wherever the rows of tokens lie and whoever's tokens they are. */
 import { expect, it } from 'vitest'
 import { calibrate } from '../../src/calibrate/calibrate.js'
-import { type Batch, makeTokenBatch, sliceArrays } from '../../src/data/batch.js'
+import { type Batch, makeTokenBatch } from '../../src/data/batch.js'
 import { portsOf } from '../../src/data/open-data.js'
+import { sliceArrays } from '../../src/data/slice-arrays.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
 import { findBlocks } from '../../src/model/block.js'

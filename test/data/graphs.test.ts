@@ -1,8 +1,8 @@
 /** Nodes and edges as inputs: which of them number rows of others, by chance and from arrays. */
 import { describe, expect, it } from 'vitest'
-import { sliceArrays } from '../../src/data/batch.js'
 import { portsOf } from '../../src/data/open-data.js'
 import { areTokens, randomBatches } from '../../src/data/random.js'
+import { sliceArrays } from '../../src/data/slice-arrays.js'
 import { edit } from '../../src/graph/edit.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { tensorOf } from '../../src/onnx/numbers.js'

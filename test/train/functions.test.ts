@@ -1,8 +1,8 @@
 /** Functions that exporters leave in files: written out they are what they were, and gradients pass through them. */
 import { expect, test } from 'vitest'
-import { sliceArrays } from '../../src/data/batch.js'
 import { generator } from '../../src/data/generator.js'
 import { portsOf } from '../../src/data/open-data.js'
+import { sliceArrays } from '../../src/data/slice-arrays.js'
 import { edit } from '../../src/graph/edit.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { importModel } from '../../src/graph/import.js'

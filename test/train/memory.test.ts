@@ -1,8 +1,8 @@
 /** What a training step needs: estimated, measured, and less of it where parts are computed twice. */
 import { describe, expect, it } from 'vitest'
-import { sliceArrays } from '../../src/data/batch.js'
 import { generator } from '../../src/data/generator.js'
 import { portsOf } from '../../src/data/open-data.js'
+import { sliceArrays } from '../../src/data/slice-arrays.js'
 import { edit } from '../../src/graph/edit.js'
 import { Model, type Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'

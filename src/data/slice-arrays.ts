@@ -1,0 +1,192 @@
+/** Batches from arrays that hold all samples: checked against the inputs, cut along their first axis, and what can be made is made. */
+import { AttncError } from '../errors.js'
+import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
+import type { Feeds, Port } from '../runtime/session.js'
+import { areGraphs } from './addressed-rows.js'
+import { type Batch, isTokens, makeTokenBatch, rowsOf } from './batch.js'
+import { tokenRole } from './token-input.js'
+
+/**
+ * Batches: the first axis is samples, or all is one graph. Errors: INPUT_MISSING, INPUT_SHAPE, INPUT_TYPE,
+ * DATA_EMPTY, DATA_NOT_A_NUMBER.
+ */
+export function sliceArrays(
+  arrays: Readonly<Record<string, RuntimeTensor>>,
+  inputs: readonly Port[],
+  options: {
+    readonly what: string
+    readonly batchSize: number
+    readonly samples?: number | undefined
+  },
+): Batch[] {
+  const found = Object.entries(arrays)
+    .map(([name, { dims }]) => `"${name}" [${dims}]`)
+    .join(', ')
+  const given = inputs.filter(({ name }) => arrays[name])
+  // Mask, positions and an empty cache can be made from ids; nothing else can.
+  const isMadeFromIds = given.some(
+    ({ dims, dataType }) => dims.length === 2 && dataType.startsWith('int'),
+  )
+  for (const port of inputs) {
+    const array = arrays[port.name]
+    if (!array && isMadeFromIds && isAuxiliary(port)) continue
+    if (!array)
+      throw new AttncError(
+        'INPUT_MISSING',
+        'usage',
+        `"${options.what}" has no array "${port.name}" (${port.dataType} [${port.dims}]), which the model takes; it has ${found || 'none'}.`,
+        { suggestions: ['Name the arrays as the inputs that "attnc inspect" prints.'] },
+      )
+    checkShape(options.what, port, array)
+    checkNumbers(options.what, port, array)
+  }
+  if (areGraphs(inputs)) return [oneGraph(arrays, inputs)]
+  const first = arrays[given[0]?.name ?? '']
+  const stated = given[0]?.dims[0]
+  const size = typeof stated === 'number' ? stated : options.batchSize
+  const count = Math.min(first?.dims[0] ?? 0, options.samples ?? Number.POSITIVE_INFINITY)
+  if (count === 0)
+    throw new AttncError('DATA_EMPTY', 'usage', `"${options.what}" holds no samples.`, {
+      suggestions: ['Give arrays whose first axis is at least 1.'],
+    })
+  const whole = findWhole(options.what, given, arrays)
+  const names = new Set(inputs.map(({ name }) => name))
+  const batches: Batch[] = []
+  for (let at = 0; at < count; at += size) {
+    const to = Math.min(at + size, count)
+    // A model of fixed batch size leaves the last, smaller batch out.
+    if (typeof stated === 'number' && to - at < size && batches.length > 0) break
+    const feeds: Record<string, RuntimeTensor> = {}
+    for (const { name, dataType } of given)
+      feeds[name] = castTo(
+        whole.has(name)
+          ? (arrays[name] as RuntimeTensor)
+          : rowsOf(arrays[name] as RuntimeTensor, at, to),
+        dataType,
+      )
+    const missing = inputs.filter(({ name }) => !arrays[name])
+    if (missing.length > 0)
+      Object.assign(feeds, makeTokenBatch(tokensOf(feeds, given).ids, missing).feeds)
+    const extras = Object.fromEntries(
+      Object.entries(arrays)
+        .filter(([name, { dims }]) => !names.has(name) && dims[0] === first?.dims[0])
+        .map(([name, array]) => [name, rowsOf(array, at, to)]),
+    )
+    batches.push({ feeds, extras, ...tokensOf(feeds, inputs) })
+  }
+  return batches
+}
+
+/** Nodes and edges of a graph belong together: arrays of one, or of several with ends that tell them apart. */
+function oneGraph(arrays: Readonly<Record<string, RuntimeTensor>>, inputs: readonly Port[]): Batch {
+  const names = new Map(inputs.map(({ name, dataType }) => [name, dataType]))
+  const feeds: Record<string, RuntimeTensor> = {}
+  const extras: Record<string, RuntimeTensor> = {}
+  for (const [name, array] of Object.entries(arrays)) {
+    const type = names.get(name)
+    if (type) feeds[name] = castTo(array, type)
+    else extras[name] = array
+  }
+  return { feeds, extras, tokenMask: undefined, ids: [] }
+}
+
+const isAuxiliary = ({ name, dims }: Port): boolean =>
+  tokenRole(name) !== 'ids' || dims.length === 4 || dims.length <= 1
+
+function checkShape(what: string, port: Port, array: RuntimeTensor): void {
+  const isRank = array.dims.length === port.dims.length || port.dims.length === 0
+  const wrong = port.dims.findIndex(
+    (dim, axis) => axis > 0 && typeof dim === 'number' && dim !== array.dims[axis],
+  )
+  if (isRank && wrong < 0) return
+  throw new AttncError(
+    'INPUT_SHAPE',
+    'usage',
+    `Array "${port.name}" of "${what}" is [${array.dims}]; the model takes [${port.dims}].`,
+    { suggestions: ['Reshape the array, or give data made for this model.'] },
+  )
+}
+
+/** NaN is a mistake; infinity is how additive masks say no. */
+function checkNumbers(what: string, port: Port, { dataType, data }: RuntimeTensor): void {
+  if (!(data instanceof Float32Array || data instanceof Float64Array)) return
+  const nan = data.findIndex(Number.isNaN)
+  if (nan >= 0)
+    throw new AttncError(
+      'DATA_NOT_A_NUMBER',
+      'usage',
+      `Array "${port.name}" of "${what}" holds NaN, first at element ${nan}.`,
+      { suggestions: ['Leave out the samples that hold NaN.'] },
+    )
+  const isWhole = /^u?int|^bool/.test(port.dataType)
+  const broken = isWhole ? data.findIndex((each) => !Number.isInteger(each)) : -1
+  if (broken >= 0)
+    throw new AttncError(
+      'INPUT_TYPE',
+      'usage',
+      `Array "${port.name}" of "${what}" is ${dataType} and holds ${data[broken]}; the model takes ${port.dataType}.`,
+      { suggestions: ['Give whole numbers for this input.'] },
+    )
+}
+
+/** Inputs that are no samples: of another first axis than the first input, and fed whole each time. */
+function findWhole(
+  what: string,
+  given: readonly Port[],
+  arrays: Readonly<Record<string, RuntimeTensor>>,
+): Set<string> {
+  const [first] = given
+  const rows = first && arrays[first.name]?.dims[0]
+  const others = given.filter(({ name, dims }) => dims.length > 0 && arrays[name]?.dims[0] !== rows)
+  for (const { name, dims } of others)
+    if (first && dims[0] === first.dims[0] && typeof dims[0] === 'string')
+      throw new AttncError(
+        'INPUT_SHAPE',
+        'usage',
+        `Array "${name}" of "${what}" has ${arrays[name]?.dims[0]} samples, "${first.name}" has ${rows}.`,
+        { suggestions: ['Give arrays whose first axes are samples, as many in each.'] },
+      )
+  return new Set(others.map(({ name }) => name))
+}
+
+/** The mask and the ids, where an input is [batch, sequence] of whole numbers. */
+function tokensOf(
+  feeds: Feeds,
+  inputs: readonly Port[],
+): Pick<Batch, 'tokenMask' | 'tokenMasks' | 'ids'> {
+  const flat = inputs.filter(isTokens)
+  const ids = flat.find(({ name }) => tokenRole(name) === 'ids')
+  const mask = flat.find(({ name }) => tokenRole(name) === 'mask')
+  const tokens = ids && feeds[ids.name]
+  const kept = mask && feeds[mask.name]
+  // Features of frames come with a mask and without ids.
+  const tokenMasks = masksOf(feeds, flat)
+  if (!tokens) return { tokenMask: kept && castTo(kept, 'float32'), tokenMasks, ids: [] }
+  const [rows = 0, length = 0] = tokens.dims
+  const isKept = Array.from({ length: rows * length }, (_, i) => (kept ? Number(kept.data[i]) : 1))
+  return {
+    tokenMask: tensorOf('float32', tokens.dims, isKept),
+    tokenMasks,
+    ids: Array.from({ length: rows }, (_, row) =>
+      Array.from({ length }, (_, i) => row * length + i)
+        .filter((at) => isKept[at])
+        .map((at) => Number(tokens.data[at])),
+    ),
+  }
+}
+
+/** Masks among the inputs, by the name of every input that has the same length. */
+function masksOf(feeds: Feeds, flat: readonly Port[]): Record<string, RuntimeTensor> {
+  return Object.fromEntries(
+    flat.flatMap(({ name, dims }) => {
+      const mask = flat.find((each) => tokenRole(each.name) === 'mask' && each.dims[1] === dims[1])
+      const fed = mask && feeds[mask.name]
+      return fed ? [[name, castTo(fed, 'float32')]] : []
+    }),
+  )
+}
+
+function castTo(tensor: RuntimeTensor, dataType: Port['dataType']): RuntimeTensor {
+  if (tensor.dataType === dataType) return tensor
+  return tensorOf(dataType, tensor.dims, numbersOf(tensor))
+}
