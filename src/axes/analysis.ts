@@ -138,7 +138,7 @@ export class AxisAnalysis {
     const context = contextOf(this, node)
     if (this.passOn(node)) return
     const rule = findAxisRule(node)
-    if (!rule) return this.giveUp(node, context, `operator ${operatorName(node)} has no axis rule`)
+    if (!rule) return this.giveUp(node, context, `operator ${node.operatorName} has no axis rule`)
     const unknown = [...node.inputs, ...node.outputs].find(
       (value) => value && !this.shapes.dims(value),
     )
@@ -260,9 +260,6 @@ const holdsSizes = (graph: Graph): boolean =>
       node.inputs.some((value) => (value?.constant?.dims ?? []).some((dim) => dim > 1)) ||
       [...innerGraphs(node)].some(holdsSizes),
   )
-
-export const operatorName = (node: Node): string =>
-  node.domain ? `${node.domain}.${node.op}` : node.op
 
 /** Shapes and axes of a graph; `seams` are values whose last axis is laid into a wider one by no product. */
 export function analyseAxes(

@@ -88,10 +88,8 @@ function changed<Item>(
 
 function countOperators({ graph }: Model): Map<string, number> {
   const counts = new Map<string, number>()
-  for (const { domain, op } of graph.nodes()) {
-    const name = domain ? `${domain}.${op}` : op
-    counts.set(name, (counts.get(name) ?? 0) + 1)
-  }
+  for (const { operatorName } of graph.nodes())
+    counts.set(operatorName, (counts.get(operatorName) ?? 0) + 1)
   return counts
 }
 

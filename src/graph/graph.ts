@@ -95,6 +95,11 @@ export class Node {
     readonly overload: string = '',
   ) {}
 
+  /** `Add`, `com.microsoft.FastGelu`: what tables of rules know it by. */
+  get operatorName(): string {
+    return this.domain === '' ? this.op : `${this.domain}.${this.op}`
+  }
+
   /** For messages: the node's own name, or one made of its operator and first output. */
   get label(): string {
     return this.name || `${this.op} → ${this.outputs.find((output) => output)?.name ?? this.id}`

@@ -74,8 +74,7 @@ function findData(graph: Graph, shapes: ShapeInfo): Set<Value> {
 const isMatrix = (value: Value | undefined): boolean => (value?.constant?.dims.length ?? 0) > 1
 
 function canBeHalf(node: Node, data: ReadonlySet<Value>): boolean {
-  const key = node.domain === '' ? node.op : `${node.domain}.${node.op}`
-  if (!halfOperators.has(key) || [...innerGraphs(node)].length > 0) return false
+  if (!halfOperators.has(node.operatorName) || [...innerGraphs(node)].length > 0) return false
   // Written over is moved; added up is a sum, of which few kernels are in half precision.
   if (node.op.startsWith('Scatter') && (stringAttribute(node, 'reduction') ?? 'none') !== 'none')
     return false

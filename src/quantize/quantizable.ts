@@ -121,8 +121,7 @@ function readUse(
 ): Reading[] | string {
   if (node.graph !== value.graph) return `it is read inside of "${node.graph.name}"`
   const axis = (contracted: 0 | 1): 0 | 1 => ((contracted === 0) !== isFlipped ? 1 : 0)
-  const key = node.domain === '' ? node.op : `${node.domain}.${node.op}`
-  switch (key) {
+  switch (node.operatorName) {
     case 'Transpose': {
       const [output] = node.outputs
       const perm = intsAttribute(node, 'perm') ?? [1, 0]
@@ -151,7 +150,7 @@ function readUse(
       return [{ lookup: node, outputAxis: 0 }]
     }
     default:
-      return `operator ${key} reads it`
+      return `operator ${node.operatorName} reads it`
   }
 }
 

@@ -16,7 +16,7 @@ export function missingRule(
   return new AttncError(
     'GRADIENT_RULE_MISSING',
     'model',
-    `There is no gradient rule for ${node.domain ? `${node.domain}.` : ''}${node.op} ("${node.label}"), which lies between "${path[0]}" and the loss: ${path.join(' → ')}.`,
+    `There is no gradient rule for ${node.operatorName} ("${node.label}"), which lies between "${path[0]}" and the loss: ${path.join(' → ')}.`,
     { suggestions: [advice(node)] },
   )
 }

@@ -255,6 +255,4 @@ export const attentionRules: Readonly<Record<string, AxisRule>> = {
 }
 
 export const isFusedAttention = (node: Node): boolean =>
-  node.op.endsWith('Attention') && findRuleName(node) in attentionRules
-
-const findRuleName = (node: Node): string => (node.domain ? `${node.domain}.${node.op}` : node.op)
+  node.op.endsWith('Attention') && node.operatorName in attentionRules

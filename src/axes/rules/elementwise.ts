@@ -107,5 +107,4 @@ export const elementwiseRules: Readonly<Record<string, AxisRule>> = {
   'com.microsoft.QLinearLeakyRelu': unary,
 }
 
-export const isElementwise = (node: Node): boolean =>
-  (node.domain ? `${node.domain}.${node.op}` : node.op) in elementwiseRules
+export const isElementwise = (node: Node): boolean => node.operatorName in elementwiseRules

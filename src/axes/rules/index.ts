@@ -21,5 +21,4 @@ export const axisRules: ReadonlyMap<string, AxisRule> = new Map(
   }),
 )
 
-export const findAxisRule = (node: Node): AxisRule | undefined =>
-  axisRules.get(node.domain && node.domain !== 'ai.onnx' ? `${node.domain}.${node.op}` : node.op)
+export const findAxisRule = (node: Node): AxisRule | undefined => axisRules.get(node.operatorName)

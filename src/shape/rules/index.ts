@@ -28,4 +28,4 @@ export const shapeRules: ReadonlyMap<string, ShapeRule> = new Map(
 )
 
 export const findShapeRule = (node: Node): ShapeRule | undefined =>
-  shapeRules.get(node.domain ? `${node.domain}.${node.op}` : node.op)
+  shapeRules.get(node.operatorName)

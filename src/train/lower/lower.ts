@@ -24,8 +24,6 @@ const lowerings: ReadonlyMap<string, Lowering> = new Map([
   ['com.microsoft.FusedMatMul', fusedMatMul],
 ])
 
-export const loweredNames: readonly string[] = [...lowerings.keys()].sort()
-
 /** Replaces the fused operators that read a value of `active`; what stands for which output now. */
 export function lowerFused(edit: GraphEdit, active: ReadonlySet<Value>): ReadonlyMap<Value, Value> {
   const fused = [...edit.graph.nodes()].filter(
@@ -66,5 +64,4 @@ export function lowerNodes(edit: GraphEdit, fused: readonly Node[]): ReadonlyMap
   return replaced
 }
 
-const findLowering = ({ op, domain }: Node): Lowering | undefined =>
-  lowerings.get(domain && domain !== 'ai.onnx' ? `${domain}.${op}` : op)
+const findLowering = (node: Node): Lowering | undefined => lowerings.get(node.operatorName)

@@ -27,5 +27,5 @@ const rules: ReadonlyMap<string, GradientRule> = new Map(
 
 export const gradientRuleNames: readonly string[] = [...rules.keys()].sort()
 
-export const findGradientRule = ({ op, domain }: Node): GradientRule | undefined =>
-  rules.get(domain && domain !== 'ai.onnx' ? `${domain}.${op}` : op)
+export const findGradientRule = (node: Node): GradientRule | undefined =>
+  rules.get(node.operatorName)
