@@ -1,13 +1,13 @@
 /** What a caller may choose, and what happens when it doesn't (docs/benchmarks.md says why). */
 import type { Grid } from '../../src/quantize/grid.js'
 
-export const precisions = ['int4', 'int8', 'qdq', 'float16'] as const
+const precisions = ['int4', 'int8', 'qdq', 'float16'] as const
 export type Precision = (typeof precisions)[number]
 
 export const roundings = ['nearest', 'calibrated'] as const
 export type Rounding = (typeof roundings)[number]
 
-export const tablePrecisions = ['float', 'int8', 'int4'] as const
+const tablePrecisions = ['float', 'int8', 'int4'] as const
 export type TablePrecision = (typeof tablePrecisions)[number]
 
 export interface QuantizeOptions {

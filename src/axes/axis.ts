@@ -106,18 +106,6 @@ export function factorsOf(axis: Axis): Axis[] {
   return root.structure?.kind === 'product' ? root.structure.factors.flatMap(factorsOf) : [root]
 }
 
-/** `[2·heads 64]`-like text for people and for snapshots. */
-export function describeAxis(axis: Axis, name: (leaf: Axis) => string = sizeName): string {
-  const root = axis.root
-  if (!root.structure) return name(root)
-  const inner = childrenOf(root.structure).map((child) => describeAxis(child, name))
-  if (root.structure.kind === 'blocks') return `${inner[0]}/${root.structure.block}`
-  if (root.structure.kind === 'packed') return `bytes(${inner[0]})`
-  return root.structure.kind === 'product' ? `[${inner.join('·')}]` : `(${inner.join(' | ')})`
-}
-
-const sizeName = (axis: Axis): string => axis.size.toString()
-
 const greatestCommonDivisor = (a: number, b: number): number =>
   b === 0 ? a : greatestCommonDivisor(b, a % b)
 

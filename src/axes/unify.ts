@@ -197,7 +197,7 @@ function matchSums(left: readonly Axis[], right: readonly Axis[], node: Node | u
  * The axis in two pieces, the first of `size` members; refines what it is made of. Undefined where the
  * border is inside a factor, or outside of the axis in a damaged model.
  */
-export function splitAt(axis: Axis, size: Size): [Axis, Axis] | undefined {
+function splitAt(axis: Axis, size: Size): [Axis, Axis] | undefined {
   const root = axis.root
   const rest = root.size.sub(size)
   if ((rest.value ?? 0) < 0 || (size.value ?? 0) < 0) return undefined

@@ -14,7 +14,7 @@ export interface Machine {
 }
 
 /** XDG_CACHE_HOME, or what the system has for it. */
-export function cacheFolder(): string {
+function cacheFolder(): string {
   const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env
   if (XDG_CACHE_HOME) return join(XDG_CACHE_HOME, 'attnc')
   if (process.platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'attnc')
@@ -23,7 +23,7 @@ export function cacheFolder(): string {
 }
 
 /** What times depend on beside the operator. */
-export function fingerprint({ provider, threads }: Machine): Readonly<Record<string, unknown>> {
+function fingerprint({ provider, threads }: Machine): Readonly<Record<string, unknown>> {
   return {
     processor: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,

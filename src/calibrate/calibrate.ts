@@ -46,7 +46,7 @@ export type Calibration = ReadonlyMap<string, Statistics>
 /**
  * Odd, so that windows of 2ⁿ tokens aren't always sampled at the same places.
  */
-export const DEFAULT_STRIDE = 3
+const DEFAULT_STRIDE = 3
 
 /** What the output projections of all blocks read. */
 export function projectionInputs(view: TransformerModel, moments: boolean): Watch[] {

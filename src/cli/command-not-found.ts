@@ -26,7 +26,7 @@ export default async function commandNotFound({ id, config }: NotFound): Promise
 }
 
 /** Letters to insert, remove, replace or swap with the next. */
-export function editDistance(one: string, other: string): number {
+function editDistance(one: string, other: string): number {
   const rows = [Array.from({ length: other.length + 1 }, (_, i) => i)]
   for (let i = 1; i <= one.length; i++) {
     const row = [i]

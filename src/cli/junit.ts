@@ -11,7 +11,7 @@ export interface JUnitCase {
   readonly message: string | undefined
 }
 
-export function junitXml(suite: string, cases: readonly JUnitCase[]): string {
+function junitXml(suite: string, cases: readonly JUnitCase[]): string {
   const count = (wanted: JUnitCase['result']): number =>
     cases.filter(({ result }) => result === wanted).length
   const counts = `tests="${cases.length}" failures="${count('failed')}" skipped="${count('skipped')}"`

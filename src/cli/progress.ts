@@ -68,7 +68,7 @@ export function openTerminal(options: {
 }
 
 /** `calibrating 12/64 · 1.4/s · 37 s left` */
-export function progressText(step: string, done: number, total: number, elapsedMs: number): string {
+function progressText(step: string, done: number, total: number, elapsedMs: number): string {
   const rate = done / (elapsedMs / 1000)
   const left = rate > 0 ? (total - done) / rate : Number.POSITIVE_INFINITY
   const speed = rate >= 1 ? `${rate.toFixed(1)}/s` : `${(1 / rate).toFixed(1)} s each`
@@ -76,7 +76,7 @@ export function progressText(step: string, done: number, total: number, elapsedM
   return `${step} ${done}/${total} · ${speed}${rest}`
 }
 
-export function describeSeconds(seconds: number): string {
+function describeSeconds(seconds: number): string {
   const whole = Math.ceil(seconds)
   if (whole < 60) return `${whole} s`
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`

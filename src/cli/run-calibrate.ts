@@ -71,7 +71,7 @@ export async function runMerge(
 }
 
 /** Error: SHARD_FORMAT. */
-export function parseShard(text: string): Shard {
+function parseShard(text: string): Shard {
   const [, index, count] = /^(\d+)\/(\d+)$/.exec(text) ?? []
   const shard = { index: Number(index), count: Number(count) }
   if (shard.index >= 1 && shard.index <= shard.count) return shard

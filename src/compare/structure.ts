@@ -93,7 +93,7 @@ function countOperators({ graph }: Model): Map<string, number> {
   return counts
 }
 
-export const describeType = ({ dataType, dims }: NonNullable<Value['type']>): string =>
+const describeType = ({ dataType, dims }: NonNullable<Value['type']>): string =>
   `${dataType ?? '?'} ${dims ? `[${dims.map((dim) => dim ?? '?').join(', ')}]` : 'of any rank'}`
 
 const typesOf = (values: readonly Value[]): Map<string, string> =>

@@ -63,7 +63,7 @@ function windowRows(text: string, options: TextOptions): number[][] {
 }
 
 /** Lines, headings left out, split where a sentence ends; 8 to 60 words. */
-export function splitSentences(text: string): string[] {
+function splitSentences(text: string): string[] {
   return text
     .split('\n')
     .filter((line) => line.trim() !== '' && !line.trimStart().startsWith('='))

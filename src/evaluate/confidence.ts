@@ -13,7 +13,7 @@ export interface Interval {
 /** Groups that are left out at most. */
 const mostGroups = 200
 /** Fewer samples say nothing about how much they vary. */
-export const leastSamples = 8
+const leastSamples = 8
 
 /** undefined where there are too few samples, or some group can't be left out. */
 export function jackknife(

@@ -11,7 +11,7 @@ import { copyAttribute } from './extract.js'
 import { type Branch, Graph, type Model, Node, Value } from './graph.js'
 import { link, nodesInside, unlink } from './links.js'
 
-export const BRANCHES = ['then_branch', 'else_branch'] as const
+const BRANCHES = ['then_branch', 'else_branch'] as const
 type Side = (typeof BRANCHES)[number]
 
 /** Opens the branches of every If of the main graph that are ways of one model; others stay as they are. */

@@ -25,7 +25,7 @@ export function printModel(model: Model): string {
   return `<\n   ${header.join(',\n   ')}\n>\n${[printGraph(model.graph), ...model.functions.map(printFunction)].join('\n')}`
 }
 
-export function printGraph(graph: Graph, indent = ''): string {
+function printGraph(graph: Graph, indent = ''): string {
   const { inputs, outputs } = graph
   const constants = [...graph.initializers()].map(
     (value) => `${indent}   ${declaration(value)} = ${elements(value.constant as Tensor)}`,

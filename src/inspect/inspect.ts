@@ -145,7 +145,7 @@ function prunability(
 }
 
 /** One width where all streams have it, else each in order. */
-export function describeHidden(hidden: readonly Axis[]): Inspection['hidden'] {
+function describeHidden(hidden: readonly Axis[]): Inspection['hidden'] {
   const all = hidden.flatMap((axis) => axis.size.value ?? [])
   // Streams of one width beside each other are one stage.
   const sizes = all.filter((size, index) => size !== all[index - 1])

@@ -25,7 +25,7 @@ export function countParameters(analysis: AxisAnalysis): number {
 }
 
 /** Constants that hold learned numbers, each with how many; of tied ones the first. */
-export const learnedSizes = (analysis: AxisAnalysis): Map<Value, number> =>
+const learnedSizes = (analysis: AxisAnalysis): Map<Value, number> =>
   withoutParts(withoutTies(findLearned(analysis)))
 
 /** Constants that hold learned numbers, each with how many. */

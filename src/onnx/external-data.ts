@@ -116,7 +116,7 @@ export class ExternalFiles {
 }
 
 /** Data that is not there: sizes are known, reading fails. */
-export class MissingBytes {
+class MissingBytes {
   readonly file = undefined
 
   constructor(

@@ -52,7 +52,7 @@ export class FileBytes implements ByteSource {
 }
 
 /** Fills `target` from `offset` on, after making sure that the file is still the one that was stamped. */
-export function readFileRange(stamp: FileStamp, offset: number, target: Uint8Array): void {
+function readFileRange(stamp: FileStamp, offset: number, target: Uint8Array): void {
   const descriptor = openForReading(stamp.path)
   try {
     const { size, mtimeMs } = fstatSync(descriptor)

@@ -84,7 +84,7 @@ function shiftBlock(
 }
 
 /** Blocks by the name that plans use. */
-export function outputProjections(view: TransformerModel): Map<string, Projection> {
+function outputProjections(view: TransformerModel): Map<string, Projection> {
   const found = new Map<string, Projection>()
   const add = (key: string, block: TransformerModel['attention'][number]['outputProjection']) => {
     const projection = block && readProjection(block)

@@ -10,7 +10,7 @@ import { AttncError } from '../errors.js'
 import { keepRuntimeSilent } from './telemetry.js'
 
 export type ProviderName = 'cpu' | 'cuda' | 'webgpu'
-export const providerNames: readonly ProviderName[] = ['cuda', 'webgpu', 'cpu']
+const providerNames: readonly ProviderName[] = ['cuda', 'webgpu', 'cpu']
 
 export interface Availability {
   readonly available: boolean

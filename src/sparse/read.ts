@@ -152,7 +152,7 @@ function readWhere(view: TransformerModel, node: Node, from: Value): Mask {
 }
 
 /** One number, or a tensor of nothing else. */
-export function scalarOf(view: TransformerModel, value: Value | undefined): number | undefined {
+function scalarOf(view: TransformerModel, value: Value | undefined): number | undefined {
   const constant = value && view.analysis.shapes.constant(value)
   const tensor = constant && fromConstant(constant)
   if (tensor?.data.length !== 1) return undefined

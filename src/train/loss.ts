@@ -6,7 +6,7 @@ import type { Value } from '../graph/graph.js'
 import type { NodeBuilder } from './node-builder.js'
 
 /** Σ values·weights / Σ weights; the plain mean without weights. */
-export function weightedMean(b: NodeBuilder, values: Value, weights: Value | undefined): Value {
+function weightedMean(b: NodeBuilder, values: Value, weights: Value | undefined): Value {
   const flat = { keepdims: 0 }
   if (!weights) return b.op('ReduceMean', [values], flat)
   const total = b.op('ReduceSum', [b.op('Mul', [values, weights])], flat)

@@ -99,7 +99,7 @@ export function clipNorm(b: NodeBuilder, gradient: Value, limit: number): readon
   return [b.op('Mul', [gradient, share]), norm]
 }
 
-export const schedules = ['constant', 'linear', 'cosine'] as const
+const schedules = ['constant', 'linear', 'cosine'] as const
 export type Schedule = (typeof schedules)[number]
 
 /** Share of the peak rate at update `index` (from 0) of `total`, after a linear rise over `warmup`. */

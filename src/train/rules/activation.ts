@@ -34,7 +34,7 @@ const piecewise = (c: GradientContext, x: Value, bound: number, below: () => Val
   c.op('Where', [c.op('Greater', [x, c.scalar(bound, x)]), c.scalar(1, x), below()])
 
 /** d/dx x·Φ(x) = Φ(x) + x·φ(x); Φ by Erf (Hendrycks & Gimpel 2016). */
-export function geluSlope(c: GradientContext, x: Value): Value {
+function geluSlope(c: GradientContext, x: Value): Value {
   const half = c.scalar(0.5, x)
   const erf = c.op('Erf', [c.op('Mul', [x, c.scalar(Math.SQRT1_2, x)])])
   const cumulative = c.op('Add', [half, c.op('Mul', [half, erf])])
@@ -44,7 +44,7 @@ export function geluSlope(c: GradientContext, x: Value): Value {
 }
 
 /** The tanh form: u = √(2/π)·(x + 0.044715·x³), ½(1 + tanh u) + ½·x·(1 − tanh² u)·u′. */
-export function tanhGeluSlope(c: GradientContext, x: Value): Value {
+function tanhGeluSlope(c: GradientContext, x: Value): Value {
   const scale = Math.sqrt(2 / Math.PI)
   const square = c.op('Mul', [x, x])
   const cubic = c.op('Mul', [square, c.scalar(0.044715 * scale, x)])
