@@ -17,6 +17,7 @@ import type { RunOptions } from '../runtime/batches.js'
 import { materialise } from '../runtime/materialise.js'
 import { openSession } from '../runtime/session.js'
 import type { ShapeInfo } from '../shape/infer.js'
+import { knownSizes } from '../shape/known-sizes.js'
 import { TimeCache } from './time-cache.js'
 
 /** A run is over after so many times, or milliseconds. */
@@ -105,13 +106,13 @@ export class OperatorTimes {
 function readInputs(node: Node, shapes: ShapeInfo): (Input | undefined)[] | undefined {
   const inputs: (Input | undefined)[] = []
   for (const value of node.inputs) {
-    const dims = value && shapes.dims(value)?.map((size) => size.value)
+    const dims = value && knownSizes(value, shapes)
     const dataType = value && shapes.dataType(value)
     if (!value) inputs.push(undefined)
-    else if (!dims || !dataType || dims.includes(undefined)) return undefined
+    else if (!dims || !dataType) return undefined
     else {
       const known = value.constant ? undefined : shapes.constant(value)
-      const type = { dataType, dims: dims as number[] }
+      const type = { dataType, dims }
       inputs.push({ value, type, constant: known && fromConstant(known) })
     }
   }

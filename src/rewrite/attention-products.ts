@@ -5,6 +5,7 @@
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import { fromConstant, numbersOf } from '../onnx/numbers.js'
 import type { ShapeInfo } from '../shape/infer.js'
+import { knownSizes } from '../shape/known-sizes.js'
 import { beforeTurn } from './turned.js'
 
 /** B batch, H heads, K key-value heads, S queries, T keys, d and e sizes of heads. */
@@ -35,7 +36,7 @@ export interface Mask {
 export function readProducts(softmax: Node, shapes: ShapeInfo): AttentionProducts | undefined {
   const [logits] = softmax.inputs
   const [probabilities] = softmax.outputs
-  const dims = logits && sizesOf(logits, shapes)
+  const dims = logits && knownSizes(logits, shapes)
   if (softmax.domain !== '' || !logits || !probabilities || dims?.length !== 4) return undefined
   if (![-1, 3].includes(intAttribute(softmax, 'axis', -1))) return undefined
   const [B, H, S, T] = dims as [number, number, number, number]
@@ -49,8 +50,8 @@ export function readProducts(softmax: Node, shapes: ShapeInfo): AttentionProduct
   const turned = withoutScale(columns)
   const straight = beforeTurn(turned.value, shapes)
   const { value, context } = read
-  const [, , , d] = sizesOf(query.value, shapes) ?? []
-  const [, K, , e] = sizesOf(value, shapes) ?? []
+  const [, , , d] = knownSizes(query.value, shapes) ?? []
+  const [, K, , e] = knownSizes(value, shapes) ?? []
   const scale = scored.scale * query.scale * turned.scale
   if (!d || !e || !K || H % K !== 0 || !(scale > 0)) return undefined
   const key = straight ?? turned.value
@@ -60,7 +61,7 @@ export function readProducts(softmax: Node, shapes: ShapeInfo): AttentionProduct
     [value, [B, K, T, e]],
     [context, [B, H, S, e]],
   ]
-  if (!expected.every(([each, sizes]) => String(sizesOf(each, shapes)) === String(sizes)))
+  if (!expected.every(([each, sizes]) => String(knownSizes(each, shapes)) === String(sizes)))
     return undefined
   const { masks, softcap } = scored
   return { query: query.value, scale, softcap, key, isTurned: !straight, value, masks, context }
@@ -77,7 +78,7 @@ interface Scores {
 function readScores(logits: Value, dims: readonly number[], shapes: ShapeInfo): Scores | undefined {
   const { producer } = logits
   if (producer?.domain !== '' || !isReadOnce(logits)) return undefined
-  if (String(sizesOf(logits, shapes)) !== String(dims)) return undefined
+  if (String(knownSizes(logits, shapes)) !== String(dims)) return undefined
   const inner = (value: Value | undefined) => value && readScores(value, dims, shapes)
   const { op, inputs } = producer
   if (op === 'MatMul') return { product: producer, scale: 1, softcap: 0, masks: [] }
@@ -88,13 +89,13 @@ function readScores(logits: Value, dims: readonly number[], shapes: ShapeInfo): 
   }
   if (op === 'Where') {
     const [value, scores, hidden] = inputs as [Value, Value, Value]
-    const found = sizesOf(hidden, shapes)?.every((size) => size === 1) && inner(scores)
+    const found = knownSizes(hidden, shapes)?.every((size) => size === 1) && inner(scores)
     return found ? { ...found, masks: [...found.masks, { value, hidden }] } : undefined
   }
   if (op === 'Add')
     for (const [at, value] of inputs.entries()) {
       const mask = inputs[1 - at] as Value
-      const found = sizesOf(mask, shapes) && inner(value)
+      const found = knownSizes(mask, shapes) && inner(value)
       if (found) return { ...found, masks: [...found.masks, { value: mask }] }
     }
   const factor = scaleOf(producer)
@@ -173,10 +174,4 @@ function contextOf(
 function onlyReader(value: Value): Node | undefined {
   const [use] = value.uses
   return isReadOnce(value) ? use?.node : undefined
-}
-
-/** All sizes, where all are known. */
-export function sizesOf(value: Value, shapes: ShapeInfo): readonly number[] | undefined {
-  const sizes = shapes.dims(value)?.map((size) => size.value)
-  return sizes?.every((size) => size !== undefined) ? (sizes as number[]) : undefined
 }

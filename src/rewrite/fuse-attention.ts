@@ -12,7 +12,8 @@ import type { Attribute, Node, Value } from '../graph/graph.js'
 import { tensorOf, toConstant } from '../onnx/numbers.js'
 import { int64Tensor } from '../onnx/tensor.js'
 import type { ShapeInfo } from '../shape/infer.js'
-import { type AttentionProducts, type Mask, readProducts, sizesOf } from './attention-products.js'
+import { knownSizes } from '../shape/known-sizes.js'
+import { type AttentionProducts, type Mask, readProducts } from './attention-products.js'
 import { eraseUnread } from './erase-unread.js'
 
 /** Tokens of a block. */
@@ -54,11 +55,11 @@ function emit(
   layouts: Map<string, readonly [Value, Value]>,
 ): void {
   const before = context.producer as Node
-  const [, , S = 0] = sizesOf(query, shapes) ?? []
-  const [, , T = 0] = sizesOf(value, shapes) ?? []
+  const [, , S = 0] = knownSizes(query, shapes) ?? []
+  const [, , T = 0] = knownSizes(value, shapes) ?? []
   const perm: Attribute = { kind: 'ints', value: [0n, 1n, 3n, 2n] }
   const straight = isTurned ? edit.add('Transpose', [key], { attributes: { perm }, before }) : key
-  const dims = sizesOf(context, shapes)
+  const dims = knownSizes(context, shapes)
   const dataType = shapes.dataType(query)
   if (dataType) edit.setType(query, { dataType, dims: query.type?.dims })
   const layout = layouts.get(`${S}·${T}`) ?? addLayout(edit, S, T)
@@ -95,7 +96,7 @@ function widen(
   const type = hidden && shapes.dataType(hidden)
   const zero = type && edit.constant(toConstant(tensorOf(type, [], [0])))
   const bias = zero ? edit.add('Where', [value, zero, hidden], { before }) : value
-  const dims = sizesOf(value, shapes) ?? []
+  const dims = knownSizes(value, shapes) ?? []
   const [b = 1, h = 1] = dims.length === 4 ? dims : dims.length === 3 ? [1, dims[0]] : []
   if (String(dims) === String([b, h, ...last])) return bias
   const shape = edit.constant(int64Tensor([4], [b, h, ...last]))

@@ -13,6 +13,7 @@ import { hasOpenBranches } from '../rewrite/first-branch.js'
 import { materialise } from '../runtime/materialise.js'
 import { openSession, type Session } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
+import { knownSizes } from '../shape/known-sizes.js'
 import type { MaskFacts } from './mask-facts.js'
 import { agreeing, type Meaning, meaningOf, type Padding } from './mask-meaning.js'
 import { chooseSizes, holdsCache, type Lengths } from './probe-sizes.js'
@@ -174,7 +175,7 @@ class Probe {
     for (const { name, dims, dataType } of this.session.inputs) {
       const cut = cutByName.get(name)
       const own = cut
-        ? shapes.dims(cut)?.map(({ value }) => value)
+        ? knownSizes(cut, shapes)
         : dims.map((dim) => (typeof dim === 'number' && dim >= 0 ? dim : sizes.get(String(dim))))
       if (!own?.every((size) => size !== undefined)) return undefined
       const whole = own as number[]

@@ -4,6 +4,7 @@
  */
 import { fromFront } from '../../axes/rule.js'
 import { floatAttribute, intAttribute, type Value } from '../../graph/graph.js'
+import { knownSizes } from '../../shape/known-sizes.js'
 import type { Size } from '../../shape/symbolic.js'
 import type { GradientContext, GradientRule } from '../gradient-rule.js'
 
@@ -33,14 +34,14 @@ function sumThroughProduct(c: GradientContext, y: Value, g: Value): Value | unde
   const own = productSum(c, y, g)
   if (own) return own
   // Rows of several heads may have been laid end to end for the product.
-  const sizes = c.shapes.dims(y)?.map(({ value }) => value)
+  const sizes = knownSizes(y, c.shapes)
   const reshaped = [...y.uses].find(({ node }) => node.op === 'Reshape')?.node.outputs[0]
   const isBack = g.producer?.op === 'Reshape' && g.producer.origin === c.edit.label
   const before = isBack ? g.producer?.inputs[0] : undefined
-  if (!reshaped || !before || !sizes || sizes.includes(undefined)) return undefined
+  if (!reshaped || !before || !sizes) return undefined
   if (c.shapes.dims(reshaped)?.at(-1)?.value !== sizes.at(-1)) return undefined
   const sum = productSum(c, reshaped, before)
-  return sum && c.op('Reshape', [sum, c.ints(...(sizes.slice(0, -1) as number[]), 1)])
+  return sum && c.op('Reshape', [sum, c.ints(...sizes.slice(0, -1), 1)])
 }
 
 function productSum(c: GradientContext, y: Value, g: Value): Value | undefined {
