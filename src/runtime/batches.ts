@@ -104,7 +104,10 @@ export async function runBatches<Batch extends Feedable>(
 }
 
 /** A cache that is still empty has the heads of the model that reads it: fewer where some were removed. */
-export function fitEmpty(tensor: RuntimeTensor, port: Port): RuntimeTensor {
+export function fitEmpty(
+  tensor: RuntimeTensor,
+  port: { readonly dims: readonly (number | string | undefined)[] },
+): RuntimeTensor {
   if (tensor.data.length > 0 || tensor.dims.length !== port.dims.length) return tensor
   const dims = tensor.dims.map((dim, axis) => {
     const stated = port.dims[axis]

@@ -6,6 +6,7 @@
 import type { GraphEdit } from '../graph/edit.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import { foldNode } from '../rewrite/fold-node.js'
+import { fitEmpty } from '../runtime/batches.js'
 import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
 import { TEACHER } from './teacher.js'
@@ -16,8 +17,10 @@ export function fixSizes(edit: GraphEdit, feeds: Feeds): void {
   for (const input of graph.inputs) {
     const { name, type } = input
     const feed = feeds[name.startsWith(TEACHER) ? name.slice(TEACHER.length) : name]
-    if (feed && type?.dims?.length === feed.dims.length)
-      edit.setType(input, { ...type, dims: feed.dims })
+    if (!feed || type?.dims?.length !== feed.dims.length) continue
+    // An empty cache is fed with the heads that the graph has: fewer than the data's where some went.
+    const { dims } = fitEmpty(feed, { dims: type.dims })
+    edit.setType(input, { ...type, dims })
   }
   const shapes = inferShapes(graph)
   for (const node of [...graph.nodes()]) {

@@ -1,12 +1,13 @@
 /** What comes after the choice: means on top of the re-fit, and made-up text. */
 import { existsSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { decideSelected } from '../../passes/vtrans/decide.js'
 import { vtrans } from '../../passes/vtrans/index.js'
 import { learnMasks } from '../../passes/vtrans/learn.js'
 import { vtransDefaults } from '../../passes/vtrans/options.js'
 import { settleMeans } from '../../passes/vtrans/settle.js'
-import { openData } from '../../src/data/open-data.js'
+import { openData, portsOf } from '../../src/data/open-data.js'
+import { randomBatches } from '../../src/data/random.js'
 import { evaluate } from '../../src/evaluate/evaluate.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
@@ -14,6 +15,7 @@ import { loadModel } from '../../src/model-folder/load.js'
 import { applyPart } from '../../src/plan/apply.js'
 import type { PlanPart } from '../../src/plan/plan.js'
 import { decidePlan } from '../../src/prune/decide.js'
+import { sharedModel } from '../shared-models.js'
 import { difference, runModel } from '../zoo/compare.js'
 
 const stories = '../shared/models/tiny-stories'
@@ -91,4 +93,21 @@ describe.skipIf(!hasStories)('means on top of a re-fit', () => {
     expect(await made(undefined)).toBe(9)
     expect(await made(0)).toBe(0)
   })
+})
+
+test('means are learned on a cut model whose cache has fewer heads than the data', async () => {
+  const path = sharedModel('zoo/gpt2-past-dyn')
+  if (!path) return
+  const source = loadModel(path)
+  const { graph } = source.model
+  const shape = { sequenceLength: 8, batchSize: 4, samples: 8, seed: 1, vocabulary: 32 }
+  const batches = randomBatches({ inputs: portsOf(source.model), ...shape })
+  const slices = [0, 1].map((layer) => ({
+    dimension: `layer.${layer}.keyValueHeads`,
+    remove: [layer],
+  }))
+  const options = { ...vtransDefaults, updates: 40, batchSize: 4, settle: 0.1 }
+  const input = { model: source.model, view: readModel(graph), batches, log: silentLog, threads: 1 }
+  const { projections } = await settleMeans(input, { slices }, options)
+  expect(projections.length).toBeGreaterThan(0)
 })
