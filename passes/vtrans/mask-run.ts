@@ -170,7 +170,7 @@ export const scalar = (number: number): RuntimeTensor => tensorOf('float32', [],
 const notFinite = (update: number, loss: number): AttncError =>
   new AttncError(
     'LOSS_NOT_FINITE',
-    'partial',
+    'numeric',
     `Update ${update} of the masks has ${Number.isFinite(loss) ? 'a gradient that is' : `a loss of ${loss}, which is`} not finite.`,
     { suggestions: ['Ask for a lower learning rate.'] },
   )

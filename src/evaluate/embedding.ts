@@ -10,6 +10,7 @@ import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import { addReduce, addUnsqueeze } from '../graph/versioned-nodes.js'
 import { type RunOptions, runBatches, TOKEN_MASK } from '../runtime/batches.js'
+import { refuseNaN } from './refuse-nan.js'
 
 export interface Embeddings {
   readonly rows: number
@@ -36,7 +37,8 @@ export async function embed(
   await runBatches(copy, batches, options, 'embedding', (results) => {
     const { data, dims } = results[name] ?? { data: new Float32Array(), dims: [] }
     size = dims.at(-1) ?? 0
-    parts.push(Float32Array.from(data as Float32Array))
+    const rows = parts.reduce((sum, part) => sum + part.length, 0) / Math.max(size, 1)
+    parts.push(Float32Array.from(refuseNaN(output.name, data as Float32Array, rows)))
   })
   const numbers = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
   let at = 0

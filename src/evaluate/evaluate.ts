@@ -9,6 +9,7 @@ import { compareEmbeddings, embed, findEmbedding } from './embedding.js'
 import { isComparing, type MetricName } from './metric-name.js'
 import { gains, hits, hitsWithin, ranksOf } from './metrics.js'
 import { findLogits, perplexity } from './perplexity.js'
+import { refuseNaN } from './refuse-nan.js'
 import { areaOf, meanOf, type Sampled } from './sampled.js'
 
 export interface Measured {
@@ -135,8 +136,8 @@ async function measureScores(
   let rows = 0
   await runBatches(model, options.batches, options, 'evaluating', (results, batch) => {
     const tensor = results[name] as RuntimeTensor
+    for (const score of refuseNaN(name, numbersOf(tensor), rows)) scores.push(score)
     rows += tensor.dims[0] ?? 0
-    for (const score of numbersOf(tensor)) scores.push(score)
     const stated = batch.extras?.['labels']
     if (stated) labels.push(...Array.from(stated.data as ArrayLike<number>, Number))
   })

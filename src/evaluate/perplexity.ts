@@ -12,6 +12,7 @@ import type { Model, Value } from '../graph/graph.js'
 import { addReduce, addUnsqueeze } from '../graph/versioned-nodes.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
+import { refuseNaN } from './refuse-nan.js'
 import { perplexityOf, type Sampled } from './sampled.js'
 
 const TARGETS = 'attnc.targets'
@@ -51,6 +52,7 @@ export async function perplexity(model: Model, options: PerplexityOptions): Prom
     'evaluating',
     (results, { ids }) => {
       const losses = results[output]?.data as Float32Array
+      const before = tokens
       const length = Math.max(...ids.map((row) => row.length))
       for (const [row, own] of ids.entries())
         for (let i = 0; i + 1 < own.length; i++) {
@@ -62,6 +64,8 @@ export async function perplexity(model: Model, options: PerplexityOptions): Prom
           sum += loss
           tokens++
         }
+      // Padding may say what it likes: what counts is what was added up.
+      refuseNaN(logits.name, [sum], before, 'tokens')
       windows += ids.length
     },
     feedTargets,

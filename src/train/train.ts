@@ -7,6 +7,8 @@ import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { openProducts } from '../linear-algebra/products.js'
+import { assertFiniteWeights } from '../model/finite-weights.js'
+import { readModel } from '../model/model.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
@@ -98,9 +100,10 @@ export interface TrainResult {
   readonly updates: number
 }
 
-/** Errors: NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
+/** Errors: WEIGHT_NOT_FINITE, NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
 export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {
   const { precision = options.provider === 'cuda' ? 'auto' : 'float32', checkpoint, log } = options
+  assertFiniteWeights(readModel(model.graph))
   if (precision !== 'auto') return trainIn(precision, model, options)
   const isGoingOn = checkpoint !== undefined && existsSync(checkpoint)
   try {

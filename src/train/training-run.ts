@@ -145,7 +145,7 @@ export class TrainingRun {
     const first = odd === undefined ? '' : ` The first value that is not finite is ${odd}.`
     return new AttncError(
       'LOSS_NOT_FINITE',
-      'partial',
+      'numeric',
       `Update ${update} has ${what} not finite.${first}`,
       { suggestions: ['Ask for a lower learning rate, or shorter gradients.'] },
     )

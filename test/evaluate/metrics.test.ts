@@ -1,10 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { evaluate } from '../../src/evaluate/evaluate.js'
+import type { MetricName } from '../../src/evaluate/metric-name.js'
 import { gains, hits, hitsWithin, ranksOf, rocAuc } from '../../src/evaluate/metrics.js'
 import { perplexity } from '../../src/evaluate/perplexity.js'
 import { importModel } from '../../src/graph/import.js'
 import { silentLog } from '../../src/log.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
+import { build } from '../axes/builder.js'
 import { node, tensorMessage, valueInfo } from '../onnx/messages.js'
 
 describe('metrics', () => {
@@ -99,4 +102,30 @@ describe('perplexity', () => {
     const { value } = await perplexity(model, { batches: [batch([[1, 2, 3, 4]])], log: silentLog })
     expect(value).toBeCloseTo(5, 5)
   })
+
+  test('is refused of scores that are NaN, with where they begin', async () => {
+    const model = bigram([0, 0, 0, 0, 0, 0, Number.NaN, 0, 0], 3, 17n)
+    const data = [batch([[0, 1, 0]]), batch([[2, 1, 0]])]
+    await expect(perplexity(model, { batches: data, log: silentLog })).rejects.toMatchObject({
+      code: 'NOT_A_NUMBER',
+      message: expect.stringContaining('Output "logits" is NaN after 2 tokens'),
+    })
+  })
+})
+
+test.each<MetricName>(['accuracy', 'cosine'])('%s of what is NaN is refused', async (metric) => {
+  const model = build((b) => {
+    const x = b.input('x', ['batch', 2])
+    const y = b.op('Sqrt', [x])
+    b.declare(y, ['batch', 2])
+    b.expose(y)
+    return y
+  })
+  const feeds = { x: tensorOf('float32', [2, 2], [1, 4, -1, 4]) }
+  const labels = tensorOf('int64', [2], [1, 1])
+  const batches = [{ feeds, ids: [], tokenMask: undefined, extras: { labels } }]
+  const metrics = [metric]
+  await expect(
+    evaluate(model, { batches, metrics, reference: model, log: silentLog }),
+  ).rejects.toMatchObject({ code: 'NOT_A_NUMBER', oclif: { exit: 4 } })
 })

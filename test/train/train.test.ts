@@ -18,6 +18,7 @@ import {
   tensorOf,
   toConstant,
 } from '../../src/onnx/numbers.js'
+import type { Tensor } from '../../src/onnx/tensor.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { sampler } from '../../src/train/sampling.js'
 import { type TrainOptions, train } from '../../src/train/train.js'
@@ -160,6 +161,24 @@ describe('train', () => {
       message: expect.stringMatching(/Update 1 .*first value that is not finite is the input "x"/),
     })
   }, 60_000)
+
+  it('refuses weights that are no numbers before anything runs', async () => {
+    const model = classifier()
+    const weight = [...model.graph.initializers()].find(
+      ({ constant }) => constant?.dims.length === 2 && constant.dataType === 'float32',
+    ) as Value
+    edit(model.graph, 'spoil', (change) => {
+      const numbers = [...numbersOf(fromConstant(weight.constant as Tensor) as RuntimeTensor)]
+      numbers[3] = Number.NaN
+      const { dims } = weight.constant as Tensor
+      change.setConstant(weight, toConstant(tensorOf('float32', dims, numbers)))
+    })
+    await expect(train(model, options)).rejects.toMatchObject({
+      code: 'WEIGHT_NOT_FINITE',
+      message: expect.stringContaining('is NaN at element 3'),
+      oclif: { exit: 4 },
+    })
+  })
 
   it('says at which operator numbers overflow, or at which gradient', async () => {
     const spoiled = (factor: number, then: (change: GraphEdit, scores: Value) => Value): Model => {
