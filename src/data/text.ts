@@ -35,8 +35,8 @@ export function readText(path: string, options: TextOptions): Batch[] {
     throw new AttncError(
       'DATA_EMPTY',
       'usage',
-      `"${path}" holds too little text: no window of ${options.sequenceLength} tokens could be made.`,
-      { suggestions: ['Give a longer text, or a smaller --sequence-length.'] },
+      `"${path}" holds too little text: ${foundIn(text, options)}.`,
+      { suggestions: [nextStep(text, options)] },
     )
   checkVocabulary(rows, options.vocabulary)
   const batches: Batch[] = []
@@ -45,8 +45,32 @@ export function readText(path: string, options: TextOptions): Batch[] {
   return batches
 }
 
+function foundIn(text: string, options: TextOptions): string {
+  if (options.mode === 'sentences')
+    return `none of its ${text.split('\n').filter((line) => line.trim() !== '').length} lines has a sentence of 8 to 60 words`
+  return `no window of ${options.sequenceLength} tokens could be made of its ${idsOf(text, options).length}`
+}
+
+function nextStep(text: string, options: TextOptions): string {
+  if (options.mode === 'sentences') return 'Give a longer text, or --text-mode stream.'
+  const { length } = idsOf(text, options)
+  return length > 1
+    ? `Give a longer text, or --sequence-length ${length} at most.`
+    : 'Give a longer text.'
+}
+
 function windowRows(text: string, options: TextOptions): number[][] {
-  const { tokenizer, sequenceLength, mode, startToken } = options
+  const { sequenceLength } = options
+  const ids = idsOf(text, options)
+  const rows: number[][] = []
+  for (let at = 0; at + sequenceLength <= ids.length; at += sequenceLength)
+    rows.push(ids.slice(at, at + sequenceLength))
+  return rows.slice(0, options.samples)
+}
+
+/** The stream that windows are cut from. */
+function idsOf(text: string, options: TextOptions): number[] {
+  const { tokenizer, mode, startToken } = options
   let ids: number[]
   if (mode === 'paragraphs') {
     const parts = text.split(/\n\s*\n/).filter((part) => part.trim() !== '')
@@ -55,11 +79,7 @@ function windowRows(text: string, options: TextOptions): number[][] {
       ...tokenizer.encode(part),
     ])
   } else ids = tokenizer.encode(text)
-  if (options.tokens !== undefined) ids = ids.slice(0, options.tokens)
-  const rows: number[][] = []
-  for (let at = 0; at + sequenceLength <= ids.length; at += sequenceLength)
-    rows.push(ids.slice(at, at + sequenceLength))
-  return rows.slice(0, options.samples)
+  return options.tokens === undefined ? ids : ids.slice(0, options.tokens)
 }
 
 /** Lines, headings left out, split where a sentence ends; 8 to 60 words. */
