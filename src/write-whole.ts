@@ -6,13 +6,14 @@ import {
   mkdirSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { AttncError } from './errors.js'
 
 /** Makes the folder too. Error: OUTPUT_UNWRITABLE; what was there before stays then. */
-export function writeWhole(path: string, content: string): void {
+export function writeWhole(path: string, content: string | Uint8Array): void {
   const aside = `${path}.${process.pid}.tmp`
   try {
     mkdirSync(dirname(path), { recursive: true })
@@ -28,6 +29,10 @@ export function writeWhole(path: string, content: string): void {
 export function checkWritable(path: string): void {
   let folder = dirname(resolve(path))
   while (!existsSync(folder)) folder = dirname(folder)
+  if (!statSync(folder).isDirectory())
+    throw unwritable(path, new Error(`"${folder}" is a file, no folder`))
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw unwritable(path, new Error('it is a folder'))
   try {
     accessSync(folder, constants.W_OK | constants.X_OK)
   } catch (cause) {
@@ -40,5 +45,8 @@ const unwritable = (path: string, cause: unknown): AttncError =>
     'OUTPUT_UNWRITABLE',
     'usage',
     `"${path}" can't be written: ${(cause as Error).message}.`,
-    { cause, suggestions: ['Name a file in a folder that this user may write to.'] },
+    {
+      cause,
+      suggestions: ['Name a file in a folder that this user may write to and that has room.'],
+    },
   )

@@ -1,7 +1,5 @@
 /** Check and conditions as JUnit XML, which CI systems show as tests. */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { AttncError } from '../errors.js'
+import { writeWhole } from '../write-whole.js'
 
 export interface JUnitCase {
   readonly name: string
@@ -35,14 +33,9 @@ function junitXml(suite: string, cases: readonly JUnitCase[]): string {
   ].join('\n')
 }
 
-/** Error: REPORT_UNWRITABLE. */
+/** Error: OUTPUT_UNWRITABLE. */
 export function writeJUnit(path: string, suite: string, cases: readonly JUnitCase[]): void {
-  try {
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, junitXml(suite, cases))
-  } catch (cause) {
-    throw new AttncError('REPORT_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
-  }
+  writeWhole(path, junitXml(suite, cases))
 }
 
 const entities: Readonly<Record<string, string>> = {

@@ -11,6 +11,7 @@ import { isSingle } from '../prune/apply-to-folder.js'
 import { compareCosts } from '../prune/compare-costs.js'
 import type { MeasuredPair } from '../prune/measure-pair.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { checkWritable } from '../write-whole.js'
 import { chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 import { describeVerdicts, readConditions, verdictCases } from './evaluation.js'
@@ -34,6 +35,7 @@ export async function runEval(
   flags: EvalFlags,
   context: CommandContext,
 ): Promise<{ readonly json: EvalJson; readonly lines: readonly string[] }> {
+  if (flags.junit !== undefined) checkWritable(flags.junit)
   const conditions = readConditions(flags['fail-if'])
   const source = loadModel(path)
   const original = flags.reference === undefined ? undefined : loadModel(flags.reference)

@@ -18,6 +18,7 @@ import { type PruneOptions, type PruneResult, prune } from '../prune/prune.js'
 import { parseTargets } from '../prune/target.js'
 import { targetsJson } from '../prune/target-scale.js'
 import { type ChosenProvider, chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { checkWritable } from '../write-whole.js'
 import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 import { describeResult } from './describe-prune.js'
@@ -63,17 +64,18 @@ export async function runPrune(
   flags: PruneFlags,
   context: CommandContext,
 ): Promise<{ json: PruneJson; lines: readonly string[]; exitCode: number | undefined }> {
-  const { junit } = flags
+  const { junit, 'plan-out': planOut } = flags
+  for (const file of [junit, planOut]) if (file !== undefined) checkWritable(file)
   try {
     const { options, provider } = await readOptions(path, flags, context)
     const result = await prune(options)
-    if (flags['plan-out']) writePlan(flags['plan-out'], result.plan)
+    if (planOut) writePlan(planOut, result.plan)
     if (junit)
       writeJUnit(junit, 'attnc prune', [
         ...checkCases(result.check),
         ...verdictCases(result.verdicts),
       ])
-    const isPrinted = flags['dry-run'] && !flags['plan-out']
+    const isPrinted = flags['dry-run'] && !planOut
     const json = { ...pruneJson(result, provider, isPrinted), ...dataOf(flags) }
     const { report: page, output: pruned } = flags
     const report =

@@ -1,5 +1,4 @@
 /** `attnc train` behind its flags: everything is read and refused before the long work begins. */
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AttncError } from '../errors.js'
 import { loadModel } from '../model-folder/load.js'
@@ -13,6 +12,7 @@ import { type TrainFolderResult, trainFolder } from '../train/train-folder.js'
 import type { Method } from '../train/trainable.js'
 import type { Precision } from '../train/training-graph.js'
 import type { WeightRole } from '../train/weight-role.js'
+import { checkWritable, writeWhole } from '../write-whole.js'
 import { chooseData, countSamples, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 
@@ -70,6 +70,8 @@ export async function runTrain(
   const memoryLimit = limit === undefined ? undefined : parseBytes('memory-limit', limit)
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
+  if (flags['adapter-out'] !== undefined)
+    checkWritable(join(flags['adapter-out'], 'adapter_config.json'))
   const batches = await chooseData(source, flags.data, flags, context)
   const whole = { ...flags, samples: undefined, tokens: undefined }
   const heldOut = flags['held-out']
@@ -117,11 +119,10 @@ export async function runTrain(
 
 function writeAdapter(folder: string, adapter: Adapter, { rank, alpha }: TrainFlags): void {
   const base = 'the model that was trained'
-  mkdirSync(folder, { recursive: true })
   for (const [name, content] of Object.entries(
     adapterFiles(adapter, { rank, alpha: alpha ?? 2 * rank, base }),
   ))
-    writeFileSync(join(folder, name), content)
+    writeWhole(join(folder, name), content)
 }
 
 const firstSize = (batches: Parameters<typeof countSamples>[0]): number =>

@@ -37,7 +37,12 @@ export function appendToReport(path: string, text: string): void {
     mkdirSync(dirname(path), { recursive: true })
     appendFileSync(path, text)
   } catch (cause) {
-    throw new AttncError('REPORT_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
+    throw new AttncError(
+      'REPORT_UNWRITABLE',
+      'usage',
+      `"${path}" can't be written: ${(cause as Error).message}.`,
+      { cause, suggestions: ['Name a file that this user may add to with --summary.'] },
+    )
   }
 }
 

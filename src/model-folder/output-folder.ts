@@ -15,6 +15,7 @@ import {
 import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { AttncError } from '../errors.js'
+import { explain, unwritable } from './output-errors.js'
 
 export interface OutputOptions {
   /** Replace a folder that is there. */
@@ -44,6 +45,8 @@ export async function writeFolder<Result>(
     const result = await write(temporary)
     await syncFolders(temporary)
     options.signal?.throwIfAborted()
+    // Another run may have been faster.
+    checkOutput(target, options)
     await putInPlace(temporary, target)
     await syncFolder(parent)
     return result
@@ -117,6 +120,7 @@ export function checkOutput(to: string, { force, from }: OutputOptions): void {
 function checkParent(target: string): void {
   let folder = dirname(target)
   while (!existsSync(folder)) folder = dirname(folder)
+  if (!statSync(folder).isDirectory()) throw unwritable(target, `"${folder}" is a file, no folder`)
   try {
     accessSync(folder, constants.W_OK | constants.X_OK)
   } catch (error) {
@@ -194,69 +198,3 @@ async function removeEmpty(folder: string, top: string): Promise<void> {
     // Something else uses it meanwhile: it stays.
   }
 }
-
-function explain(error: unknown, target: string, signal: AbortSignal | undefined): unknown {
-  if (error instanceof AttncError) return error
-  if (signal?.aborted)
-    return new AttncError(
-      'INTERRUPTED',
-      'interrupted',
-      `Writing "${target}" was interrupted; nothing was left behind.`,
-      { cause: error },
-    )
-  const { code, message } = error as NodeJS.ErrnoException
-  switch (code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return diskFull(target, 'the disk or quota is full', error)
-    case 'EFBIG':
-      return diskFull(target, 'a file became larger than this system or its limits allow', error)
-    case 'EIO':
-      return diskFull(target, 'the disk reports an error', error)
-    case 'EEXIST':
-    case 'ENOTEMPTY':
-      return new AttncError(
-        'OUTPUT_BUSY',
-        'usage',
-        `"${target}" is being written by something else at the same time.`,
-        { cause: error, suggestions: ['Wait for the other run, or name another output folder.'] },
-      )
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-    case 'ENOTDIR':
-    case 'ENAMETOOLONG':
-    case 'EINVAL':
-    case 'EBUSY':
-      return new AttncError(
-        'OUTPUT_UNWRITABLE',
-        'usage',
-        `"${target}" cannot be written: ${message}.`,
-        { cause: error, suggestions: ['Name a folder that this user may write to.'] },
-      )
-    case 'EMFILE':
-    case 'ENFILE':
-      return new AttncError(
-        'TOO_MANY_FILES',
-        'unexpected',
-        `"${target}" cannot be written: too many files are open (${code}).`,
-        {
-          cause: error,
-          suggestions: ['Close other programs, or raise the limit: ulimit -n 4096.'],
-        },
-      )
-    default:
-      return error
-  }
-}
-
-export const diskFull = (target: string, what: string, cause?: unknown): AttncError =>
-  new AttncError(
-    'DISK_FULL',
-    'unexpected',
-    `"${target}" could not be written: ${what}. What was written so far is removed.`,
-    {
-      ...(cause === undefined ? {} : { cause }),
-      suggestions: ['Free some space, or name an output folder on another disk.'],
-    },
-  )

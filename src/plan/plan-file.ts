@@ -4,12 +4,13 @@
  * came of it has none, because they would be as many as the model's.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
 import { readArrays, writeArrays } from '../data/npz.js'
 import { AttncError } from '../errors.js'
 import type { DataType } from '../onnx/data-type.js'
 import { arrayTypeOf } from '../onnx/numbers.js'
+import { writeWhole } from '../write-whole.js'
 import type { Plan } from './plan.js'
 import {
   type PlanJson,
@@ -30,16 +31,10 @@ export function planFiles(plan: Plan, name = 'plan'): Record<string, string | Ui
   return { [`${name}.json`]: toJson(stated), [file]: numbers }
 }
 
-/** Writes a plan, its numbers beside it. Error: PLAN_UNWRITABLE. */
+/** Writes a plan, its numbers beside it and first: a plan that is there has them. Error: OUTPUT_UNWRITABLE. */
 export function writePlan(path: string, plan: Plan): void {
-  const name = basename(path, extname(path))
-  try {
-    mkdirSync(dirname(path), { recursive: true })
-    for (const [file, content] of Object.entries(planFiles(plan, name)))
-      writeFileSync(join(dirname(path), file), content)
-  } catch (cause) {
-    throw new AttncError('PLAN_UNWRITABLE', 'usage', `"${path}" can't be written.`, { cause })
-  }
+  const files = Object.entries(planFiles(plan, basename(path, extname(path))))
+  for (const [file, content] of files.reverse()) writeWhole(join(dirname(path), file), content)
 }
 
 /** What goes beside a model that was made: the plan without its numbers, which are in the model. */

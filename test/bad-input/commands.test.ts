@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import Apply from '../../commands/apply.js'
+import Eval from '../../commands/eval.js'
 import Inspect from '../../commands/inspect.js'
 import Prune from '../../commands/prune.js'
+import Train from '../../commands/train.js'
 import type { ErrorReport } from '../../src/cli/base-command.js'
 import { type CommandClass, example, runCommand } from '../commands/run-command.js'
 import { listing } from './refusal.js'
@@ -22,6 +24,10 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
+/** A file of results below something that is no folder. */
+const below = (flag: string): string =>
+  `--data EXAMPLE/calibration.txt ${flag} FOLDER/empty.txt/results`
+
 describe('refused by name, with nothing written', () => {
   test.each<[command: string, from: CommandClass, argv: string, code: string, exit: number]>([
     ['inspect', Inspect, 'FOLDER/text.onnx', 'NOT_PROTOBUF', 3],
@@ -30,6 +36,11 @@ describe('refused by name, with nothing written', () => {
     ['prune', Prune, 'EXAMPLE -o FOLDER/full --ratio 0.2', 'OUTPUT_EXISTS', 2],
     ['prune', Prune, 'EXAMPLE -o FOLDER/out --data FOLDER/empty.txt', 'DATA_EMPTY', 2],
     ['prune', Prune, 'EXAMPLE -o FOLDER/out --data FOLDER/gone.txt', 'DATA_MISSING', 2],
+    ['prune', Prune, `EXAMPLE -o FOLDER/out ${below('--plan-out')}`, 'OUTPUT_UNWRITABLE', 2],
+    ['prune', Prune, `EXAMPLE -o FOLDER/out ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
+    ['prune', Prune, 'EXAMPLE -o FOLDER/out --plan-out FOLDER/full', 'OUTPUT_UNWRITABLE', 2],
+    ['eval', Eval, `EXAMPLE ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
+    ['train', Train, `EXAMPLE -o FOLDER/out ${below('--adapter-out')}`, 'OUTPUT_UNWRITABLE', 2],
     ['apply', Apply, 'EXAMPLE -o FOLDER/out --plan FOLDER/all.json', 'LAYER_EMPTIED', 2],
     ['apply', Apply, 'EXAMPLE -o FOLDER/out --plan FOLDER/gone.json', 'PLAN_MISSING', 2],
   ])('%s: %#', async (_, command, argv, code, exit) => {

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { loadModel } from '../../src/model-folder/load.js'
+import { writeFolder } from '../../src/model-folder/output-folder.js'
 import { saveModelFolder } from '../../src/model-folder/save.js'
 import { encodeModel, toBytes } from '../../src/onnx/codec.js'
 import { attentionModel } from '../fuzz/models.js'
@@ -98,6 +99,19 @@ test('an old output comes back after a run that was killed between its two renam
   )
   expect(error).toMatchObject({ code: 'OUTPUT_EXISTS' })
   expect(readdirSync(output)).toContain('old.txt')
+  expect(readdirSync(folder).filter((name) => name.includes('attnc-'))).toEqual([])
+})
+
+test('of two runs to one folder the slower one is refused, and the first output stays', async () => {
+  const output = join(folder, 'output')
+  const slower = writeFolder(output, {}, async (temporary) => {
+    writeFileSync(join(temporary, 'model.onnx'), 'slower')
+    // What another process puts there meanwhile.
+    mkdirSync(output)
+    writeFileSync(join(output, 'model.onnx'), 'faster')
+  })
+  await expect(slower).rejects.toMatchObject({ code: 'OUTPUT_EXISTS', oclif: { exit: 2 } })
+  expect(readFileSync(join(output, 'model.onnx'), 'utf8')).toBe('faster')
   expect(readdirSync(folder).filter((name) => name.includes('attnc-'))).toEqual([])
 })
 
