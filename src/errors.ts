@@ -1,8 +1,9 @@
 /**
  * Every error a user can meet: a code that never changes meaning, an exit code, what was found,
- * what was expected, and the next step. Constructors are sorted by exit code, then by code.
+ * what was expected, and the next step.
  */
 
+/** What the process ends with, by kind of error. */
 export const exitCodes = {
   unexpected: 1,
   usage: 2,
@@ -17,6 +18,7 @@ export const exitCodes = {
 
 export type ExitKind = keyof typeof exitCodes
 
+/** `code` never changes its meaning; `suggestions` are next steps, each an instruction. */
 export class AttncError extends Error {
   readonly suggestions: readonly string[]
   /** What was found all the same, as plain JSON: `--json` prints it beside the error. */

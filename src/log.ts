@@ -6,4 +6,5 @@ export interface Log {
   progress(step: string, done: number, total: number, detail?: string): void
 }
 
+/** Hears nothing. */
 export const silentLog: Log = { info: () => {}, warn: () => {}, progress: () => {} }

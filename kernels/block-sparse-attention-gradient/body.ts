@@ -8,6 +8,7 @@ import type { BlockAttentionAttributes } from '../block-attention/attributes.js'
 import { columnsOfRows } from '../block-sparse-attention/rows-body.js'
 import { type BodyBuilder, int } from '../body-builder.js'
 
+/** Inputs in the order of the contract; gives its four outputs. Computes in float32. */
 export function gradientBody(
   build: BodyBuilder,
   inputs: readonly (Value | undefined)[],

@@ -4,6 +4,7 @@ import { type BlockAttentionAttributes, readSizes } from '../block-attention/att
 import { keysSeen } from '../block-attention/reference.js'
 import { keptBlocks } from '../block-sparse-attention/kept.js'
 
+/** Inputs in the order of the contract, checked before; gives the four outputs in the type of the query. */
 export function referenceGradient(
   inputs: readonly (RuntimeTensor | undefined)[],
   attributes: BlockAttentionAttributes,

@@ -5,6 +5,7 @@ import type { ChosenPass, Pass, PassContext } from '../../src/plan/pass.js'
 import type { PlanPart } from '../../src/plan/plan.js'
 import { lighten as lightenGraph } from '../../src/rewrite/lighten.js'
 
+/** The pass as `prune` takes it: it has no options. */
 export function lighten(): ChosenPass {
   return { name: 'lighten', phase: 'lighten', decide: async (context) => decide(context) }
 }

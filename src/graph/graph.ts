@@ -41,6 +41,7 @@ export interface Use {
   readonly index: number
 }
 
+/** A tensor between nodes: a graph input, a constant, or an output of `producer`. */
 export class Value {
   type: TensorType | undefined
   producer: Node | undefined
@@ -72,6 +73,7 @@ export interface Branch {
   readonly isAgain: boolean
 }
 
+/** An operator with its operands; it belongs to one graph for good. */
 export class Node {
   /** Empty slots of optional inputs and outputs are undefined. */
   readonly inputs: (Value | undefined)[] = []
@@ -106,6 +108,7 @@ export class Node {
   }
 }
 
+/** The main graph, one inside of a node, or the body of a function; `edit` changes it. */
 export class Graph {
   readonly inputs: Value[] = []
   readonly outputs: Value[] = []
@@ -154,6 +157,7 @@ export interface LocalFunction {
   readonly message: unknown
 }
 
+/** What a file holds: a graph, the functions that its nodes may call, and what versions of operators they mean. */
 export class Model {
   irVersion = 10
   readonly opsets = new Map<string, number>()

@@ -72,6 +72,7 @@ interface DimensionEntry {
   readonly reasons: readonly ReasonEntry[]
 }
 
+/** What the model is made of and what may go from it, as plain JSON; who sees whom is found by running its masks. */
 export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspection> {
   const view = readModel(model.graph)
   const visibility = await probeVisibility(view, signal)

@@ -22,6 +22,7 @@ import { findSeams } from './seams.js'
 import { findHidden, isStream } from './streams.js'
 import { ancestorsOf, dependsOn, isMeasure, upstream } from './trace.js'
 
+/** Stale once the graph is edited. */
 export interface TransformerModel {
   readonly graph: Graph
   readonly analysis: AxisAnalysis
@@ -34,6 +35,7 @@ export interface TransformerModel {
   readonly vocabulary: number | undefined
 }
 
+/** Blocks, layers and dimensions of a graph; what can't be read is left out, with reasons in the dimensions. */
 export function readModel(graph: Graph): TransformerModel {
   const { analysis, found } = analyse(graph)
   const attention = withHeadsTogether(analysis, found.filter(isFirst))

@@ -1,6 +1,7 @@
 /** A product and those that do it again in another branch of an If: they read the same weight. */
 import type { Node, Value } from '../graph/graph.js'
 
+/** `product` first. */
 export function sameProducts(product: Node): readonly Node[] {
   const weights = product.inputs.flatMap((input) => (input && constantOf(input)) ?? [])
   const again = weights

@@ -10,6 +10,7 @@ import type { Node, Value } from '../graph/graph.js'
 import type { AttentionBlock } from './attention-block.js'
 import { isMeasure, isMover, isTransparent, upstream } from './trace.js'
 
+/** Values that hold heads side by side in their last axis, and that no weight takes in; one a block at most. */
 export function findSeams(analysis: AxisAnalysis, blocks: readonly AttentionBlock[]): Set<Value> {
   const products = new Set(analysis.contractions.map(({ node }) => node))
   return new Set(

@@ -8,6 +8,7 @@ const GLANCE = 256
 /** Bytes that are read at a time. */
 export const PIECE = 1 << 20
 
+/** The first bytes, fewer where there are fewer. */
 export function glanceAt(tensor: Tensor): Buffer {
   const bytes = Buffer.alloc(Math.min(GLANCE, tensor.byteLength))
   readTensor(tensor, 0, bytes)

@@ -33,6 +33,7 @@ export interface Mask {
   readonly hidden?: Value | undefined
 }
 
+/** The attention that a softmax belongs to; undefined where it is of another form, or something else reads what would go. */
 export function readProducts(softmax: Node, shapes: ShapeInfo): AttentionProducts | undefined {
   const [logits] = softmax.inputs
   const [probabilities] = softmax.outputs
