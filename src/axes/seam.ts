@@ -3,6 +3,7 @@
  * Readers of such a value see an axis of their own, and once members are gone, zeros stand where they were.
  */
 import type { GraphEdit } from '../graph/edit.js'
+import { firstReader } from '../graph/first-reader.js'
 import type { Node, Value } from '../graph/graph.js'
 import { int64Tensor } from '../onnx/tensor.js'
 import { Axis, factorsOf } from './axis.js'
@@ -28,7 +29,7 @@ export function openSeam(axes: readonly Axis[]): Seam | undefined {
 export function widenSeam(edit: GraphEdit, value: Value, seam: Seam, removal: Removal): void {
   const { inner, outer } = seam
   const reads = [...value.uses]
-  const first = [...value.graph.nodes()].find((node) => reads.some((use) => use.node === node))
+  const first = firstReader(value.graph, reads)
   const wanted = removal.kept(outer.at(-1) ?? inner)
   if (!first || (!removal.isTouched(inner) && !wanted)) return
   const rank = outer.length - 1

@@ -1,5 +1,6 @@
 /** What a block says, multiplied by a vector, for all products that read it. */
 import type { GraphEdit } from '../graph/edit.js'
+import { firstReader } from '../graph/first-reader.js'
 import type { Value } from '../graph/graph.js'
 import type { Block } from '../model/block.js'
 import type { ShapeInfo } from '../shape/infer.js'
@@ -19,7 +20,7 @@ export function gateBlock(
   const value = graph.values.get(input.name)
   const names = new Set(readers.map(({ name }) => name))
   const reads = [...(value?.uses ?? [])].filter(({ node }) => names.has(node.name))
-  const first = [...graph.nodes()].find((node) => reads.some((use) => use.node === node))
+  const first = firstReader(graph, reads)
   if (!value || !first) return false
   const b = new NodeBuilder(change, shapes, first)
   const type = shapes.dataType(value) ?? 'float32'
