@@ -1,5 +1,5 @@
 /**
- * What every head writes, as published (amp.md §2.3): I = mean over prompts of the mean over tokens of
+ * What every head writes, as published (Mugnaini et al. 2025): I = mean over prompts of the mean over tokens of
  * ‖x·W‖₁, where x is what the head says and W its rows of the output projection. A unit of several query
  * heads has their mean. Costs a pass of its own, since no sum of inputs tells a norm of their product.
  */

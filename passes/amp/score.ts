@@ -14,7 +14,7 @@ export interface Seen {
 }
 
 /**
- * `paper`: a head by ‖x·W‖₁ and a neuron by mean |x| (amp.md §2.3, §2.4); `reversed`: the other way round.
+ * `paper`: a head by ‖x·W‖₁ and a neuron by mean |x| (Mugnaini et al. 2025); `reversed`: the other way round.
  * `taylor`, `fisher`: gradient-scores.ts. `magnitude`: norm of the projection's rows. `random`: seeded.
  */
 export function scoreUnits(

@@ -14,7 +14,7 @@ export function allocateUniform(choices: readonly Choice[], ratio: number): Map<
 }
 
 /**
- * What the published code takes from a layer of `heads` and `width` (amp.md §2.5): the same share of
+ * What the published code takes from a layer of `heads` and `width` (Mugnaini et al. 2025): the same share of
  * both, and what rounding heads took given back to the neurons, counted in heads and not in parameters.
  */
 export function paperCounts(
@@ -46,7 +46,7 @@ export function allocateAsPublished(
   return counts
 }
 
-/** Python's rounding, which the published code uses (amp.md §2.5). */
+/** Python's rounding, which the published code uses. */
 export function roundHalfEven(value: number): number {
   const floor = Math.floor(value)
   const rest = value - floor

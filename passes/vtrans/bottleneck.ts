@@ -1,6 +1,6 @@
 /**
- * The variational information bottleneck of multiplicative Gaussian masks z = μ + σ·ε (Dai et al. 2018;
- * vtrans.md §2, §3.4): its price ½·Σ log(1 + μ²/σ²), and how many units it keeps as a soft count. As
+ * The variational information bottleneck of multiplicative Gaussian masks z = μ + σ·ε (VIBNet, Dai et
+ * al. 2018): its price ½·Σ log(1 + μ²/σ²), and how many units it keeps as a soft count. As
  * plain numbers, with derivatives; penalties.ts has the same as nodes.
  */
 

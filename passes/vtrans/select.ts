@@ -1,7 +1,7 @@
 /**
  * Which units stay: those whose masks are surest (lowest log α), with one threshold for the whole model
  * that meets the budget by the hard count, after widths were rounded. Units are picked by their index in
- * the order of log α, never by comparing with a rounded threshold (vtrans.md §7.3).
+ * the order of log α, never by comparing with a rounded threshold.
  */
 import { AttncError } from '../../src/errors.js'
 import { logAlpha } from './bottleneck.js'

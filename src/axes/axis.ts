@@ -2,7 +2,7 @@
  * What an axis is made of. An `Axis` is a class of axes that are the same thing: one dimension of
  * many values, joined by the flow of data. It is a leaf (a dimension variable), a product of axes,
  * outermost first (`[heads, headSize]`), or a sum of axes laid end to end (`[q | k | v]`).
- * Structure lives in the class itself, so refining one occurrence refines all (axes.md §2, §7).
+ * Structure lives in the class itself, so refining one occurrence refines all (docs/decisions/001).
  */
 import type { Node } from '../graph/graph.js'
 import type { Size } from '../shape/symbolic.js'

@@ -10,7 +10,7 @@ export interface Statistics {
   readonly prompts: number
   /** Row-major [n, n]; undefined where moments were not asked for. */
   readonly moments: Float64Array | undefined
-  /** Σ over prompts of the mean |x| over a prompt's tokens (amp.md §2.4). */
+  /** Σ over prompts of the mean |x| over a prompt's tokens: AMP's score of a neuron, as published. */
   readonly absolute: Float64Array
 }
 
