@@ -3,31 +3,15 @@
  * by the error of each block where held-out data say that this is better; what stays is re-fitted in closed
  * form, or takes its mask's mean in; then means are learned on top, and kept where held-out data gain.
  */
-import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
-import type { Model } from '../../src/graph/graph.js'
-import type { TransformerModel } from '../../src/model/model.js'
 import { type Findings, short, type TrainingPoint, thinned } from '../../src/plan/findings.js'
 import type { PlanSlice, RefittedProjection } from '../../src/plan/plan.js'
-import type { RunOptions } from '../../src/runtime/batches.js'
 import { type Candidate, cutByError, cutByMasks } from './candidates.js'
+import type { VtransInput } from './input.js'
 import { type LearnedMasks, learnMasks } from './learn.js'
 import { sharesOf, type VtransOptions } from './options.js'
 import type { Resource } from './resource.js'
 import { type Settled, settleMeans } from './settle.js'
-
-export interface VtransInput extends RunOptions {
-  readonly model: Model
-  readonly view: TransformerModel
-  /** What is re-fitted on. */
-  readonly batches: readonly Batch[]
-  /** What is learned from, where that is more. */
-  readonly training?: readonly Batch[] | undefined
-  /** What judges and nothing else; without it the masks choose, and means are kept. */
-  readonly heldOut?: readonly Batch[] | undefined
-  /** Whether hosts expect keys and values of one shape in every layer. */
-  readonly hasCache?: boolean | undefined
-}
 
 export interface VtransDecision {
   readonly slices: readonly PlanSlice[]

@@ -1,16 +1,13 @@
 /**
  * The loop that learns masks: seeded batches, a target that rises to the sparsity asked for, multipliers
- * that rise while it is missed (vtrans.md §3.4, §3.5).
+ * that rise while it is missed (CoFi, Xia et al. 2022; as TVA-Prune's code sets them, docs/passes/vtrans.md).
  */
-import type { Batch } from '../../src/data/batch.js'
 import { generator } from '../../src/data/generator.js'
-import type { Model } from '../../src/graph/graph.js'
-import type { TransformerModel } from '../../src/model/model.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import type { TrainingPoint } from '../../src/plan/findings.js'
-import type { RunOptions } from '../../src/runtime/batches.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { STEEPEST } from './bottleneck.js'
+import type { LearnInput } from './input.js'
 import { MaskRun, scalar } from './mask-run.js'
 import { findMasks, type MaskSet } from './masks.js'
 import { measureResources } from './measure-resource.js'
@@ -29,12 +26,6 @@ export interface LearnedMasks {
   readonly selected: readonly Selection[]
   /** How learning went; undefined where nothing was learned by gradients. */
   readonly curve?: readonly TrainingPoint[]
-}
-
-export interface LearnInput extends RunOptions {
-  readonly model: Model
-  readonly view: TransformerModel
-  readonly batches: readonly Batch[]
 }
 
 /** Errors: NOTHING_PRUNABLE, RATIO_UNREACHABLE, NO_OBJECTIVE, LOSS_NOT_FINITE, those of gradients. */

@@ -1,6 +1,6 @@
 /**
  * Masks without gradients: the loss is replaced by the squared error of each block's own output, for
- * which the bottleneck has a closed form (vtrans.md §6.2, not the published method). A unit that writes
+ * which the bottleneck has a closed form (not the published method). A unit that writes
  * c = E‖x_u W_u‖², with price γ, has μ = 1 − γ/c and σ² = (γ/c)(1 − γ/c), so α = c/γ − 1, and goes where
  * c ≤ 2γ. The price of a unit is γ times its parameters; one γ for the model meets the budget.
  */
@@ -8,7 +8,8 @@ import type { Calibration } from '../../src/calibrate/calibrate.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { findPrunable, type Unit } from '../../src/repair/prunable.js'
 import { EPSILON } from './bottleneck.js'
-import type { LearnedMasks, LearnInput } from './learn.js'
+import type { LearnInput } from './input.js'
+import type { LearnedMasks } from './learn.js'
 import { findMasks } from './masks.js'
 import { measureResources } from './measure-resource.js'
 import type { VtransOptions } from './options.js'
