@@ -4,7 +4,7 @@ import type { Log } from '../log.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { materialise } from './materialise.js'
 import type { ProviderName } from './provider.js'
-import { openSession, type Port, type SessionOptions } from './session.js'
+import { openSession, type SessionOptions } from './session.js'
 
 export interface RunOptions {
   readonly provider?: ProviderName | undefined

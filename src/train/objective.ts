@@ -76,7 +76,7 @@ function samplesOf({ graph }: Model, output: Value): Objective['samples'] {
   if (size?.value !== undefined) return size.value
   const name = size?.toString()
   for (const { name: input, type } of graph.inputs) {
-    const axis = (type?.dims ?? []).findIndex((dim) => dim === name)
+    const axis = (type?.dims ?? []).indexOf(name)
     if (axis >= 0) return { input, axis }
   }
   return undefined
