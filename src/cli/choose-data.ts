@@ -4,6 +4,7 @@ import { extname, join } from 'node:path'
 import type { Batch } from '../data/batch.js'
 import { openData, portsOf } from '../data/open-data.js'
 import { findRandomLength } from '../data/random-length.js'
+import { countTokens, isSameTexts } from '../data/same-texts.js'
 import type { TextMode } from '../data/text.js'
 import { AttncError } from '../errors.js'
 import { recite } from '../generate/recite.js'
@@ -72,6 +73,33 @@ export async function chooseData(
     startToken: isCount(start) ? start : undefined,
     seed: choice.seed,
   })
+}
+
+/**
+ * The same data for another model, which may number tokens otherwise or lack some; undefined where one tokenizer
+ * serves both. `batches` are what `source` reads.
+ */
+export async function chooseDataOfOther(
+  other: LoadedModel,
+  { source, batches }: { readonly source: LoadedModel; readonly batches: readonly Batch[] },
+  path: string,
+  choice: DataChoice,
+  context: DataContext,
+): Promise<Batch[] | undefined> {
+  const [one, its] = [tokenizerOf(source), tokenizerOf(other)]
+  if (one === undefined || its === undefined || one.equals(its)) return undefined
+  const read = await chooseData(other, path, choice, context)
+  if (!isSameTexts(batches, read))
+    context.log.warn(
+      'TOKENIZERS_DIFFER',
+      `"${source.folder}" reads the data as ${countTokens(batches)} tokens and "${other.folder}" as ${countTokens(read)}: perplexity is by token, each of its own.`,
+    )
+  return read
+}
+
+function tokenizerOf({ folder }: LoadedModel): Buffer | undefined {
+  const path = join(folder, 'tokenizer.json')
+  return existsSync(path) ? readFileSync(path) : undefined
 }
 
 /** Text that the model makes up itself, where the user has none. */

@@ -12,7 +12,7 @@ import { compareCosts } from '../prune/compare-costs.js'
 import type { MeasuredPair } from '../prune/measure-pair.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { checkWritable } from '../write-whole.js'
-import { chooseData, type DataChoice } from './choose-data.js'
+import { chooseData, chooseDataOfOther, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 import { describeVerdicts, readConditions, verdictCases } from './evaluation.js'
 import { writeJUnit } from './junit.js'
@@ -41,14 +41,27 @@ export async function runEval(
   const original = flags.reference === undefined ? undefined : loadModel(flags.reference)
   const reference = original?.model
   const batches = await chooseData(source, flags.data, flags, context)
+  const referenceBatches =
+    original && (await chooseDataOfOther(original, { source, batches }, flags.data, flags, context))
   const hasReference = original !== undefined
   const choice = { batches, asked: flags.metric ?? [], conditions, hasReference }
   const metrics = chooseMetrics(source.model, choice)
   const { name: provider } = await chooseProvider(flags.provider)
   const options = { ...context, provider, batches }
-  const found = await evaluate(source.model, { ...options, metrics, reference })
+  const found = await evaluate(source.model, {
+    ...options,
+    metrics,
+    reference,
+    referenceBatches,
+  })
   const alone = metrics.filter((metric) => !isComparing(metric))
-  const others = reference ? await evaluate(reference, { ...options, metrics: alone }) : []
+  const others = reference
+    ? await evaluate(reference, {
+        ...options,
+        batches: referenceBatches ?? batches,
+        metrics: alone,
+      })
+    : []
   const pairs = found.map((after) => ({
     before: others.find(({ metric }) => metric === after.metric),
     after,

@@ -14,7 +14,7 @@ import { readRunFile } from '../report/run-file.js'
 import { judgeReport } from '../report/sections/verdict.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { checkWritable, writeWhole } from '../write-whole.js'
-import { chooseData, type DataChoice } from './choose-data.js'
+import { chooseData, chooseDataOfOther, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 
 export interface ReportFlags extends DataChoice {
@@ -42,9 +42,17 @@ export async function runReport(
   const plan = flags.plan === undefined ? undefined : readPlanNote(flags.plan).plan
   const [before, after] = [loadModel(original), loadModel(pruned)]
   const choice = { ...flags, samples: flags['eval-samples'], tokens: undefined }
+  const batches = flags.eval ? await chooseData(before, flags.eval, choice, context) : []
   const evaluate = flags.eval
     ? {
-        batches: await chooseData(before, flags.eval, choice, context),
+        batches,
+        afterBatches: await chooseDataOfOther(
+          after,
+          { source: before, batches },
+          flags.eval,
+          choice,
+          context,
+        ),
         metrics: flags.metric ?? [],
         file: flags.eval,
       }

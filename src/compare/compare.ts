@@ -1,5 +1,6 @@
 /** Two models side by side: what changed in the graph, and what they say of the same inputs. */
 import type { Batch } from '../data/batch.js'
+import { assertSameTexts } from '../data/same-texts.js'
 import { sampleInputs } from '../data/sample-inputs.js'
 import { findStates } from '../generate/states.js'
 import { readModel } from '../model/model.js'
@@ -48,7 +49,10 @@ export async function compareOutputs(
 ): Promise<OutputDifference[]> {
   const { provider = 'cpu', threads, signal, log } = options
   const one = await inputsOf(first, options)
-  const other = sharedInputs(one, await inputsOf(second, options), first)
+  const its = await inputsOf(second, options)
+  const isNumberedAlike = options.inputs === undefined || hasSameIds(one, its)
+  if (!isNumberedAlike) assertSameTexts(one, its)
+  const other = isNumberedAlike ? sharedInputs(one, its, first) : its
   const comparison = new OutputComparison()
   const settings = { provider, threads, signal, takesTurns: true }
   await using before = await openSession({ ...settings, path: first.path })
@@ -67,6 +71,9 @@ async function inputsOf(source: LoadedModel, options: CompareOptions): Promise<r
   const { vocabulary } = readModel(source.model.graph)
   return [sampleInputs(source.model, { vocabulary, seed: options.seed ?? 0 })]
 }
+
+const hasSameIds = (one: readonly Batch[], other: readonly Batch[]): boolean =>
+  JSON.stringify(one.map(({ ids }) => ids)) === JSON.stringify(other.map(({ ids }) => ids))
 
 /** What the second model is fed: the same as the first, but for caches, which may be of another size. */
 function sharedInputs(

@@ -1,5 +1,6 @@
 /** One call for every metric; the metric that fits the model and the data is the default. */
 import type { Batch } from '../data/batch.js'
+import { assertSameTexts } from '../data/same-texts.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { readModel } from '../model/model.js'
@@ -29,6 +30,8 @@ export interface EvaluateOptions extends RunOptions {
   readonly metrics: readonly MetricName[]
   /** What `cosine` and `top10` compare with. */
   readonly reference?: Model | undefined
+  /** The same data as the reference numbers tokens, where that differs. */
+  readonly referenceBatches?: readonly Batch[] | undefined
 }
 
 /** What can be measured here, judged by labels, outputs and the reference. */
@@ -105,7 +108,7 @@ const noReference = (): AttncError =>
     suggestions: ['Give it with --reference.'],
   })
 
-/** Errors: those of `checkMetrics`. */
+/** Errors: those of `checkMetrics`, NOT_A_NUMBER, TOKENIZERS_DIFFER. */
 export async function evaluate(model: Model, options: EvaluateOptions): Promise<Evaluated[]> {
   const found: Evaluated[] = []
   const { batches, metrics, reference } = options
@@ -115,8 +118,10 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
     found.push({ metric: 'perplexity', value, samples: tokens, sampled })
   }
   if (reference && metrics.some(isComparing)) {
+    const { referenceBatches: its = batches } = options
+    if (its !== batches) assertSameTexts(batches, its)
     const own = await embed(model, batches, options)
-    const { cosine, overlap } = compareEmbeddings(await embed(reference, batches, options), own, 10)
+    const { cosine, overlap } = compareEmbeddings(await embed(reference, its, options), own, 10)
     if (metrics.includes('cosine')) found.push(evaluated('cosine', meanOf(cosine)))
     if (metrics.includes('top10')) found.push(evaluated('top10', meanOf(overlap)))
   }

@@ -17,12 +17,20 @@ export async function measurePair(
   pruned: Model,
   options: RunOptions & {
     readonly batches: readonly Batch[]
+    /** The same data as the dense model numbers tokens, where that differs. */
+    readonly denseBatches?: readonly Batch[] | undefined
     readonly metrics: readonly MetricName[]
   },
 ): Promise<MeasuredPair[]> {
   const alone = options.metrics.filter((metric) => !isComparing(metric))
-  const before = alone.length > 0 ? await evaluate(dense, { ...options, metrics: alone }) : []
-  const after = await evaluate(pruned, { ...options, reference: dense })
+  const { batches, denseBatches } = options
+  const own = { ...options, batches: denseBatches ?? batches, metrics: alone }
+  const before = alone.length > 0 ? await evaluate(dense, own) : []
+  const after = await evaluate(pruned, {
+    ...options,
+    reference: dense,
+    referenceBatches: denseBatches,
+  })
   return after.map((each) => ({
     before: before.find(({ metric }) => metric === each.metric),
     after: each,

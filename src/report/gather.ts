@@ -42,6 +42,8 @@ export interface GatherOptions extends RunOptions {
   readonly evaluate?:
     | {
         readonly batches: readonly Batch[]
+        /** The same data as the model that was made numbers tokens, where that differs. */
+        readonly afterBatches?: readonly Batch[] | undefined
         readonly metrics: readonly MetricName[]
         /** Where the data come from, for people. */
         readonly file?: string

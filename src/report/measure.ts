@@ -31,10 +31,15 @@ export async function qualityOf(
   const { evaluate, before, after, log } = options
   if (!evaluate) return prune?.quality ?? []
   log.info('Measuring quality before and after.')
-  const { batches } = evaluate
+  const { batches, afterBatches = batches } = evaluate
   const metrics =
     evaluate.metrics.length > 0 ? evaluate.metrics : [defaultMetric(before.model, batches, true)]
-  const pairs = await measurePair(before.model, after.model, { ...options, batches, metrics })
+  const pairs = await measurePair(before.model, after.model, {
+    ...options,
+    batches: afterBatches,
+    denseBatches: batches,
+    metrics,
+  })
   return pairs.map(({ before: was, after: { metric, value, samples } }) => ({
     metric,
     before: was?.value ?? null,
