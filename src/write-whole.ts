@@ -9,7 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { AttncError } from './errors.js'
 
 /** Makes the folder too. Error: OUTPUT_UNWRITABLE; what was there before stays then. */
@@ -25,14 +25,16 @@ export function writeWhole(path: string, content: string | Uint8Array): void {
   }
 }
 
-/** Worth asking before long work. Error: OUTPUT_UNWRITABLE. */
+/** Worth asking before long work. Errors: OUTPUT_NOT_A_FILE, OUTPUT_UNWRITABLE. */
 export function checkWritable(path: string): void {
   let folder = dirname(resolve(path))
   while (!existsSync(folder)) folder = dirname(folder)
   if (!statSync(folder).isDirectory())
     throw unwritable(path, new Error(`"${folder}" is a file, no folder`))
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-    throw unwritable(path, new Error('it is a folder'))
+    throw new AttncError('OUTPUT_NOT_A_FILE', 'usage', `"${path}" is a folder.`, {
+      suggestions: [`Name a file, for instance ${join(path, 'result')}.`],
+    })
   try {
     accessSync(folder, constants.W_OK | constants.X_OK)
   } catch (cause) {

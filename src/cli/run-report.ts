@@ -79,10 +79,6 @@ export async function runReport(
 export function checkPage(output: string, force: boolean): void {
   checkWritable(output)
   const found = lstatSync(output, { throwIfNoEntry: false })
-  if (found?.isDirectory())
-    throw new AttncError('OUTPUT_NOT_A_FILE', 'usage', `"${output}" is a folder.`, {
-      suggestions: ['Name a file, for instance report.html.'],
-    })
   if (found && !force)
     throw new AttncError('OUTPUT_EXISTS', 'usage', `"${output}" is there already.`, {
       suggestions: [

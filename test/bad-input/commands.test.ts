@@ -38,7 +38,7 @@ describe('refused by name, with nothing written', () => {
     ['prune', Prune, 'EXAMPLE -o FOLDER/out --data FOLDER/gone.txt', 'DATA_MISSING', 2],
     ['prune', Prune, `EXAMPLE -o FOLDER/out ${below('--plan-out')}`, 'OUTPUT_UNWRITABLE', 2],
     ['prune', Prune, `EXAMPLE -o FOLDER/out ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
-    ['prune', Prune, 'EXAMPLE -o FOLDER/out --plan-out FOLDER/full', 'OUTPUT_UNWRITABLE', 2],
+    ['prune', Prune, 'EXAMPLE -o FOLDER/out --plan-out FOLDER/full', 'OUTPUT_NOT_A_FILE', 2],
     ['eval', Eval, `EXAMPLE ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
     ['train', Train, `EXAMPLE -o FOLDER/out ${below('--adapter-out')}`, 'OUTPUT_UNWRITABLE', 2],
     ['apply', Apply, 'EXAMPLE -o FOLDER/out --plan FOLDER/all.json', 'LAYER_EMPTIED', 2],
