@@ -1,13 +1,15 @@
 /** A hook of oclif: what was typed is no command, and some command is spelled nearly so. */
-import { AttncError } from '../errors.js'
+import { AttncError, exitCodes } from '../errors.js'
 
 export interface NotFound {
   readonly id: string
+  /** What was typed behind it. */
+  readonly argv?: readonly string[] | undefined
   readonly config: { readonly bin: string; readonly commandIDs: readonly string[] }
 }
 
-/** Error: COMMAND_UNKNOWN. */
-export default async function commandNotFound({ id, config }: NotFound): Promise<void> {
+/** Error: COMMAND_UNKNOWN; with `--json` it is printed as that of a command would be. */
+export default async function commandNotFound({ id, argv = [], config }: NotFound): Promise<void> {
   // What was typed after the command comes along.
   const words = id.split(':')
   const [nearest] = config.commandIDs
@@ -17,12 +19,16 @@ export default async function commandNotFound({ id, config }: NotFound): Promise
     })
     .filter(({ distance }) => distance <= 2)
     .sort((a, b) => a.distance - b.distance)
-  throw new AttncError('COMMAND_UNKNOWN', 'usage', `There is no command "${words[0]}".`, {
-    suggestions: [
-      ...(nearest ? [`Did you mean "${config.bin} ${nearest.name}"?`] : []),
-      `"${config.bin} --help" lists all commands.`,
-    ],
-  })
+  const message = `There is no command "${words[0]}".`
+  const suggestions = [
+    ...(nearest ? [`Did you mean "${config.bin} ${nearest.name}"?`] : []),
+    `"${config.bin} --help" lists all commands.`,
+  ]
+  const code = 'COMMAND_UNKNOWN'
+  if (![...argv, ...words].includes('--json'))
+    throw new AttncError(code, 'usage', message, { suggestions })
+  process.stdout.write(`${JSON.stringify({ error: { code, message, suggestions } }, null, 2)}\n`)
+  process.exitCode = exitCodes.usage
 }
 
 /** Letters to insert, remove, replace or swap with the next. */

@@ -1,0 +1,37 @@
+/** A command that does not exist: an error for people, an object on stdout for scripts. */
+import { captureOutput } from '@oclif/test'
+import { afterEach, describe, expect, it } from 'vitest'
+import commandNotFound from '../../src/cli/command-not-found.js'
+
+const config = { bin: 'attnc', commandIDs: ['prune', 'apply', 'calibrate:merge'] }
+const error = {
+  code: 'COMMAND_UNKNOWN',
+  message: 'There is no command "pruen".',
+  suggestions: ['Did you mean "attnc prune"?', '"attnc --help" lists all commands.'],
+}
+
+describe('an unknown command', () => {
+  const before = process.exitCode
+  afterEach(() => {
+    process.exitCode = before
+  })
+
+  it('is refused with the nearest there is', async () => {
+    await expect(commandNotFound({ id: 'pruen', argv: ['model'], config })).rejects.toMatchObject({
+      ...error,
+      oclif: { exit: 2 },
+    })
+  })
+
+  it.each([
+    { id: 'pruen', argv: ['model', '--json'] },
+    { id: 'pruen:model:--json', argv: [] },
+  ])('prints one object with --json: %j', async (typed) => {
+    const { stdout, stderr } = await captureOutput(() => commandNotFound({ ...typed, config }), {
+      print: false,
+    })
+    expect(JSON.parse(stdout)).toEqual({ error })
+    expect(stderr).toBe('')
+    expect(process.exitCode).toBe(2)
+  })
+})
