@@ -73,24 +73,12 @@ export class GraphEdit {
       output === undefined ? undefined : this.newValue(output),
     )
     const name = spec.name ?? outputs.find((output) => output)?.name ?? spec.op
-    const node = new Node(
-      graph.model.nextNodeId(),
-      graph,
-      spec.op,
-      spec.domain ?? '',
-      name,
-      spec.overload,
-    )
-    node.origin = this.label
-    node.branch = spec.before?.branch ?? branchOf(spec.inputs)
-    for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
-      node.attributes.set(key, attribute)
-    node.inputs.push(...spec.inputs)
+    const node = this.newNode(spec, name, spec.before?.branch ?? branchOf(spec.inputs))
     for (const value of outputs) {
       if (value) value.producer = node
       node.outputs.push(value)
     }
-    this.graph.nodesById.insertBefore(node, spec.before)
+    graph.nodesById.insertBefore(node, spec.before)
     link(node)
     for (const inner of graphsInside(node))
       for (const inside of inner.values.keys()) this.innerNames?.add(inside)
@@ -104,15 +92,9 @@ export class GraphEdit {
     spec: Pick<NodeSpec, 'op' | 'domain' | 'overload' | 'inputs' | 'attributes'>,
   ): Node {
     const { graph } = this
-    const { op, domain = '', overload } = spec
-    const made = new Node(graph.model.nextNodeId(), graph, op, domain, node.name, overload)
-    made.origin = this.label
-    made.branch = node.branch
-    for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
-      made.attributes.set(key, attribute)
-    made.inputs.push(...spec.inputs)
+    const made = this.newNode(spec, node.name, node.branch)
     made.outputs.push(...node.outputs)
-    this.graph.nodesById.insertBefore(made, node)
+    graph.nodesById.insertBefore(made, node)
     graph.nodesById.delete(node.id)
     const swap = (from: Node, to: Node): void => {
       unlink(from)
@@ -141,12 +123,8 @@ export class GraphEdit {
     if (!value) throw new Error(`Node "${node.label}" has no output ${index}.`)
     const { graph } = this
     const between = this.newValue(spec.between)
-    const made = new Node(graph.model.nextNodeId(), graph, spec.op, '', between.name)
-    made.origin = this.label
-    made.branch = node.branch
-    for (const [key, attribute] of Object.entries(spec.attributes ?? {}))
-      made.attributes.set(key, attribute)
-    made.inputs.push(between, ...(spec.inputs ?? []))
+    const inputs = [between, ...(spec.inputs ?? [])]
+    const made = this.newNode({ ...spec, inputs }, between.name, node.branch)
     made.outputs.push(value)
     graph.nodesById.insertAfter(made, node)
     link(made)
@@ -272,6 +250,21 @@ export class GraphEdit {
     for (const value of before.values) graph.values.set(value.name, value)
     graph.nodesById.clear()
     for (const node of before.nodes) graph.nodesById.append(node)
+  }
+
+  /** In no order and linked to nothing yet, without outputs. */
+  private newNode(
+    { op, domain = '', overload, inputs, attributes = {} }: Omit<NodeSpec, 'outputs'>,
+    name: string,
+    branch: Branch | undefined,
+  ): Node {
+    const { graph, label } = this
+    const node = new Node(graph.model.nextNodeId(), graph, op, domain, name, overload)
+    node.origin = label
+    node.branch = branch
+    for (const [key, attribute] of Object.entries(attributes)) node.attributes.set(key, attribute)
+    node.inputs.push(...inputs)
+    return node
   }
 
   private newValue(name: string): Value {
