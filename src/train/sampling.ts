@@ -38,22 +38,36 @@ function shuffled(count: number, seed: number): number[] {
   return order
 }
 
-const arraysOf = ({ feeds, extras, tokenMask }: Batch): [string, RuntimeTensor][] => [
-  ...Object.entries(feeds),
-  ...Object.entries(extras ?? {}),
-  ...(tokenMask ? ([['mask', tokenMask]] as [string, RuntimeTensor][]) : []),
-]
+/** What chooses a branch of a merged decoder is said once for all samples. */
+const isShared = ({ dataType, dims }: RuntimeTensor): boolean =>
+  dataType === 'bool' && dims.length <= 1 && (dims[0] ?? 1) === 1
+
+/** Arrays of one row a sample. */
+const arraysOf = ({ feeds, extras, tokenMask }: Batch): [string, RuntimeTensor][] =>
+  [
+    ...Object.entries(feeds),
+    ...Object.entries(extras ?? {}),
+    ...(tokenMask ? ([['mask', tokenMask]] as [string, RuntimeTensor][]) : []),
+  ].filter(([, each]) => !isShared(each))
+
+const sharedOf = ({ feeds }: Batch): string =>
+  JSON.stringify(
+    Object.entries(feeds).flatMap(([name, each]) => (isShared(each) ? [[name, ...each.data]] : [])),
+    (_, each) => (typeof each === 'bigint' ? String(each) : each),
+  )
 
 /** Whether every array has one row a sample, and the rows of all batches have one shape. */
 export function canMix(batches: readonly Batch[]): boolean {
   const [first] = batches
   if (!first) return false
+  const shared = sharedOf(first)
   const shapes = JSON.stringify(arraysOf(first).map(([name, { dims }]) => [name, dims.slice(1)]))
   return batches.every((batch) => {
     const arrays = arraysOf(batch)
     const rows = arrays[0]?.[1].dims[0]
     const own = JSON.stringify(arrays.map(([name, { dims }]) => [name, dims.slice(1)]))
-    return own === shapes && arrays.every(([, { dims }]) => dims.length > 0 && dims[0] === rows)
+    const isAlike = own === shapes && sharedOf(batch) === shared
+    return isAlike && arrays.every(([, { dims }]) => dims.length > 0 && dims[0] === rows)
   })
 }
 
@@ -61,7 +75,10 @@ function splitRows(batch: Batch): Batch[] {
   const rows = arraysOf(batch)[0]?.[1].dims[0] ?? 0
   const cut = (arrays: Readonly<Record<string, RuntimeTensor>>, row: number) =>
     Object.fromEntries(
-      Object.entries(arrays).map(([name, each]) => [name, rowsOf(each, row, row + 1)]),
+      Object.entries(arrays).map(([name, each]) => [
+        name,
+        isShared(each) ? each : rowsOf(each, row, row + 1),
+      ]),
     )
   return Array.from({ length: rows }, (_, row) => ({
     feeds: cut(batch.feeds, row),
@@ -77,7 +94,8 @@ export function stack(samples: readonly Batch[]): Batch {
   if (!first || samples.length === 1) return first as Batch
   const join = (read: (batch: Batch) => RuntimeTensor | undefined): RuntimeTensor | undefined => {
     const parts = samples.flatMap((each) => read(each) ?? [])
-    return parts.length === 0 ? undefined : concatenate(parts)
+    const [one] = parts
+    return one && (isShared(one) ? one : concatenate(parts))
   }
   const all = (read: (batch: Batch) => Readonly<Record<string, RuntimeTensor>>) =>
     Object.fromEntries(
