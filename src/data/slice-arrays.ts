@@ -40,7 +40,10 @@ export function sliceArrays(
     checkShape(options.what, port, array)
     checkNumbers(options.what, port, array)
   }
-  if (areGraphs(inputs)) return [oneGraph(arrays, inputs)]
+  if (areGraphs(inputs)) {
+    checkRows(options.what, inputs, arrays)
+    return [oneGraph(arrays, inputs)]
+  }
   const first = arrays[given[0]?.name ?? '']
   const stated = given[0]?.dims[0]
   const size = typeof stated === 'number' ? stated : options.batchSize
@@ -75,6 +78,38 @@ export function sliceArrays(
     batches.push({ feeds, extras, ...tokensOf(feeds, inputs) })
   }
   return batches
+}
+
+/** The ends of edges are nodes that exist, and there are some. Errors: DATA_EMPTY, ROW_UNKNOWN. */
+function checkRows(
+  what: string,
+  inputs: readonly Port[],
+  arrays: Readonly<Record<string, RuntimeTensor>>,
+): void {
+  for (const { name, rows } of inputs) {
+    const numbers = arrays[name]
+    if (rows === undefined || !numbers) continue
+    const owner = inputs.find(({ dims }) => dims.includes(rows))
+    const count =
+      typeof rows === 'number'
+        ? rows
+        : arrays[owner?.name ?? '']?.dims[owner?.dims.indexOf(rows) ?? 0]
+    if (count === undefined) continue
+    if (numbers.data.length === 0)
+      throw new AttncError('DATA_EMPTY', 'usage', `Array "${name}" of "${what}" is empty.`, {
+        suggestions: ['Give a graph with at least one edge.'],
+      })
+    const at = Array.from(numbers.data as ArrayLike<number | bigint>, Number).find(
+      (each) => each < -count || each >= count,
+    )
+    if (at === undefined) continue
+    throw new AttncError(
+      'ROW_UNKNOWN',
+      'usage',
+      `Array "${name}" of "${what}" names row ${at}, and there are ${count}, from 0 to ${count - 1}.`,
+      { suggestions: ['Number the rows of this graph from 0, or give the rows that are missing.'] },
+    )
+  }
 }
 
 /** Nodes and edges of a graph belong together: arrays of one, or of several with ends that tell them apart. */

@@ -84,6 +84,22 @@ describe('inputs that are a graph', () => {
     ).toEqual([[[20, C], [2, 30], [30, F], [20], [], undefined]])
   })
 
+  it.each([
+    ['ends that are no nodes', [0, 1, 5, 2], 'ROW_UNKNOWN', 'names row 5, and there are 5, from 0'],
+    ['ends too far from the end', [0, -6, 1, 2], 'ROW_UNKNOWN', 'names row -6'],
+    ['no edges', [], 'DATA_EMPTY', '"edges" of "graph" is empty'],
+  ])('are refused with %s', (_, ends, code, text) => {
+    const count = ends.length / 2
+    const arrays = {
+      x: tensorOf('float32', [5, C], new Float32Array(5 * C)),
+      edges: tensorOf('int64', [2, count], ends),
+      features: tensorOf('float32', [count, F], new Float32Array(count * F)),
+    }
+    expect(() => sliceArrays(arrays, portsOf(perNode()), { what: 'graph', batchSize: 8 })).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(text) }),
+    )
+  })
+
   it('have as many answers as there are nodes, or graphs', () => {
     const [batch] = sliceArrays(randomGraph(20, 30, 1), portsOf(perNode()), {
       what: 'graph',
