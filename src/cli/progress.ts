@@ -17,6 +17,7 @@ export function openTerminal(options: {
   warn(code: string, message: string): void
 }): Terminal {
   const { isSilent } = options
+  knowWidth(process.stderr)
   let spinner: Ora | undefined
   let ora: typeof import('ora') | undefined
   let step: string | undefined
@@ -65,6 +66,11 @@ export function openTerminal(options: {
       spinner.text = detail ? `${text} · ${detail}` : text
     },
   }
+}
+
+/** Terminals of no known size say 0 columns; a line that is moved would then be cleared without end. */
+export function knowWidth(stream: { columns?: number | undefined }): void {
+  if (stream.columns === 0) stream.columns = 80
 }
 
 /** `calibrating 12/64 · 1.4/s · 37 s left` */
