@@ -74,13 +74,14 @@ export interface MetricNeeds {
 }
 
 /**
- * Refuses what can't be measured on these data, before anything runs. Errors: NO_LABELS, NO_LOGITS,
+ * Refuses what can't be measured on these data, before anything runs. Errors: NO_LABELS, ONE_CLASS, NO_LOGITS,
  * NO_TOKENS, NO_EMBEDDING, NO_REFERENCE.
  */
 export function checkMetrics(model: Model, { batches, metrics, hasReference }: MetricNeeds): void {
   for (const metric of metrics)
     if (labelled.has(metric)) {
       if (!batches[0]?.extras?.['labels']) throw noLabels(metric)
+      if (metric === 'roc-auc') assertTwoClasses(batches)
     } else if (metric === 'perplexity') {
       findLogits(model)
       if ((batches[0]?.ids.length ?? 0) === 0) throw noTokens()
@@ -97,6 +98,21 @@ const noLabels = (metric: MetricName, found = 'there is no such array'): AttncEr
     `${metric} needs an array "labels" with one number a row: ${found}.`,
     { suggestions: ['Add "labels" to the .npz, or choose another metric with --metric.'] },
   )
+
+/** How often a row of one class is above one of the other can't be asked of one class. */
+function assertTwoClasses(batches: readonly Batch[]): void {
+  const labels = batches.flatMap(({ extras }) =>
+    Array.from((extras?.['labels']?.data ?? []) as ArrayLike<number | bigint>, Number),
+  )
+  const positive = labels.filter((label) => label > 0).length
+  if (positive > 0 && positive < labels.length) return
+  throw new AttncError(
+    'ONE_CLASS',
+    'usage',
+    `roc-auc needs rows of both classes; of ${labels.length} labels, ${positive} are positive.`,
+    { suggestions: ['Give more or other samples, or choose another metric with --metric.'] },
+  )
+}
 
 const noTokens = (): AttncError =>
   new AttncError('NO_TOKENS', 'usage', 'Perplexity needs tokens, and the data are none.', {

@@ -129,3 +129,25 @@ test.each<MetricName>(['accuracy', 'cosine'])('%s of what is NaN is refused', as
     evaluate(model, { batches, metrics, reference: model, log: silentLog }),
   ).rejects.toMatchObject({ code: 'NOT_A_NUMBER', oclif: { exit: 4 } })
 })
+
+test('roc-auc of one class is refused before anything runs', async () => {
+  const model = build((b) => {
+    const y = b.op('Sqrt', [b.input('x', ['batch', 1])])
+    b.declare(y, ['batch', 1])
+    return y
+  })
+  const batchOf = (labels: number[]) => ({
+    feeds: { x: tensorOf('float32', [2, 1], [1, 4]) },
+    ids: [],
+    tokenMask: undefined,
+    extras: { labels: tensorOf('int64', [2], labels) },
+  })
+  const areaOf = (...labels: number[][]) =>
+    evaluate(model, { batches: labels.map(batchOf), metrics: ['roc-auc'], log: silentLog })
+  await expect(areaOf([0, 0], [0, 0])).rejects.toMatchObject({
+    code: 'ONE_CLASS',
+    message: expect.stringContaining('of 4 labels, 0 are positive'),
+  })
+  await expect(areaOf([1, 1])).rejects.toMatchObject({ code: 'ONE_CLASS' })
+  expect(await areaOf([0, 0], [0, 1])).toMatchObject([{ value: 5 / 6 }])
+})
