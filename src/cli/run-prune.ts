@@ -192,8 +192,9 @@ async function chooseInputs(
     )
   const batches = await chooseCalibration(source, data, flags, context)
   const isLearning = passes.some((pass) => pass.isLearning)
-  const isWhole =
-    data !== 'self' && (isLearning || phases.has('recover') || phases.has('vocabulary'))
+  // What is drawn or made up has no more to give.
+  const isRead = data !== 'self' && data !== 'random'
+  const isWhole = isRead && (isLearning || phases.has('recover') || phases.has('vocabulary'))
   return { batches, training: isWhole ? await chooseData(source, data, flags, context) : undefined }
 }
 
