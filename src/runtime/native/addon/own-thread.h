@@ -2,65 +2,91 @@
 // workspaces, recorded graphs) for each thread that runs a session; libuv gives every run to any of several.
 #pragma once
 
-#include <condition_variable>
+#include <pthread.h>
+
 #include <exception>
 #include <functional>
 #include <mutex>
-#include <thread>
+#include <stdexcept>
 #include <utility>
+
+// Under their first versions, as in loader.h.
+#if defined(__x86_64__) && defined(__GLIBC__)
+__asm__(".symver pthread_create, pthread_create@GLIBC_2.2.5");
+__asm__(".symver pthread_join, pthread_join@GLIBC_2.2.5");
+#endif
 
 namespace attnc {
 
+// By the C library's threads: those of C++ ask for a newer library of C++ than Node does.
 class OwnThread {
  public:
-  OwnThread() : thread_([this] { loop(); }) {}
+  OwnThread() {
+    const auto run = [](void* self) -> void* {
+      ((OwnThread*)self)->loop();
+      return nullptr;
+    };
+    if (pthread_create(&thread_, nullptr, run, this) != 0)
+      throw std::runtime_error("no thread could be made");
+  }
   OwnThread(const OwnThread&) = delete;
   OwnThread& operator=(const OwnThread&) = delete;
   ~OwnThread() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      ends_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
+    lock();
+    ends_ = true;
+    tell();
+    unlock();
+    pthread_join(thread_, nullptr);
+    pthread_cond_destroy(&changed_);
+    pthread_mutex_destroy(&mutex_);
   }
 
   // Waits until the work is done there; what it throws is thrown here. Callers take turns.
   void call(const std::function<void()>& work) {
     const std::lock_guard<std::mutex> turn(turn_);
-    std::unique_lock<std::mutex> lock(mutex_);
+    lock();
     work_ = &work;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return work_ == nullptr; });
-    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    tell();
+    while (work_) wait();
+    const std::exception_ptr error = std::exchange(error_, nullptr);
+    unlock();
+    if (error) std::rethrow_exception(error);
   }
 
  private:
   void loop() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    lock();
     for (;;) {
-      changed_.wait(lock, [this] { return ends_ || work_; });
-      if (!work_) return;
-      lock.unlock();
+      while (!ends_ && !work_) wait();
+      if (!work_) break;
+      const std::function<void()>& work = *work_;
+      unlock();
       std::exception_ptr error;
       try {
-        (*work_)();
+        work();
       } catch (...) {
         error = std::current_exception();
       }
-      lock.lock();
+      lock();
       error_ = error;
       work_ = nullptr;
-      changed_.notify_all();
+      tell();
     }
+    unlock();
   }
 
-  std::mutex turn_, mutex_;
-  std::condition_variable changed_;
+  void lock() { pthread_mutex_lock(&mutex_); }
+  void unlock() { pthread_mutex_unlock(&mutex_); }
+  void wait() { pthread_cond_wait(&changed_, &mutex_); }
+  void tell() { pthread_cond_broadcast(&changed_); }
+
+  std::mutex turn_;
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t changed_ = PTHREAD_COND_INITIALIZER;
   const std::function<void()>* work_ = nullptr;
   std::exception_ptr error_;
   bool ends_ = false;
-  std::thread thread_;  // last: it begins when all else is there
+  pthread_t thread_;
 };
 
 }  // namespace attnc
