@@ -3,16 +3,15 @@ import type { Batch } from '../../src/data/batch.js'
 import { edit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
-import { numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import { applyPart } from '../../src/plan/apply.js'
 import type { PlanPart } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { openSession } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
-import { feedsOf } from '../../src/train/feeds.js'
+import { heldOutLoss } from '../../src/train/held-out.js'
 import { NodeBuilder } from '../../src/train/node-builder.js'
-import { chooseObjective, type Objective, targetsOf, WEIGHTS } from '../../src/train/objective.js'
+import { chooseObjective, type Objective } from '../../src/train/objective.js'
 import { prepareLoss } from '../../src/train/step-loss.js'
 
 /** What a cut is made of; a plan says more. */
@@ -25,7 +24,7 @@ export interface JudgeInput extends RunOptions {
 }
 
 /** Mean over everything that counts in the held-out batches. Errors: those of learning. */
-export async function heldOutLoss(
+export async function lossOf(
   input: JudgeInput,
   cut: Cut,
   { teacherShare }: { readonly teacherShare: number },
@@ -36,17 +35,7 @@ export async function heldOutLoss(
   const file = materialise(judged.model)
   try {
     await using session = await openSession({ path: file.path, provider, threads, signal })
-    let [sum, count] = [0, 0]
-    for (const batch of heldOut) {
-      signal?.throwIfAborted()
-      const targets = targetsOf(objective, batch)
-      const feeds = feedsOf(session, { ...batch.feeds, ...targets })
-      const results = await session.run(feeds, [judged.loss])
-      const own = countOf(targets, batch)
-      sum += own * (numbersOf(results[judged.loss] as RuntimeTensor)[0] as number)
-      count += own
-    }
-    return sum / count
+    return await heldOutLoss(session, judged.loss, { objective, heldOut, signal })
   } finally {
     file.dispose()
   }
@@ -64,11 +53,4 @@ function buildLoss(model: Model, cut: Cut, objective: Objective, share: number) 
     change.expose(loss)
     return { model: copy, loss: loss.name }
   })
-}
-
-/** Tokens or samples; where no weights say how much counts, samples. */
-function countOf(targets: Readonly<Record<string, RuntimeTensor>>, { feeds }: Batch): number {
-  const weights = targets[WEIGHTS]
-  if (!weights) return Object.values(feeds)[0]?.dims[0] ?? 1
-  return Array.from(numbersOf(weights)).reduce((sum, each) => sum + each, 0)
 }

@@ -14,7 +14,7 @@ import type { RefittedProjection } from '../../src/plan/plan.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { foldMeans } from './fold.js'
 import type { LearnInput } from './input.js'
-import { type Cut, heldOutLoss } from './judge.js'
+import { type Cut, lossOf } from './judge.js'
 import { MaskRun } from './mask-run.js'
 import { findMasks, type MaskSet } from './masks.js'
 import { sharesOf, type VtransOptions } from './options.js'
@@ -47,7 +47,7 @@ export async function settleMeans(
   options: VtransOptions,
 ): Promise<Settled> {
   const { heldOut } = input
-  const judge = heldOut && ((each: Cut) => heldOutLoss({ ...input, heldOut }, each, options))
+  const judge = heldOut && ((each: Cut) => lossOf({ ...input, heldOut }, each, options))
   const before = await judge?.(cut)
   let best: Settled = {
     projections: cut.projections ?? [],

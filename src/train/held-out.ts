@@ -2,30 +2,33 @@
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
-import type { Session } from '../runtime/session.js'
+import type { Feeds, Session } from '../runtime/session.js'
 import { feedsOf } from './feeds.js'
-import { PARAMETERS } from './insert.js'
 import { countOf, type Objective, targetsOf } from './objective.js'
 import { samplesOf, stack } from './sampling.js'
 import type { TrainOptions } from './train.js'
-import { vector } from './training-run.js'
 
-/** Mean loss over what counts in all held-out batches. */
+export interface HeldOut {
+  readonly objective: Objective
+  readonly heldOut: readonly Batch[]
+  /** Inputs that are the same for all batches, as the numbers that are judged. */
+  readonly same?: Feeds | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Mean loss over what counts in all held-out batches; `loss` is the session's output. */
 export async function heldOutLoss(
   session: Session,
   loss: string,
-  given: {
-    readonly objective: Objective
-    readonly heldOut: readonly Batch[]
-    readonly parameters: Float32Array
-  },
+  { objective, heldOut, same, signal }: HeldOut,
 ): Promise<number> {
   let sum = 0
   let count = 0
-  for (const batch of given.heldOut) {
-    const targets = targetsOf(given.objective, batch)
-    const all = { ...batch.feeds, ...targets, [PARAMETERS]: vector(given.parameters) }
-    const results = await session.run(feedsOf(session, all), [loss])
+  for (const batch of heldOut) {
+    signal?.throwIfAborted()
+    const targets = targetsOf(objective, batch)
+    const feeds = feedsOf(session, { ...batch.feeds, ...targets, ...same })
+    const results = await session.run(feeds, [loss])
     const own = countOf(targets)
     sum += own * (numbersOf(results[loss] as RuntimeTensor)[0] as number)
     count += own

@@ -20,6 +20,7 @@ import { findOdd } from './find-odd.js'
 import { describeFit, type Fitted, fitMemory, sizesOfFeeds } from './fit-memory.js'
 import { type FoldedWeight, foldTrainable } from './fold.js'
 import { heldOutLoss, holdOut } from './held-out.js'
+import { PARAMETERS } from './insert.js'
 import { matchLayers } from './layer-match.js'
 import { defaultScaling, type Scaling } from './loss-scale.js'
 import { withoutFunctions } from './lower/functions.js'
@@ -38,7 +39,7 @@ import {
   type StepOptions,
   type TrainingGraph,
 } from './training-graph.js'
-import { TrainingRun } from './training-run.js'
+import { TrainingRun, vector } from './training-run.js'
 
 export interface TrainOptions extends RunOptions {
   readonly batches: readonly Batch[]
@@ -159,7 +160,10 @@ async function trainIn(
       { ...options, precision, batches: training },
       { objective, trainable, step, session },
       {
-        look: (parameters) => heldOutLoss(judging, judge.loss, { objective, heldOut, parameters }),
+        look: (parameters) => {
+          const same = { [PARAMETERS]: vector(parameters) }
+          return heldOutLoss(judging, judge.loss, { objective, heldOut, same })
+        },
         findOdd: (feeds, parameters) => findOdd({ ...settings, feeds, parameters, open }),
       },
     )

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { cutByError, cutByMasks } from '../../passes/vtrans/candidates.js'
 import { decideSelected } from '../../passes/vtrans/decide.js'
-import { type Cut, heldOutLoss } from '../../passes/vtrans/judge.js'
+import { type Cut, lossOf } from '../../passes/vtrans/judge.js'
 import { learnMasks } from '../../passes/vtrans/learn.js'
 import { type VtransOptions, vtransDefaults } from '../../passes/vtrans/options.js'
 import { costOf, operationsOf, type Resource } from '../../passes/vtrans/resource.js'
@@ -59,7 +59,7 @@ describe.skipIf(!isThere)('held-out data', () => {
     const { input, options, lines } = await prepare({})
     const learned = await learnMasks({ ...input, batches: input.training }, options)
     const decided = await decideSelected(input, learned, options)
-    const judge = (cut: Cut) => heldOutLoss(input, cut, options)
+    const judge = (cut: Cut) => lossOf(input, cut, options)
     const results = await Promise.all(
       [cutByMasks, cutByError].map(async (make) => {
         const cut = await make(input, learned, options)
