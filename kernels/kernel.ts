@@ -80,6 +80,8 @@ export interface EmitOptions<Attributes> {
   readonly attributes: Partial<Attributes>
   /** How many outputs the node has; optional ones are last. */
   readonly outputs?: number
+  /** Of the first input. Default: as it is declared. */
+  readonly dataType?: DataType | undefined
   readonly name?: string
   readonly before?: Node | undefined
 }
@@ -96,7 +98,7 @@ export function emitKernel<Attributes>(
   const isPresent = kernel.inputs.map((_, index) => options.inputs[index] !== undefined)
   // Trailing inputs that are left out are inputs of neither the node nor the function.
   const present = isPresent.slice(0, isPresent.lastIndexOf(true) + 1)
-  const dataType = options.inputs[0]?.type?.dataType ?? 'float32'
+  const dataType = options.dataType ?? options.inputs[0]?.type?.dataType ?? 'float32'
   const overload = declareKernel(model, kernel, { attributes, present, count, dataType })
   return edit.addNode({
     op: kernel.name,

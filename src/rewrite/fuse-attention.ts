@@ -61,7 +61,6 @@ function emit(
   const straight = isTurned ? edit.add('Transpose', [key], { attributes: { perm }, before }) : key
   const dims = knownSizes(context, shapes)
   const dataType = shapes.dataType(query)
-  if (dataType) edit.setType(query, { dataType, dims: query.type?.dims })
   const layout = layouts.get(`${S}·${T}`) ?? addLayout(edit, S, T)
   layouts.set(`${S}·${T}`, layout)
   const added = masks.map((mask) => widen(edit, shapes, mask, [S, T], before))
@@ -70,6 +69,7 @@ function emit(
     inputs: [query, straight, value, ...layout, undefined, bias],
     attributes: { scale, softcap, queryBlock: BLOCK, keyBlock: BLOCK, queryStart: 0 },
     outputs: 2,
+    dataType,
     before,
   })
   const [output] = node.outputs as [Value]

@@ -151,7 +151,7 @@ export class Backward {
   }
 
   private visitOwn(node: Node, gradient: Value): void {
-    const results = addAttentionGradient(this.edit, node, gradient)
+    const results = addAttentionGradient(this.edit, node, gradient, this.shapes)
     for (const [index, result] of results.entries()) {
       const input = node.inputs[index]
       if (result && input && this.active.has(input)) this.addPart(input, result)

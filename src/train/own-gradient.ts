@@ -50,12 +50,11 @@ function keepLogSumExp(edit: GraphEdit, node: Node, shapes: ShapeInfo): Node {
   if (node.outputs[1]) return node
   const [query] = node.inputs as [Value]
   const [output] = node.outputs as [Value]
-  const type = shapes.dataType(query)
-  if (type) edit.setType(query, { dataType: type, dims: query.type?.dims })
   const made = emitKernel(edit, blockSparseAttention, {
     inputs: node.inputs,
     attributes: blockSparseAttention.decode(node),
     outputs: 2,
+    dataType: shapes.dataType(query),
     before: node,
   })
   const [same] = made.outputs as [Value]
@@ -65,16 +64,18 @@ function keepLogSumExp(edit: GraphEdit, node: Node, shapes: ShapeInfo): Node {
   return made
 }
 
-/** Gradients of query, key and value. */
+/** Gradients of query, key and value; `shapes` are from before, and know the query. */
 export function addAttentionGradient(
   edit: GraphEdit,
   node: Node,
   gradient: Value,
+  shapes: ShapeInfo,
 ): readonly (Value | undefined)[] {
   const [output, logSumExp] = node.outputs
   const { outputs } = emitKernel(edit, blockSparseAttentionGradient, {
     inputs: [...node.inputs.slice(0, 5), output, logSumExp, gradient, ...node.inputs.slice(5)],
     attributes: blockSparseAttention.decode(node),
+    dataType: shapes.dataType(node.inputs[0] as Value),
   })
   return outputs.slice(0, 3)
 }
