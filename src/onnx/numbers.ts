@@ -97,5 +97,11 @@ export function fromConstant(tensor: Tensor): RuntimeTensor | undefined {
   return { dataType: tensor.dataType, dims: tensor.dims, data }
 }
 
+/** The number of a tensor that holds nothing else. */
+export function onlyNumber(tensor: Tensor | undefined): number | undefined {
+  const read = tensor && fromConstant(tensor)
+  return read?.data.length === 1 ? Number(numbersOf(read)[0]) : undefined
+}
+
 export const toConstant = ({ dataType, dims, data }: RuntimeTensor): Tensor =>
   tensorFromBytes(dataType, dims, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))

@@ -3,7 +3,7 @@
  * forms that exporters and the other rewrites leave. Sizes have to be known; anything else is not read.
  */
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
-import { fromConstant, numbersOf } from '../onnx/numbers.js'
+import { onlyNumber } from '../onnx/numbers.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import { knownSizes } from '../shape/known-sizes.js'
 import { beforeTurn } from './turned.js'
@@ -126,11 +126,9 @@ interface Scaled {
 function scaleOf({ op, inputs }: Node): Scaled | undefined {
   if (op !== 'Mul' && op !== 'Div') return undefined
   for (const [at, value] of inputs.entries()) {
-    const constant = inputs[1 - at]?.constant
-    const number = constant && fromConstant(constant)
-    if (!value || !number || number.data.length !== 1 || (op === 'Div' && at === 1)) continue
-    const scale = Number(numbersOf(number)[0])
-    return { value, scale: op === 'Mul' ? scale : 1 / scale }
+    const number = onlyNumber(inputs[1 - at]?.constant)
+    if (!value || number === undefined || (op === 'Div' && at === 1)) continue
+    return { value, scale: op === 'Mul' ? number : 1 / number }
   }
   return undefined
 }
@@ -147,13 +145,8 @@ function withoutNaN(probabilities: Value): Value {
     !probabilities.isGraphOutput &&
     where?.inputs[0] === test?.outputs[0] &&
     where?.inputs[2] === probabilities &&
-    isZero(where?.inputs[1])
+    onlyNumber(where?.inputs[1]?.constant) === 0
   return isClearing ? (where?.outputs[0] as Value) : probabilities
-}
-
-function isZero(value: Value | undefined): boolean {
-  const number = value?.constant && fromConstant(value.constant)
-  return number?.data.length === 1 && Number(numbersOf(number)[0]) === 0
 }
 
 /** The product of the probabilities with the values, in the shape that is read on. */

@@ -4,7 +4,7 @@
  */
 import type { GraphEdit } from '../graph/edit.js'
 import { type Attribute, intsAttribute, type Node, type Value } from '../graph/graph.js'
-import { fromConstant, numbersOf } from '../onnx/numbers.js'
+import { fromConstant, onlyNumber } from '../onnx/numbers.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import { eraseUnread } from './erase-unread.js'
 
@@ -99,7 +99,4 @@ const numbersIn = (value: Value | undefined): readonly number[] | undefined => {
   return tensor && Array.from(tensor.data as ArrayLike<number | bigint>, Number)
 }
 
-function numberOf(value: Value | undefined): number | undefined {
-  const tensor = value?.constant && fromConstant(value.constant)
-  return tensor?.data.length === 1 ? Number(numbersOf(tensor)[0]) : undefined
-}
+const numberOf = (value: Value | undefined): number | undefined => onlyNumber(value?.constant)

@@ -7,7 +7,7 @@ import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { dependsOn } from '../model/trace.js'
-import { fromConstant, numbersOf } from '../onnx/numbers.js'
+import { onlyNumber } from '../onnx/numbers.js'
 
 export interface Mask {
   readonly value: Value
@@ -153,10 +153,7 @@ function readWhere(view: TransformerModel, node: Node, from: Value): Mask {
 
 /** One number, or a tensor of nothing else. */
 function scalarOf(view: TransformerModel, value: Value | undefined): number | undefined {
-  const constant = value && view.analysis.shapes.constant(value)
-  const tensor = constant && fromConstant(constant)
-  if (tensor?.data.length !== 1) return undefined
-  return numbersOf(tensor)[0]
+  return onlyNumber(value && view.analysis.shapes.constant(value))
 }
 
 function checkSameOrder(view: TransformerModel, from: Value, to: Value): void {

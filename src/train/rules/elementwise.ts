@@ -1,6 +1,6 @@
 /** Operators of two and more inputs that broadcast; the walk sums what was repeated. */
 import type { Value } from '../../graph/graph.js'
-import { fromConstant, numbersOf } from '../../onnx/numbers.js'
+import { onlyNumber } from '../../onnx/numbers.js'
 import type { GradientContext, GradientRule } from '../gradient-rule.js'
 
 type Backward = GradientRule['backward']
@@ -50,10 +50,8 @@ const pow = broadcasting((c) =>
 
 function powBase(c: GradientContext): Value {
   const [x, p] = [c.input(0), c.input(1)]
-  const constant = c.shapes.constant(p)
-  const known = constant && fromConstant(constant)
-  const exponent = known?.data.length === 1 ? numbersOf(known)[0] : undefined
-  if (exponent === 2) return c.op('Mul', [g(c), c.op('Mul', [x, c.scalar(2, x)])])
+  if (onlyNumber(c.shapes.constant(p)) === 2)
+    return c.op('Mul', [g(c), c.op('Mul', [x, c.scalar(2, x)])])
   const typed = c.shapes.dataType(p) === c.shapes.dataType(x) ? p : c.op('CastLike', [p, x])
   const lower = c.op('Pow', [x, c.op('Sub', [typed, c.scalar(1, x)])])
   return c.op('Mul', [g(c), c.op('Mul', [typed, lower])])
