@@ -7,6 +7,8 @@ import { intAttribute, type Model, type Node, type Value } from '../graph/graph.
 import { dataTypeCode } from '../onnx/data-type.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
+import { fuseNorms } from '../rewrite/fuse-norms.js'
+import { inferShapes } from '../shape/infer.js'
 import type { LanguagePorts } from './language-ports.js'
 
 /** Changes the model; its ports afterwards. What it says is rounded as any model in half precision. */
@@ -15,6 +17,8 @@ export function halveStates(model: Model, ports: LanguagePorts): LanguagePorts {
   const carry: Record<string, string> = { ...ports.carry }
   const halved = new Set<string>()
   edit(graph, 'attnc.half', (change) => {
+    // Halved, they would be put together by nobody.
+    fuseNorms(change, inferShapes(graph))
     toHalfPrecision(change, 'slice')
     for (const [output, input] of Object.entries(ports.carry)) {
       const from = graph.values.get(output)

@@ -13,12 +13,10 @@ import { edit } from '../graph/edit.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { bitsPerElement } from '../onnx/data-type.js'
 import { elementCount } from '../onnx/tensor.js'
-import { fuseNorms } from '../rewrite/fuse-norms.js'
 import { lighten } from '../rewrite/lighten.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { materialise } from '../runtime/materialise.js'
-import { inferShapes } from '../shape/infer.js'
 import { chooseGenerator } from './choose-model.js'
 import { openDecoder } from './decoder.js'
 import { drawInGraph, noiseSize } from './draw.js'
@@ -71,10 +69,7 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
   const ways = beginnings(options)
   const { temperatures = [1] } = options
   edit(model.graph, 'attnc.lighten', lighten)
-  const isHalved = options.provider === 'cuda'
-  if (isHalved)
-    edit(model.graph, 'attnc.norms', (change) => fuseNorms(change, inferShapes(model.graph)))
-  const ports = isHalved ? halveStates(model, single) : single
+  const ports = options.provider === 'cuda' ? halveStates(model, single) : single
   drawInGraph(model, ports, seed)
   const [fixed] = ports.ids.dims
   const size = typeof fixed === 'number' ? fixed : windowsTogether(options, ports)
