@@ -19,7 +19,7 @@ export function gradientBody(
   const [query, key, value, output, gradient] = [0, 1, 2, 5, 7].map((index) =>
     single(inputs[index] as Value),
   ) as [Value, Value, Value, Value, Value]
-  const [logSumExp, lengths, bias] = [inputs[6] as Value, inputs[8], inputs[9]]
+  const [logSumExp, bias] = [inputs[6] as Value, inputs[9]]
   const [B, H, S, d] = build.sizes(query, 4) as [Value, Value, Value, Value]
   const [, K, T] = build.sizes(key, 4) as [Value, Value, Value]
   const G = build.divide(H, K)
@@ -45,7 +45,7 @@ export function gradientBody(
   if (bias) scores = build.op('Add', [scores, single(bias)])
   const perRow = build.op('Unsqueeze', [logSumExp, build.ints([3])])
   const seen = build.op('And', [
-    shown(build, { inputs, attributes, H, S, T, B, lengths }),
+    shown(build, { inputs, attributes, H, S, T, B }),
     build.op('Greater', [perRow, build.float(-1e30)]),
   ])
   const probabilities = build.op('Where', [
@@ -80,11 +80,10 @@ interface Shown {
   readonly H: Value
   readonly S: Value
   readonly T: Value
-  readonly lengths: Value | undefined
 }
 
 /** Pairs that count: [1 or B, H, S, T] of bool. */
-function shown(build: BodyBuilder, { inputs, attributes, B, H, S, T, lengths }: Shown): Value {
+function shown(build: BodyBuilder, { inputs, attributes, B, H, S, T }: Shown): Value {
   const { queryBlock, keyBlock, causal, window, sinks } = attributes
   const start =
     attributes.queryStart < 0 ? build.subtract(T, S) : build.ints([attributes.queryStart])
@@ -119,6 +118,7 @@ function shown(build: BodyBuilder, { inputs, attributes, B, H, S, T, lengths }: 
 
   // 2. Masks.
   const rowsOf = build.op('Unsqueeze', [positions, build.ints([1])])
+  const lengths = inputs[8]
   if (lengths)
     and(build.op('Less', [keys, build.reshape(build.cast(lengths, 'int64'), [B, 1, 1, 1])]))
   if (causal) and(build.op('LessOrEqual', [keys, rowsOf]))

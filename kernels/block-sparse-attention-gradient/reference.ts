@@ -9,30 +9,15 @@ export function referenceGradient(
   inputs: readonly (RuntimeTensor | undefined)[],
   attributes: BlockAttentionAttributes,
 ): RuntimeTensor[] {
-  const [query, key, value, rows, columns, output, logSumExp, gradient] =
-    inputs as RuntimeTensor[] as [
-      RuntimeTensor,
-      RuntimeTensor,
-      RuntimeTensor,
-      RuntimeTensor,
-      RuntimeTensor,
-      RuntimeTensor,
-      RuntimeTensor,
-      RuntimeTensor,
-    ]
+  const [query, key, value, rows, columns, output, logSumExp, gradient] = inputs as Given
   const [keyLengths, bias] = inputs.slice(8)
   const sizes = readSizes('BlockSparseAttentionGradient', inputs, attributes)
   const { d, e } = sizes
   const masks = { query, key, value, keyLengths, bias }
   const seenBy = keysSeen(masks, sizes, attributes, keptBlocks([rows, columns], sizes, attributes))
-  const [q, k, v, o, sums, g] = [query, key, value, output, logSumExp, gradient].map(numbersOf) as [
-    Numbers,
-    Numbers,
-    Numbers,
-    Numbers,
-    Numbers,
-    Numbers,
-  ]
+  const [q, k, v, o, sums, g] = [query, key, value, output, logSumExp, gradient].map(
+    numbersOf,
+  ) as Six<Numbers>
   const [ofQuery, ofKey, ofValue] = [q, k, v].map(({ length }) => new Float64Array(length)) as [
     Float64Array,
     Float64Array,
@@ -66,6 +51,9 @@ export function referenceGradient(
 }
 
 type Numbers = ReturnType<typeof numbersOf>
+type Six<T> = [T, T, T, T, T, T]
+/** The inputs that a node never leaves out; what it may follows. */
+type Given = [...Six<RuntimeTensor>, RuntimeTensor, RuntimeTensor]
 
 const add = (to: Float64Array, at: number, number: number): void => {
   to[at] = (to[at] ?? 0) + number
