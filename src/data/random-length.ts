@@ -19,7 +19,7 @@ export async function findRandomLength(
   const inputs = portsOf(model)
   if (inputs.every(({ dims }) => dims.slice(1).every((dim) => typeof dim === 'number')))
     return undefined
-  await using session = await openSession({ path, quiet: true, optimization: 'basic', signal })
+  await using session = await openSession({ path, optimization: 'basic', signal })
   for (const sequenceLength of lengths) {
     // Several samples: in one, padding drawn by chance may keep positions short.
     const size = { sequenceLength, batchSize: 8, samples: 8 }

@@ -54,6 +54,7 @@ export function sliceArrays(
     })
   const whole = findWhole(options.what, given, arrays)
   const names = new Set(inputs.map(({ name }) => name))
+  checkLabelCount(options.what, arrays, names, given[0])
   const batches: Batch[] = []
   for (let at = 0; at < count; at += size) {
     const to = Math.min(at + size, count)
@@ -182,6 +183,23 @@ function findWhole(
         { suggestions: ['Give arrays whose first axes are samples, as many in each.'] },
       )
   return new Set(others.map(({ name }) => name))
+}
+
+/** Labels that are not as many as samples would be left out like any other array. Error: INPUT_SHAPE. */
+function checkLabelCount(
+  what: string,
+  { labels, ...arrays }: Readonly<Record<string, RuntimeTensor>>,
+  inputs: ReadonlySet<string>,
+  first: Port | undefined,
+): void {
+  const rows = first && arrays[first.name]?.dims[0]
+  if (!labels || inputs.has('labels') || labels.dims[0] === rows) return
+  throw new AttncError(
+    'INPUT_SHAPE',
+    'usage',
+    `Array "labels" of "${what}" is [${labels.dims}], "${first?.name}" has ${rows} samples.`,
+    { suggestions: ['Give one label for each sample, or leave "labels" out.'] },
+  )
 }
 
 /** The mask and the ids, where an input is [batch, sequence] of whole numbers. */

@@ -1,5 +1,6 @@
 /** One call for every metric; the metric that fits the model and the data is the default. */
 import type { Batch } from '../data/batch.js'
+import { type LabelNeeds, noLabels, numbersOfLabels, readLabels } from '../data/labels.js'
 import { assertSameTexts } from '../data/same-texts.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
@@ -9,7 +10,7 @@ import { type RunOptions, runBatches } from '../runtime/batches.js'
 import { compareEmbeddings, embed, findEmbedding } from './embedding.js'
 import { isComparing, type MetricName } from './metric-name.js'
 import { gains, hits, hitsWithin, ranksOf } from './metrics.js'
-import { findLogits, perplexity } from './perplexity.js'
+import { findLogits, noLogits, perplexity } from './perplexity.js'
 import { refuseNaN } from './refuse-nan.js'
 import { areaOf, meanOf, type Sampled } from './sampled.js'
 
@@ -47,6 +48,9 @@ export function defaultMetric(
     // As many scores as there are candidates: one of them is right.
     return typeof last === 'number' ? 'accuracy' : 'ndcg@10'
   }
+  // Without labels too: what is missing is said of the metric that fits.
+  if (!hasReference && dims.length > 0 && dims.length <= 2)
+    return last === 1 || dims.length < 2 ? 'roc-auc' : 'accuracy'
   const isText = (batches[0]?.ids.length ?? 0) > 0
   return hasReference && !(isText && dims.length === 3 && isVocabulary(model, last))
     ? 'cosine'
@@ -74,36 +78,40 @@ export interface MetricNeeds {
 }
 
 /**
- * Refuses what can't be measured on these data, before anything runs. Errors: NO_LABELS, ONE_CLASS, NO_LOGITS,
+ * Refuses what can't be measured on these data, before anything runs. Errors: NO_LABELS, LABEL_RANGE, ONE_CLASS, NO_LOGITS,
  * NO_TOKENS, NO_EMBEDDING, NO_REFERENCE.
  */
 export function checkMetrics(model: Model, { batches, metrics, hasReference }: MetricNeeds): void {
   for (const metric of metrics)
     if (labelled.has(metric)) {
-      if (!batches[0]?.extras?.['labels']) throw noLabels(metric)
-      if (metric === 'roc-auc') assertTwoClasses(batches)
+      const labels = readLabels(batches, labelNeeds(metric, classesOf(model)))
+      if (metric === 'roc-auc') assertTwoClasses(labels)
     } else if (metric === 'perplexity') {
-      findLogits(model)
+      const { type } = findLogits(model)
       if ((batches[0]?.ids.length ?? 0) === 0) throw noTokens()
+      if (typeof type?.dims?.at(-1) === 'number' && !isVocabulary(model, type.dims.at(-1)))
+        throw noLogits(model)
     } else {
       if (!hasReference) throw noReference()
       findEmbedding(model)
     }
 }
 
-const noLabels = (metric: MetricName, found = 'there is no such array'): AttncError =>
-  new AttncError(
-    'NO_LABELS',
-    'usage',
-    `${metric} needs an array "labels" with one number a row: ${found}.`,
-    { suggestions: ['Add "labels" to the .npz, or choose another metric with --metric.'] },
-  )
+const labelNeeds = (metric: MetricName, classes: number | undefined): LabelNeeds => ({
+  what: metric,
+  // Of two classes any two numbers say which.
+  classes: metric === 'roc-auc' ? undefined : classes,
+  otherwise: 'compare with another model by --reference',
+})
+
+/** Scores of a row, where the model states how many. */
+function classesOf({ graph }: Model): number | undefined {
+  const last = graph.outputs[0]?.type?.dims?.at(-1)
+  return typeof last === 'number' ? last : undefined
+}
 
 /** How often a row of one class is above one of the other can't be asked of one class. */
-function assertTwoClasses(batches: readonly Batch[]): void {
-  const labels = batches.flatMap(({ extras }) =>
-    Array.from((extras?.['labels']?.data ?? []) as ArrayLike<number | bigint>, Number),
-  )
+function assertTwoClasses(labels: readonly number[]): void {
   const positive = labels.filter((label) => label > 0).length
   if (positive > 0 && positive < labels.length) return
   throw new AttncError(
@@ -160,11 +168,16 @@ async function measureScores(
     for (const score of refuseNaN(name, numbersOf(tensor), rows)) scores.push(score)
     rows += tensor.dims[0] ?? 0
     const stated = batch.extras?.['labels']
-    if (stated) labels.push(...Array.from(stated.data as ArrayLike<number>, Number))
+    if (stated) for (const label of numbersOfLabels(stated)) labels.push(label)
   })
   const columns = scores.length / Math.max(rows, 1)
   if (labels.length !== rows)
-    throw noLabels(metrics[0] as MetricName, `${rows} rows, ${labels.length} labels`)
+    throw noLabels(
+      labelNeeds(metrics[0] as MetricName, columns),
+      `the model gives ${rows} rows, and there are ${labels.length} labels`,
+    )
+  if (classesOf(model) === undefined)
+    for (const metric of metrics) readLabels(options.batches, labelNeeds(metric, columns))
   const ranks = ranksOf(scores, columns, labels)
   const last = Array.from({ length: rows }, (_, row) => scores[(row + 1) * columns - 1] as number)
   const samplings: Partial<Record<MetricName, () => Sampled>> = {

@@ -85,15 +85,22 @@ export function findLogits(model: Model): Value {
   })
   const [first] = candidates
   if (first) return first
-  throw new AttncError(
+  throw noLogits(model)
+}
+
+export const noLogits = ({ graph }: Model): AttncError =>
+  new AttncError(
     'NO_LOGITS',
     'usage',
-    `Perplexity needs an output of [batch, sequence, vocabulary]; the model has ${model.graph.outputs
+    `Perplexity needs an output of [batch, sequence, vocabulary]; the model has ${graph.outputs
       .map(({ name, type }) => `"${name}" [${type?.dims ?? '?'}]`)
       .join(', ')}.`,
-    { suggestions: ['Choose another metric with --metric.'] },
+    {
+      suggestions: [
+        'Compare with another model by --reference, or choose a metric that fits with --metric.',
+      ],
+    },
   )
-}
 
 /** What a graph with `addLikelihood` is fed beside its inputs: the next token of each. */
 export function feedTargets({ ids }: Batch): Record<string, RuntimeTensor> {

@@ -3,6 +3,7 @@
  * no; or nothing but to answer as a teacher does.
  */
 import type { Batch } from '../data/batch.js'
+import { type LabelNeeds, noLabels, numbersOfLabels, readLabels } from '../data/labels.js'
 import { AttncError } from '../errors.js'
 import type { Model, Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
@@ -32,7 +33,12 @@ interface InputAxis {
   readonly axis: number
 }
 
-/** Errors: NO_OBJECTIVE where neither labels, nor a vocabulary, nor a teacher say what is right. */
+const labelNeeds: LabelNeeds = {
+  what: 'Training',
+  otherwise: 'have a --teacher say what is right',
+}
+
+/** Errors: NO_LABELS, LABEL_RANGE; NO_OBJECTIVE where neither labels, nor a vocabulary, nor a teacher say what is right. */
 export function chooseObjective(
   model: Model,
   batches: readonly Batch[],
@@ -42,10 +48,14 @@ export function chooseObjective(
   const [first] = outputs
   const dims = first?.type?.dims ?? []
   const samples = first && samplesOf(model, first)
-  if (first && batches[0]?.extras?.['labels'] && dims.length <= 2)
-    return dims.length < 2 || dims[1] === 1
+  if (first && batches[0]?.extras?.['labels'] && dims.length <= 2) {
+    const isBinary = dims.length < 2 || dims[1] === 1
+    const classes = isBinary || typeof dims[1] !== 'number' ? undefined : dims[1]
+    readLabels(batches, { ...labelNeeds, classes })
+    return isBinary
       ? { kind: 'yes or no', output: first.name, counts: 'numbers', isColumn: dims.length === 2 }
       : { kind: 'class', output: first.name, counts: 'samples', samples }
+  }
   const logits = outputs.find(({ type }) => type?.dims?.length === 3)
   if (logits && (batches[0]?.ids.length ?? 0) > 0)
     if (isVocabulary(logits, batches) || !hasTeacher)
@@ -124,9 +134,8 @@ export function targetsOf(objective: Objective, batch: Batch): Feeds {
   if (kind === 'teacher')
     return { [WEIGHTS]: counts === 'tokens' && batch.tokenMask ? batch.tokenMask : ones }
   const labels = batch.extras?.['labels']
-  if (!labels)
-    throw new AttncError('NO_LABELS', 'usage', 'The data has no array "labels" beside its inputs.')
-  const numbers = Array.from(labels.data as ArrayLike<number | bigint>, Number)
+  if (!labels) throw noLabels(labelNeeds, 'a batch has none')
+  const numbers = numbersOfLabels(labels)
   const dims = isColumn && labels.dims.length === 1 ? [...labels.dims, 1] : labels.dims
   const targets = tensorOf(kind === 'class' ? 'int64' : 'float32', dims, numbers)
   return { [TARGETS]: targets, [WEIGHTS]: ones }
