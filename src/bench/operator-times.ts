@@ -80,8 +80,8 @@ export class OperatorTimes {
     const outputs = node.outputs.filter((value) => value !== undefined)
     const file = materialise(extractSubgraph(node.graph, cuts, outputs))
     try {
-      const quiet = { path: file.path, provider, threads, signal, quiet: true, takesTurns: true }
-      await using session = await openSession(quiet)
+      const settings = { path: file.path, provider, threads, signal, takesTurns: true }
+      await using session = await openSession(settings)
       const feeds = Object.fromEntries(
         fed.map(({ value, type, constant }) => [value.name, constant ?? filled(type)]),
       )

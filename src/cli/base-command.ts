@@ -139,8 +139,9 @@ function exitCodeOf(error: unknown): number {
   return oclif?.exit ?? exitCodes.unexpected
 }
 
-/** What a user did wrong is said without a stack. */
+/** What a user did wrong is said without a stack, and without what others called it before. */
 function withoutStack(error: AttncError): AttncError {
   error.stack = ''
+  delete error.cause
   return error
 }

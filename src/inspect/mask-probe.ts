@@ -135,7 +135,6 @@ class Probe {
         path: file.path,
         optimization: 'basic',
         threads: 1,
-        quiet: true,
         signal,
       })
       return new Probe(model, file, session, new Set(cuts.keys()), outputs)

@@ -8,11 +8,15 @@ export interface Room {
   readonly source: 'limit' | 'free'
 }
 
-/** The limit, or without one four fifths of what is free, as estimates lie below the truth; undefined where nobody says. */
-export function roomOf(provider: ProviderName, limit: number | undefined): Room | undefined {
+/** The limit, or without one a share of what is free, as estimates lie below the truth; undefined where nobody says. */
+export function roomOf(
+  provider: ProviderName,
+  limit: number | undefined,
+  share = 0.8,
+): Room | undefined {
   if (limit !== undefined) return { bytes: limit, source: 'limit' }
   const free = provider === 'cpu' ? process.availableMemory() : freeOnDevice()
-  return free === undefined ? undefined : { bytes: 0.8 * free, source: 'free' }
+  return free === undefined ? undefined : { bytes: share * free, source: 'free' }
 }
 
 function freeOnDevice(): number | undefined {

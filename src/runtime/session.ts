@@ -33,7 +33,7 @@ export interface SessionOptions {
   readonly replays?: boolean
   /** Other sessions run in turns with this one: its threads rest as soon as a run ends. */
   readonly takesTurns?: boolean
-  /** Without ONNX Runtime's own error lines: for runs that may well fail. */
+  /** Off: ONNX Runtime prints what it throws as well, in its own words. */
   readonly quiet?: boolean
   readonly signal?: AbortSignal | undefined
 }

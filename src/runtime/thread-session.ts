@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads'
 import { AttncError } from '../errors.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { checkFeeds } from './check-feeds.js'
+import { explainFailure } from './failure.js'
 import type { ProviderName } from './provider.js'
 import { explainRefusal } from './refusal.js'
 import type { Feeds, Session, SessionOptions } from './session.js'
@@ -34,7 +35,7 @@ function sessionOptions(provider: ProviderName, options: SessionOptions): object
   return {
     executionProviders: [provider],
     graphOptimizationLevel: options.optimization ?? 'all',
-    logSeverityLevel: options.quiet ? 4 : 3,
+    logSeverityLevel: options.quiet === false ? 3 : 4,
     enableMemPattern: !options.sparing,
     ...(options.threads ? { intraOpNumThreads: options.threads, interOpNumThreads: 1 } : {}),
     extra: {
@@ -197,8 +198,7 @@ class ThreadSession implements Session {
     } catch (cause) {
       if (cause instanceof AttncError || (cause as Error | undefined)?.name === 'AbortError')
         throw cause
-      const text = cause instanceof Error ? cause.message : String(cause)
-      throw new AttncError('RUN_FAILED', 'runtime', `ONNX Runtime stopped: ${text}`, { cause })
+      throw explainFailure(cause, this.provider)
     }
     if (!('results' in reply)) throw new TypeError('the session gave no results')
     this.lastRunMs = reply.runMs

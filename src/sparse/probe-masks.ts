@@ -72,7 +72,6 @@ async function probeAll(
       path: file.path,
       optimization: 'basic',
       threads: 1,
-      quiet: true,
       signal,
     })
     const probe = new Probe(view, session, cuts, masks, blocks[0] as ReadAttention)

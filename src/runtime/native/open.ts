@@ -46,7 +46,7 @@ export function openHandle(
       ...options.providerOptions,
     }),
     // What can't be recorded is opened again, and nothing is wrong.
-    severity: options.quiet || options.replays ? 4 : 3,
+    severity: options.quiet === false && !options.replays ? 3 : 4,
     config: Object.entries({
       ...(options.prepacking === false ? { 'session.disable_prepacking': '1' } : {}),
       ...(options.takesTurns ? { 'session.force_spinning_stop': '1' } : {}),

@@ -7,6 +7,7 @@ import { AttncError, InternalError } from '../../errors.js'
 import { type DataType, dataTypeCode, findDataType } from '../../onnx/data-type.js'
 import { arrayTypeOf, type RuntimeTensor } from '../../onnx/numbers.js'
 import { checkFeeds } from '../check-feeds.js'
+import { explainFailure } from '../failure.js'
 import type { ProviderName } from '../provider.js'
 import { explainRefusal } from '../refusal.js'
 import type { Feeds, Port, Session } from '../session.js'
@@ -216,8 +217,7 @@ export class NativeSession implements Session {
       return outputs
     } catch (cause) {
       if (signal?.aborted) throw signal.reason
-      const text = cause instanceof Error ? cause.message : String(cause)
-      throw new AttncError('RUN_FAILED', 'runtime', `ONNX Runtime stopped: ${text}`, { cause })
+      throw explainFailure(cause, this.provider)
     }
   }
 }
