@@ -14,10 +14,11 @@ import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import type { RunOptions } from '../runtime/batches.js'
 import type { ProviderName } from '../runtime/provider.js'
-import { openSession, type Session } from '../runtime/session.js'
 import { benchDecode, type DecodeOptions } from './decode.js'
-import { interleave, type Pace } from './interleave.js'
+import type { Pace } from './interleave.js'
 import { type Memory, measureMemory } from './memory.js'
+import { benchPrefill } from './prefill.js'
+import { assertRoom, explainShortage, type Inputs } from './room.js'
 import { pairedRatio, type Ratio, type Spread, spreadOf } from './statistics.js'
 
 export interface BenchOptions extends RunOptions {
@@ -48,6 +49,8 @@ export interface BenchEntry {
   /** Of weights. */
   readonly bytes: number
   readonly openMs: number
+  /** Outputs that are NaN on these inputs: times of such a run may say nothing. */
+  readonly notNumbers: readonly string[]
   /** Milliseconds of one run on `shape`. */
   readonly prefill: Spread
   /** Tokens read a second; null where inputs are not tokens. */
@@ -77,7 +80,7 @@ export interface BenchResult {
   } | null
 }
 
-/** Errors: INPUTS_DIFFER, MEMORY_UNKNOWN, DECODE_SHORT; of data and sessions. */
+/** Errors: INPUTS_DIFFER, TOO_LITTLE_MEMORY, MEMORY_UNKNOWN, DECODE_SHORT; of data and sessions. */
 export async function bench(
   models: readonly LoadedModel[],
   options: BenchOptions,
@@ -93,8 +96,12 @@ export async function bench(
   }
   const views = models.map(({ model }) => readModel(model.graph))
   const vocabulary = Math.min(...views.map((view) => view.vocabulary ?? Number.POSITIVE_INFINITY))
+  const inputs = randomInputs(models, vocabulary, options)
+  if (inputs) assertRoom(inputs)
   const batches = await Promise.all(models.map((source) => inputsOf(source, vocabulary, options)))
-  const prefill = await benchPrefill(models, batches, options, pace)
+  const prefill = await benchPrefill(models, batches, options, pace).catch((error: unknown) => {
+    throw inputs ? explainShortage(error, inputs) : error
+  })
   const decode = await benchDecode(models, decodeOptions(batches[0], vocabulary, options, pace))
   const memory: (Memory | null)[] = []
   for (const [index, { path }] of models.entries()) {
@@ -117,6 +124,7 @@ export async function bench(
       parameters: countParameters((views[index] as (typeof views)[number]).analysis),
       bytes: countBytes(source.model),
       openMs: prefill.openMs[index] ?? 0,
+      notNumbers: prefill.notNumbers[index] ?? [],
       prefill: spread,
       prefillTokensPerSecond: tokens > 0 ? (1000 * tokens) / spread.median : null,
       decode: spoken ? { ...spoken, tokensPerSecond: 1000 / spoken.median, file: said.file } : null,
@@ -159,61 +167,38 @@ export async function inputsOf(
   vocabulary: number,
   options: BenchOptions,
 ): Promise<Batch> {
-  const { batchSize = 1, sequenceLength = 512, seed = 0 } = options
-  const batches =
-    (await options.inputs?.(source)) ??
-    randomBatches({
-      inputs: portsOf(source.model),
-      sequenceLength,
-      batchSize,
-      samples: batchSize,
-      vocabulary: Number.isFinite(vocabulary) ? vocabulary : undefined,
-      seed,
-    })
-  return batches[0] as Batch
+  const given = await options.inputs?.(source)
+  return given ? (given[0] as Batch) : drawInputs(source, vocabulary, options)
 }
 
-interface Prefill {
-  /** Milliseconds of every turn, a row a model; and what these took from the processor. */
-  readonly times: readonly (readonly number[])[]
-  readonly processor: readonly (readonly number[])[]
-  readonly openMs: readonly number[]
+const lengthOf = ({ sequenceLength = 512 }: BenchOptions): number => sequenceLength
+
+function drawInputs(source: LoadedModel, vocabulary: number, options: BenchOptions): Batch {
+  const { batchSize = 1, seed = 0 } = options
+  const [drawn] = randomBatches({
+    inputs: portsOf(source.model),
+    sequenceLength: lengthOf(options),
+    batchSize,
+    samples: batchSize,
+    vocabulary: Number.isFinite(vocabulary) ? vocabulary : undefined,
+    seed,
+  })
+  return drawn as Batch
 }
 
-async function benchPrefill(
+/** What is drawn at any length; undefined where inputs are given. */
+function randomInputs(
   models: readonly LoadedModel[],
-  batches: readonly Batch[],
-  { provider = 'cpu', threads, signal, log }: BenchOptions,
-  pace: Pace,
-): Promise<Prefill> {
-  const sessions: Session[] = []
-  const openMs: number[] = []
-  const contestants: (() => Promise<number>)[] = []
-  const used: number[][] = models.map(() => [])
-  try {
-    for (const [index, { path }] of models.entries()) {
-      const began = performance.now()
-      const takesTurns = models.length > 1
-      const session = await openSession({ path, provider, threads, takesTurns, signal })
-      sessions.push(session)
-      openMs.push(performance.now() - began)
-      contestants.push(async () => {
-        const before = process.cpuUsage()
-        await session.run(batches[index]?.feeds ?? {})
-        const { user, system } = process.cpuUsage(before)
-        used[index]?.push((user + system) / 1000)
-        return session.lastRunMs
-      })
-    }
-    const onTurn = (done: number, total: number): void =>
-      log.progress('measuring prefill', done, total)
-    const times = await interleave(contestants, { ...pace, onTurn })
-    log.progress('measuring prefill', 1, 1)
-    // Runs that warmed up are no turns.
-    const processor = used.map((all, index) => all.slice(-(times[index]?.length ?? 0)))
-    return { times, processor, openMs }
-  } finally {
-    for (const session of sessions) await session.close()
+  vocabulary: number,
+  options: BenchOptions,
+): Inputs | undefined {
+  if (options.inputs) return undefined
+  return {
+    graphs: models.map(({ model }) => model.graph),
+    provider: options.provider ?? 'cpu',
+    length: lengthOf(options),
+    batchesAt: (sequenceLength) =>
+      models.map((source) => drawInputs(source, vocabulary, { ...options, sequenceLength })),
   }
 }
 

@@ -32,7 +32,7 @@ export async function runBench(
   const positions = models.map(({ folder }) => readHostConfig(folder).positions ?? 512)
   const sequenceLength = flags['sequence-length'] ?? Math.min(512, ...positions)
   const choice = { 'sequence-length': sequenceLength, 'batch-size': batchSize, samples: batchSize }
-  return bench(models, {
+  const found = await bench(models, {
     ...context,
     provider,
     batchSize,
@@ -45,6 +45,13 @@ export async function runBench(
     single: paths.some(isSingle),
     inputs: data === undefined ? undefined : (source) => chooseData(source, data, choice, context),
   })
+  for (const { path, notNumbers } of found.models)
+    if (notNumbers.length > 0)
+      context.log.warn(
+        'NOT_A_NUMBER',
+        `Of "${path}", ${notNumbers.map((name) => `output "${name}"`).join(' and ')} is NaN on these inputs: the times are of a model that says nothing.`,
+      )
+  return found
 }
 
 export function describeBench(found: BenchResult): string[] {

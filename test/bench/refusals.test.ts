@@ -1,0 +1,61 @@
+/** What a measurement can't do or shouldn't be believed is said: memory that isn't there, outputs that are no numbers. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import Bench from '../../commands/bench.js'
+import { bench } from '../../src/bench/bench.js'
+import type { ErrorReport } from '../../src/cli/base-command.js'
+import { silentLog } from '../../src/log.js'
+import { loadModel } from '../../src/model-folder/load.js'
+import { saveModelFolder } from '../../src/model-folder/save.js'
+import { build } from '../axes/builder.js'
+import { example, runCommand } from '../commands/run-command.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'attnc-bench-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const quick = { log: silentLog, runs: 1, warmUp: 0, threads: 1, memory: false }
+
+describe('more tokens than memory holds', () => {
+  test('are refused before anything is opened, with what they need and how many fit', async () => {
+    const { stdout, exitCode } = await runCommand(Bench, [
+      example,
+      ...['--sequence-length', '3000000', '--json'],
+    ])
+    const { error } = JSON.parse(stdout) as ErrorReport
+    expect(exitCode).toBe(7)
+    expect(error.code).toBe('TOO_LITTLE_MEMORY')
+    expect(error.message).toMatch(/^3,000,000 tokens need about [\d.]+ (k|T)?B of memory; .+ free/)
+    const fitting = Number(/--sequence-length (\d+)/.exec(error.suggestions.join())?.[1])
+    expect(fitting).toBeGreaterThan(256)
+    expect(fitting).toBeLessThan(300_000)
+  })
+})
+
+describe('outputs that are NaN', () => {
+  const model = build((b) => {
+    const x = b.input('x', ['batch', 'length'])
+    const root = b.op('Sqrt', [b.op('Sub', [b.op('Abs', [x]), b.scalar(100)])])
+    b.declare(root, ['batch', 'length'])
+    b.expose(root)
+    return x
+  })
+
+  test('are named beside the times', async () => {
+    await saveModelFolder({ models: { 'model.onnx': model }, to: join(folder, 'nan') })
+    const { models } = await bench([loadModel(join(folder, 'nan'))], quick)
+    expect(models[0]?.notNumbers).toEqual([model.graph.outputs[0]?.name])
+    const { stderr, exitCode } = await runCommand(Bench, [
+      join(folder, 'nan'),
+      ...['--runs', '1', '--no-memory'],
+    ])
+    expect(exitCode).toBe(0)
+    expect(stderr.replaceAll(/\s+/g, ' ')).toMatch(/is NaN on these inputs.*\(NOT_A_NUMBER\)/)
+  })
+
+  test('are not seen in a model that says numbers', async () => {
+    const { models } = await bench([loadModel(example)], { ...quick, sequenceLength: 8 })
+    expect(models[0]?.notNumbers).toEqual([])
+  })
+})
