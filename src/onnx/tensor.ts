@@ -57,6 +57,23 @@ export function lazyTensor(
   }
 }
 
+/** A tensor made when it is first read, and kept: for what many look at, and what may never be read at all. */
+export function keptTensor(
+  dataType: DataType,
+  dims: readonly number[],
+  make: () => Uint8Array,
+): Tensor {
+  let made: Uint8Array | undefined
+  const bytes = (): Uint8Array => {
+    made ??= make()
+    return made
+  }
+  return {
+    ...lazyTensor(dataType, dims, bytes),
+    read: (from, target) => target.set(bytes().subarray(from, from + target.length)),
+  }
+}
+
 /** Tensors of one key hold the same bytes, which a file has once; undefined where that isn't known. */
 export const contentKey = ({ content, file, byteLength }: Tensor): string | object | undefined =>
   content ?? (file && `${byteLength}\0${file.offset}\0${file.path}`)

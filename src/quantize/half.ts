@@ -8,8 +8,8 @@ import { retypeKernel } from '../../kernels/retype.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { type Graph, innerGraphs, type Node, stringAttribute, type Value } from '../graph/graph.js'
 import { pack, toHalf } from '../onnx/half-precision.js'
-import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
-import { elementCount, float32Tensor, type Tensor } from '../onnx/tensor.js'
+import { fromConstant, numbersOf, tensorOf } from '../onnx/numbers.js'
+import { elementCount, float32Tensor, keptTensor, type Tensor } from '../onnx/tensor.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import { eraseIdleCasts } from '../rewrite/idle-casts.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
@@ -92,11 +92,13 @@ function isHoldable(tensor: Tensor, op: string): boolean {
   return value === 0 || Math.abs(value) >= SMALLEST
 }
 
-const halves = (tensor: Tensor): Tensor => {
-  const read = fromConstant(tensor)
-  const numbers = read ? numbersOf(read) : new Float32Array(0)
-  return toConstant({ dataType: 'float16', dims: tensor.dims, data: pack(numbers, toHolding) })
-}
+/** Packed when it is read: of the steps that are built to see what memory they need, most never are. */
+const halves = (tensor: Tensor): Tensor =>
+  keptTensor('float16', tensor.dims, () => {
+    const read = fromConstant(tensor)
+    const { buffer } = pack(read ? numbersOf(read) : [], toHolding)
+    return new Uint8Array(buffer)
+  })
 
 /** Infinities are meant; numbers beyond the range are masks. */
 const toHolding = (number: number): number =>

@@ -1,18 +1,15 @@
 /** The trained vector as an input of the graph: cut into tensors at its head, read where weights were. */
-import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
 import { elementCount } from '../onnx/tensor.js'
-import { inferShapes } from '../shape/infer.js'
 import { NodeBuilder } from './node-builder.js'
 import { partsOf, ROW, rowsOf, type Trainable } from './trainable.js'
 
 export const PARAMETERS = 'attnc.parameters'
 
 /** Makes the graph read its trained numbers from a new input [size], which is returned. */
-export function insertTrainable(edit: GraphEdit, trainable: Trainable): Value {
+export function insertTrainable({ edit, shapes }: NodeBuilder, trainable: Trainable): Value {
   const { graph } = edit
   const order = [...graph.nodes()]
-  const shapes = inferShapes(graph)
   const head = new NodeBuilder(edit, shapes, order[0])
   const vector = edit.addInput(PARAMETERS, 'float32', [trainable.size])
   const parts = cutVector(head, vector, trainable)

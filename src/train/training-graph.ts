@@ -92,7 +92,7 @@ export function buildLossGraph(
     const task = addTaskLoss(b, objective, weights)
     const found = (task ??
       (taught && addDistance(b, judge, taught, { objective, weights }))) as Value
-    insertTrainable(change, trainable)
+    insertTrainable(b, trainable)
     for (const output of [...copy.graph.outputs]) change.hide(output)
     change.expose(found)
     return found.name
@@ -115,7 +115,7 @@ export function addForward(
   const own = new Set(edit.graph.nodes())
   const loss = addLoss(b)
   const except = new Set([...edit.graph.nodes()].filter((node) => !own.has(node)))
-  const parameters = insertTrainable(edit, trainable)
+  const parameters = insertTrainable(b, trainable)
   if (feeds) fixSizes(edit, feeds)
   // Attention that is one operator already has no backward pass as such.
   if (hasKernel) lowerFused(edit, dependents(edit, [parameters]))
