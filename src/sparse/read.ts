@@ -6,8 +6,8 @@ import { leavesOf } from '../axes/axis.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
-import { dependsOn } from '../model/trace.js'
 import { onlyNumber } from '../onnx/numbers.js'
+import { scoreSteps } from './score-steps.js'
 
 export interface Mask {
   readonly value: Value
@@ -98,16 +98,8 @@ type Chain = Pick<ReadAttention, 'scale' | 'softcap' | 'masks'>
 
 /** What happens to the scores on their way to the softmax. */
 function readScores(view: TransformerModel, scores: Value, logits: Value): Chain {
-  const steps: { readonly node: Node; readonly from: Value }[] = []
-  for (let at = logits; at !== scores; ) {
-    const node = at.producer
-    const from = node?.inputs.find(
-      (input) => input && (input === scores || dependsOn(input, scores)),
-    )
-    if (!node || !from) throw new Unreadable('its scores are lost on the way')
-    steps.unshift({ node, from })
-    at = from
-  }
+  const steps = scoreSteps(scores, logits)
+  if (!steps) throw new Unreadable('its scores are lost on the way')
   let scale = 1
   let bounded = false
   let softcap = 0

@@ -1,10 +1,17 @@
-/** Fused attention in plain operators, so that there is one form to read. Outputs keep their names. */
+/**
+ * Fused attention in plain operators, products and scores in one form, so that there is one to read. Outputs keep
+ * their names.
+ */
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { eraseReplaced } from '../graph/erase-replaced.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
+import { eraseUnread } from '../rewrite/erase-unread.js'
 import { lowerNodes } from '../train/lower/lower.js'
+import { againOf } from './again.js'
+import { writeProductsPlainly } from './plain-products.js'
+import { writeScoresPlainly } from './plain-scores.js'
 
 /** The model as it is then. Errors: those of lowerings. */
 export function writeOut(
@@ -16,10 +23,20 @@ export function writeOut(
     .flatMap(({ node, scores, context }) => [node, scores?.producer, context.producer])
     .filter((node) => node !== undefined)
     .filter((node) => isFusedAttention(node) || node.op === 'FusedMatMul')
-  if (fused.length === 0) return view
-  const nodes = [...new Set(fused)]
-  const replaced = lowerNodes(edit, nodes)
-  for (const node of nodes)
-    if (edit.graph.nodesById.has(node.id)) eraseReplaced(edit, node, replaced)
-  return readModel(edit.graph)
+  const replaced = new Map(writeProductsPlainly(edit, view, blocks))
+  const nodes = new Set([...replaced.keys()].flatMap(({ producer }) => producer ?? []))
+  for (const node of fused) nodes.add(node)
+  for (const [value, result] of lowerNodes(edit, [...new Set(fused)])) replaced.set(value, result)
+  for (const node of nodes) {
+    if (!edit.graph.nodesById.has(node.id)) continue
+    const inputs = node.inputs.flatMap((input) => input?.producer ?? [])
+    eraseReplaced(edit, node, replaced)
+    for (const input of inputs) eraseUnread(edit, input)
+  }
+  const opened = replaced.size === 0 ? view : readModel(edit.graph)
+  const softmaxes = new Set(blocks.map(({ node }) => node))
+  const own = opened.attention
+    .flatMap((each) => [each, ...againOf(each)])
+    .filter(({ node }) => softmaxes.has(node))
+  return writeScoresPlainly(edit, opened, own) ? readModel(edit.graph) : opened
 }

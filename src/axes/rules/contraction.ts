@@ -2,7 +2,8 @@
  * Products that sum over an axis: MatMul, Gemm, Einsum and their quantised forms. Batch axes join,
  * rows and columns pass through, the contracted pair joins and may lose members together.
  */
-import { intAttribute, stringAttribute } from '../../graph/graph.js'
+import { einsumTerms } from '../../graph/einsum-terms.js'
+import { intAttribute } from '../../graph/graph.js'
 import { Size } from '../../shape/symbolic.js'
 import type { Axis } from '../axis.js'
 import type { AxisRule, RuleContext } from '../rule.js'
@@ -196,14 +197,10 @@ function relateScales(
 /** Letters join across operands; a letter that the result lacks is contracted or summed. */
 const einsum: AxisRule = {
   relate(context) {
-    const equation = stringAttribute(context.node, 'equation')?.replaceAll(' ', '') ?? ''
-    const [left = '', right] = equation.split('->')
-    const terms = left.split(',')
-    const ranks = terms.map((_, index) => context.input(index)?.length ?? 0)
-    const labels = terms.map((term, index) => expandEllipsis(term, ranks[index] as number))
-    const result = right === undefined ? implicitResult(terms) : right
+    const { node } = context
     const out = context.output(0)
-    const outLabels = expandEllipsis(result, out?.length ?? 0)
+    const ranks = node.inputs.map((_, index) => context.input(index)?.length ?? 0)
+    const { operands: labels, result: outLabels } = einsumTerms(node, ranks, out?.length ?? 0)
     const seen = new Map<string, { input: number; axis: number }[]>()
     for (const [input, term] of labels.entries())
       for (const [axis, label] of term.entries())
@@ -219,23 +216,6 @@ const einsum: AxisRule = {
         }
     }
   },
-}
-
-/** 'b...h' of rank 4 → ['b', '.1', '.0', 'h']: dots are numbered from the right, as they broadcast. */
-function expandEllipsis(term: string, rank: number): string[] {
-  const letters = [...term.replace('...', '.')]
-  const dots = rank - (letters.length - 1)
-  return letters.flatMap((letter) =>
-    letter === '.'
-      ? Array.from({ length: Math.max(dots, 0) }, (_, i) => `.${dots - 1 - i}`)
-      : [letter],
-  )
-}
-
-function implicitResult(terms: readonly string[]): string {
-  const letters = [...terms.join('').replaceAll('.', '')]
-  const once = letters.filter((letter) => letters.indexOf(letter) === letters.lastIndexOf(letter))
-  return `${terms.some((term) => term.includes('...')) ? '...' : ''}${once.sort().join('')}`
 }
 
 export const contractionRules: Readonly<Record<string, AxisRule>> = {
