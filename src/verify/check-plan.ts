@@ -1,28 +1,13 @@
-/** What the plan in a model's metadata says went is gone; beside the original, it is carried out again. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { type CompareOptions, compareOutputs } from '../compare/compare.js'
-import { type ConstantDifferences, compareConstants } from '../compare/constants.js'
-import type { Batch } from '../data/batch.js'
-import { findContinuation } from '../data/continued.js'
-import { otherInputs, sampleInputs } from '../data/sample-inputs.js'
+/** What the plan in a model's metadata says went is gone, as far as the model alone can tell. */
 import { AttncError } from '../errors.js'
-import type { Node } from '../graph/graph.js'
-import { reopenBranches } from '../graph/reopen-branches.js'
-import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
-import { applyPart } from '../plan/apply.js'
-import type { Plan, PlanPart } from '../plan/plan.js'
-import { readPlanNote } from '../plan/plan-file.js'
-import { parsePlan, planSummary } from '../plan/plan-json.js'
-import { checkSlice, sliceBound } from '../prune/check.js'
-import type { RunOptions } from '../runtime/batches.js'
-import { materialise } from '../runtime/materialise.js'
+import type { Plan } from '../plan/plan.js'
+import { parsePlan } from '../plan/plan-json.js'
 import { Inapplicable, Objection } from './report.js'
 import type { Subject } from './subject.js'
 
 /** The plan that the model carries. */
-function statedPlan({ model, file }: LoadedModel): Plan {
+export function statedPlan({ model, file }: LoadedModel): Plan {
   const text = model.metadata.get('attnc.plan')
   if (text === undefined) throw new Inapplicable('the model carries no plan')
   try {
@@ -33,8 +18,38 @@ function statedPlan({ model, file }: LoadedModel): Plan {
   }
 }
 
+/** Sizes that the plan can have left, of what it cut. Error: Inapplicable where none can be read. */
+export function checkPlan({ source, view }: Subject): string {
+  const plan = statedPlan(source)
+  const gone = removals(plan)
+  if (gone.size === 0) throw new Inapplicable('the plan cuts no heads or widths')
+  // A dimension of one member is no dimension any more.
+  const single: string[] = []
+  for (const [id, { count, largest }] of gone) {
+    const left = view.dimensions.find((each) => each.id === id)?.size
+    if (left === undefined) single.push(id)
+    else if (largest >= left + count)
+      throw new Objection(
+        'numeric',
+        `The plan removes member ${largest} of "${id}", but ${left} are there and ${count} went.`,
+      )
+  }
+  const seen = gone.size - single.length
+  const unseen = `${listed(single)} ${single.length === 1 ? 'has' : 'have'} one member left at most, and ${single.length === 1 ? 'is' : 'are'} checked beside the original only`
+  if (seen === 0) throw new Inapplicable(unseen)
+  const sizes =
+    seen === 1
+      ? 'the size of 1 dimension is as the plan can leave it'
+      : `the sizes of ${seen} dimensions are as the plan can leave them`
+  return single.length === 0 ? sizes : `${sizes}; ${unseen}`
+}
+
+/** The first two, and how many more. */
+const listed = (ids: readonly string[]): string =>
+  ids.length > 3 ? `${ids.slice(0, 2).join(', ')} and ${ids.length - 2} more` : ids.join(', ')
+
 /** How many members go, and the largest of their numbers, by dimension. */
-function removals({ parts }: Plan): Map<string, { count: number; largest: number }> {
+export function removals({ parts }: Plan): Map<string, { count: number; largest: number }> {
   const gone = new Map<string, { count: number; largest: number }>()
   for (const { slices } of parts) {
     const members = new Map<string, Set<number>>()
@@ -46,168 +61,4 @@ function removals({ parts }: Plan): Map<string, { count: number; largest: number
     }
   }
   return gone
-}
-
-export function checkPlan({ source, view }: Subject): string {
-  const plan = statedPlan(source)
-  const gone = removals(plan)
-  let seen = 0
-  for (const [id, { count, largest }] of gone) {
-    const left = view.dimensions.find((each) => each.id === id)?.size
-    // A dimension of one member is no dimension any more.
-    if (left === undefined) continue
-    seen++
-    if (largest >= left + count)
-      throw new Objection(
-        'numeric',
-        `The plan removes member ${largest} of "${id}", but ${left} are there and ${count} went.`,
-      )
-  }
-  return `${seen} of ${gone.size} dimensions are of a size that the plan can have left`
-}
-
-/** Sizes, weights and numbers of the plan carried out again on the original. */
-export async function checkReplay(
-  { source, view }: Subject,
-  original: LoadedModel,
-  options: RunOptions,
-): Promise<string> {
-  const plan = statedPlan(source)
-  const digest = source.model.metadata.get('attnc.input')
-  const isTrained = source.model.metadata.has('attnc.trained')
-  const isMasked = checkSizes(plan, view, readModel(original.model.graph))
-  const isNoted = existsSync(join(source.folder, 'plan.json'))
-  const { plan: stored, isWhole } = isNoted ? readPlanNote(source.folder) : { plan, isWhole: true }
-  if (JSON.stringify(planSummary(stored)) !== JSON.stringify(planSummary(plan)))
-    throw new Objection(
-      'numeric',
-      'plan.json beside the model removes something else than the model says.',
-    )
-  if (isTrained) return 'sizes are those of the plan; its weights were trained after it'
-  for (const part of stored.parts)
-    applyPart(original.model.graph, part, { as: isMasked ? 'mask' : 'slice' })
-  const replayed = reopenBranches(original.model)
-  const { same, changed } = compareConstants(replayed.graph, source.model.graph)
-  const isOther = changed.some(({ change }) => change !== 'added' && change !== 'removed')
-  if (!isWhole) return checkKept(same, changed)
-  if (changed.length === 0)
-    return `all ${same} constants have the bytes of the plan carried out again`
-  const hasPatterns = stored.parts.some(({ attention }) => attention?.length)
-  const difference = await replayNumbers(original, source, options, hasPatterns)
-  const bound = sliceBound(source.model)
-  if (difference > bound)
-    throw new Objection(
-      'numeric',
-      `It differs from the plan carried out again by ${difference.toExponential(1)} of its largest output; ${bound} is allowed.${digest ? '' : ' It does not say what it was made from.'}`,
-    )
-  return `${isOther ? 'weights differ in rounding, ' : ''}outputs are within ${difference.toExponential(1)} of the plan carried out again`
-}
-
-/** Without the plan's numbers: weights may have been re-fitted, and biases added for it; no more. */
-function checkKept(same: number, changed: ConstantDifferences['changed']): string {
-  const other = changed.find(({ change }) => change !== 'numbers' && change !== 'added')
-  if (other)
-    throw new Objection(
-      'numeric',
-      `"${other.name}" is ${other.after ?? 'not there'}; the plan carried out again makes it ${other.before}.`,
-    )
-  return `${same} constants have the bytes of the plan carried out again, ${changed.length} were re-fitted`
-}
-
-/** Whether a part that cuts no dimension was carried out as it is, and not as a mask. */
-function hasTraces(
-  { vocabulary, quantized, integers, precision }: PlanPart,
-  { graph, ...view }: View,
-) {
-  if (vocabulary) return view.vocabulary !== vocabulary.size
-  if (precision)
-    return [...graph.values.values()].some(({ constant }) => constant?.dataType === precision)
-  if (integers?.length)
-    return [...graph.values.values()].some(({ constant }) => constant?.dataType === 'int8')
-  const isTrace = ({ op, domain }: Node): boolean =>
-    quantized?.length ? op === 'MatMulNBits' || op === 'GatherBlockQuantized' : domain === 'attnc'
-  return [...graph.nodes()].some(isTrace)
-}
-
-type View = Subject['view']
-
-/** Every dimension has what it had, less what went. True where nothing went at all: a masked model. */
-function checkSizes(plan: Plan, after: Subject['view'], before: Subject['view']): boolean {
-  const gone = removals(plan)
-  const sizeIn = (view: Subject['view'], id: string): number | undefined =>
-    view.dimensions.find((each) => each.id === id)?.size
-  const isCut = plan.parts.some(({ slices }) => slices.length > 0)
-  const isMasked = isCut
-    ? [...gone].every(([id]) => sizeIn(after, id) === sizeIn(before, id))
-    : plan.parts.every((part) => !hasTraces(part, after))
-  if (isMasked) return true
-  for (const [id, { count }] of gone) {
-    const [had, has] = [sizeIn(before, id), sizeIn(after, id)]
-    if (had === undefined)
-      throw new Objection('numeric', `The original has no dimension "${id}", which the plan cuts.`)
-    if (has !== undefined && has !== had - count)
-      throw new Objection(
-        'numeric',
-        `"${id}" had ${had} members and loses ${count} by the plan; ${has} are there.`,
-      )
-  }
-  return false
-}
-
-async function replayNumbers(
-  replayed: LoadedModel,
-  source: LoadedModel,
-  options: RunOptions,
-  hasPatterns: boolean,
-): Promise<number> {
-  const file = materialise(replayed.model)
-  // As in `checkSlice`: a GPU's rounding is no part of the comparison.
-  const exact: RunOptions = { ...options, provider: 'cpu' }
-  const compare = async (more: Pick<CompareOptions, 'inputs'> = {}): Promise<number> => {
-    const first = { ...replayed, path: file.path }
-    const outputs = await compareOutputs(first, source, { ...exact, ...more })
-    return Math.max(0, ...outputs.map(({ difference }) => difference?.largestRelative ?? 0))
-  }
-  try {
-    const sampled = await compare().catch((error: unknown) => {
-      // Longer than its positions reach, or too short for its convolutions.
-      if (!isNotRun(error)) throw error
-      return compare({ inputs: otherLength })
-    })
-    const difference = Math.max(sampled, await compareAfter(replayed, source, exact))
-    if (!hasPatterns) return difference
-    // Few tokens see each other by any pattern; more may be beyond the model's positions.
-    return Math.max(difference, await compare({ inputs: otherLength }).catch(orNotRun))
-  } finally {
-    file.dispose()
-  }
-}
-
-/** The branch with a cache, where there is one. */
-async function compareAfter(
-  { model }: LoadedModel,
-  source: LoadedModel,
-  options: RunOptions,
-): Promise<number> {
-  if (!findContinuation(model)) return 0
-  const sizes = { vocabulary: readModel(model.graph).vocabulary, seed: 0 }
-  const bound = Number.POSITIVE_INFINITY
-  const check = (batch: Batch) => checkSlice(source.model, model, [batch], { ...options, bound })
-  const { largest } = await check(sampleInputs(model, sizes)).catch((error: unknown) => {
-    if (!isNotRun(error)) throw error
-    return check(otherInputs(model, sizes))
-  })
-  return largest
-}
-
-const otherLength = async ({ model }: LoadedModel): Promise<Batch[]> => [
-  otherInputs(model, { vocabulary: readModel(model.graph).vocabulary, seed: 0 }),
-]
-
-const isNotRun = (error: unknown): boolean =>
-  error instanceof AttncError && (error.code === 'RUN_FAILED' || error.code === 'BRANCH_NOT_RUN')
-
-const orNotRun = (error: unknown): number => {
-  if (isNotRun(error)) return 0
-  throw error
 }

@@ -56,7 +56,7 @@ async function run(
     })
   })
   const ways = goOn ? ', with its cache and without' : ''
-  return `${count} outputs without NaN on random inputs${ways}`
+  return `${count} ${count === 1 ? 'output' : 'outputs'} without NaN on random inputs${ways}`
 }
 
 function assertNumbers(results: Readonly<Record<string, RuntimeTensor>>, when: string): void {

@@ -118,6 +118,22 @@ describe.skipIf(!stories)('a pruned folder', () => {
       .report()
       .checks.filter(({ result }) => result === 'failed')
     expect(failed.map(({ check }) => check)).toContain('replay')
+    const replay = failed.find(({ check }) => check === 'replay')
+    expect(replay?.detail).toMatch(
+      /made from another model .* digest \w{12}…, and this has \w{12}…/,
+    )
+  })
+
+  test('an original that was stored anew passes, and its digest is spoken of', async () => {
+    const { model } = loadModel(join(stories as string, 'model.onnx'))
+    model.metadata.set('note', 'stored anew')
+    const anew = join(root, 'anew')
+    await saveModelFolder({ models: { 'model.onnx': model }, to: anew, force: true })
+    const { checks } = (await lookAtOne(anew)).report()
+    expect(checks.find(({ check }) => check === 'replay')).toMatchObject({
+      result: 'passed',
+      detail: expect.stringContaining("though the original's digest is another"),
+    })
   })
 
   /** Writes the folder anew with the numbers of its largest weight changed. */
