@@ -15,12 +15,7 @@ import {
 } from '../../src/repair/allocate.js'
 import type { Ranking } from '../../src/repair/elimination.js'
 import { Metric } from '../../src/repair/metric.js'
-import {
-  type Choice,
-  findPrunable,
-  nothingPrunable,
-  type PrunableBlock,
-} from '../../src/repair/prunable.js'
+import type { Choice, PrunableBlock } from '../../src/repair/prunable.js'
 import { deepest } from '../../src/repair/rank-by-error.js'
 import {
   type Allocated,
@@ -29,9 +24,10 @@ import {
   repairBlocks,
 } from '../../src/repair/repair.js'
 import { measureScales } from './answer-scales.js'
+import { chooseBlocks } from './choose-blocks.js'
 import { measureGradientScores } from './gradient-scores.js'
 import { measureHeadWrites } from './head-writes.js'
-import { type AmpOptions, isAskedFor } from './options.js'
+import type { AmpOptions } from './options.js'
 import { mostUnits, rankChoices } from './rank.js'
 import { measureSensitivity } from './sensitivity.js'
 import { explainShortfall } from './shortfall.js'
@@ -254,21 +250,6 @@ async function findScores(
   return batches && isPaper
     ? measureHeadWrites(model, view, blocks, batches, input)
     : new Map<string, readonly number[]>()
-}
-
-function chooseBlocks(view: TransformerModel, options: AmpOptions): PrunableBlock[] {
-  const hasValues = options.values && options.recover === 'ridge'
-  const blocks = findPrunable(view)
-    .filter((block) => isAskedFor(block, options))
-    .map((block) => ({
-      ...block,
-      choices: block.choices.filter(
-        ({ frame, dimension }) => (hasValues || !frame) && !options.protect.includes(dimension.id),
-      ),
-    }))
-    .filter(({ choices }) => choices.length > 0)
-  if (blocks.length > 0) return blocks
-  throw nothingPrunable()
 }
 
 function costOfUnits(prices: Demand['prices']): UnitCost {

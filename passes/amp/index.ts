@@ -11,6 +11,7 @@ import type {
 } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
 import { deepest } from '../../src/repair/rank-by-error.js'
+import { chooseBlocks } from './choose-blocks.js'
 import { outlineMost, RankedBlocks } from './decide.js'
 import { type AmpOptions, ampDefaults } from './options.js'
 import { findSkipped } from './skipped.js'
@@ -46,7 +47,9 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
   return {
     name: 'amp',
     phase: 'cut',
-    check({ canCalibrate }) {
+    check({ view, canCalibrate }) {
+      // Values are left out later, where a cache is found.
+      chooseBlocks(view, { ...options, values: chosen.values ?? true })
       if (needsData && !canCalibrate)
         throw new AttncError(
           'NO_DATA',

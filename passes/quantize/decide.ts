@@ -20,6 +20,8 @@ export async function quantizeModel(
   const { view, batches, log } = context
   if (options.precision === 'float16') {
     if (!hasFloatWork(view.graph)) throw nothingError(view, [])
+    if (options.protect.length > 0)
+      log.warn('PROTECT_UNUSED', 'Half precision is for the whole model: --protect keeps none out.')
     return { pass: 'quantize', options, slices: [], precision: 'float16' }
   }
   if (options.precision === 'qdq') return useIntegers(context, options)

@@ -40,15 +40,21 @@ export function sparsify(options: SparsifyOptions): ChosenPass {
       if (opset < OLDEST_OPSET) throw opsetError(opset)
       if (!byBlock && keepMass === undefined) throw patternError()
       if (!byBlock && !batches) throw dataError()
+      const isProtected = isAmong(protect)
+      const { attention } = view
+      if (
+        attention.length > 0 &&
+        attention.every((each, index) => isProtected(`attention.${index}`, each.layer))
+      )
+        throw protectedError()
       for (const key of Object.keys(byBlock ?? {}))
         if (key !== 'default' && !view.attention.some((_, index) => key === `attention.${index}`))
           throw blockError(key, view)
     },
     async decide(context) {
       const all = await examine(context.model, context.signal)
-      const kept = all.filter(
-        ({ key, layer }) => !protect.includes(key) && !protect.includes(layer),
-      )
+      const isProtected = isAmong(protect)
+      const kept = all.filter(({ key, layer }) => !isProtected(key, layer))
       skipped.push(...skippedOf(kept))
       const able = await withSiblings(
         kept.filter(({ reason }) => reason === undefined),
@@ -78,6 +84,11 @@ export function sparsify(options: SparsifyOptions): ChosenPass {
     skipped: () => skipped,
   }
 }
+
+const isAmong =
+  (protect: readonly (number | string)[]) =>
+  (key: string, layer: number): boolean =>
+    protect.includes(key) || protect.includes(layer)
 
 function patternsOf(
   key: string,
@@ -185,6 +196,14 @@ const blockError = (key: string, view: TransformerModel): AttncError =>
     'PATTERN_BLOCK',
     'usage',
     `A pattern is given for "${key}"; the model has ${view.attention.length} blocks of attention, from "attention.0" on.`,
+  )
+
+const protectedError = (): AttncError =>
+  new AttncError(
+    'NOTHING_SPARSIFIED',
+    'partial',
+    'Every block of attention is protected, so all of them stay dense.',
+    { suggestions: ['Protect less with --protect; "attnc inspect" lists the layers.'] },
   )
 
 const nothingError = (all: readonly Examined[]): AttncError =>

@@ -5,6 +5,7 @@ import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
 import { decideSelected, decideVtrans } from './decide.js'
 import { localMasks } from './local.js'
+import { findMasks } from './masks.js'
 import { type Target, type Variant, type VtransOptions, vtransDefaults } from './options.js'
 import { chooseSources } from './text.js'
 import { trainWeights } from './weights.js'
@@ -18,7 +19,8 @@ export function vtrans(chosen: Partial<VtransOptions> = {}): ChosenPass {
     name: 'vtrans',
     phase: 'cut',
     isLearning: options.variant !== 'local',
-    check({ batches }) {
+    check({ view, batches }) {
+      findMasks(view, options)
       if (!batches)
         throw new AttncError('NO_DATA', 'usage', 'Masks are learned on data, and none was given.', {
           suggestions: ['Give some with --data, or use --pass amp with --criterion magnitude.'],

@@ -26,6 +26,7 @@ export interface MaskSet {
 export const wholeOf = (masks: readonly Mask[], { dimension }: Mask): number =>
   masks.findIndex((mask) => mask.isWhole && mask.dimension === dimension)
 
+/** Error: NOTHING_PRUNABLE. */
 export function findMasks(
   view: TransformerModel,
   options: Pick<VtransOptions, 'protect' | 'structures'>,
@@ -53,6 +54,15 @@ export function findMasks(
   }
   if (options.structures.includes('hidden'))
     for (const each of view.dimensions) if (each.role === 'hidden') add(each)
-  if (masks.length === 0) throw nothingPrunable()
+  if (masks.length === 0)
+    throw nothingPrunable(options.protect.length > 0 && canMask(view, { ...options, protect: [] }))
   return { masks, size: offset }
+}
+
+function canMask(view: TransformerModel, options: Parameters<typeof findMasks>[1]): boolean {
+  try {
+    return findMasks(view, options).masks.length > 0
+  } catch {
+    return false
+  }
 }

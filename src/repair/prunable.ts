@@ -73,12 +73,21 @@ export function parametersOfAll(choices: readonly Choice[]): number {
   return total
 }
 
-export const nothingPrunable = (): AttncError =>
+/** Where something could go and is protected, that is the reason. */
+export const nothingPrunable = (isProtected: boolean): AttncError =>
   new AttncError(
     'NOTHING_PRUNABLE',
     'partial',
-    'No attention or feed-forward block of this model may lose anything.',
-    { suggestions: ['Run "attnc inspect --explain" to see why.'] },
+    isProtected
+      ? 'Everything that could go is protected, so nothing may.'
+      : 'No attention or feed-forward block of this model may lose anything.',
+    {
+      suggestions: [
+        isProtected
+          ? 'Protect less with --protect; "attnc inspect" lists the layers.'
+          : 'Run "attnc inspect --explain" to see why.',
+      ],
+    },
   )
 
 function unitsOf(dimension: ModelDimension, what: Axis): Unit[] {
