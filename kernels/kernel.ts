@@ -20,6 +20,8 @@ const OLDEST_OPSET = 13
 export interface KernelPort {
   readonly name: string
   readonly shape: string
+  /** Where it is not that of the first input, in any precision. */
+  readonly type?: DataType
   readonly isOptional?: boolean
 }
 

@@ -8,6 +8,12 @@ import type { DataType } from '../src/onnx/data-type.js'
 import { kernels } from './index.js'
 import { declareKernel, KERNEL_DOMAIN } from './kernel.js'
 
+/** Whether the operator's contract states the type of a port, so that it stays in any precision. */
+export function hasOwnType(node: Node, side: 'inputs' | 'outputs', index: number): boolean {
+  const kernel = kernels.find(({ name }) => name === node.op)
+  return node.domain === KERNEL_DOMAIN && kernel?.[side][index]?.type !== undefined
+}
+
 /** The node in its place, with the same inputs and outputs; their types are the caller's to state. */
 export function retypeKernel(edit: GraphEdit, node: Node, dataType: DataType): Node {
   const kernel = kernels.find(({ name }) => name === node.op)

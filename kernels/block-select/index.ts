@@ -24,13 +24,13 @@ export const blockSelect: Kernel<SelectAttributes> = {
   inputs: [
     { name: 'query', shape: '[B, H, S, d]' },
     { name: 'key', shape: '[B, K, T, d]' },
-    { name: 'key_lengths', shape: '[B] of int32', isOptional: true },
-    { name: 'scores', shape: '[B, H, R, C] of float32', isOptional: true },
-    { name: 'past_summary', shape: '[B, K, any, m, d] of float32', isOptional: true },
+    { name: 'key_lengths', shape: '[B]', type: 'int32', isOptional: true },
+    { name: 'scores', shape: '[B, H, R, C]', type: 'float32', isOptional: true },
+    { name: 'past_summary', shape: '[B, K, any, m, d]', type: 'float32', isOptional: true },
   ],
   outputs: [
-    { name: 'block_indices', shape: '[B, L, R, c] of int32' },
-    { name: 'key_summary', shape: '[B, K, C, m, d] of float32', isOptional: true },
+    { name: 'block_indices', shape: '[B, L, R, c]', type: 'int32' },
+    { name: 'key_summary', shape: '[B, K, C, m, d]', type: 'float32', isOptional: true },
   ],
   attributes: checkSelectAttributes,
   encode: encodeSelectAttributes,

@@ -48,7 +48,7 @@ export const blockSparseAttentionGradient: Kernel<BlockAttentionAttributes> = {
   inputs: [
     ...blockSparseAttention.inputs.slice(0, 5),
     { name: 'output', shape: '[B, H, S, e]' },
-    { name: 'log_sum_exp', shape: '[B, H, S] of float32' },
+    { name: 'log_sum_exp', shape: '[B, H, S]', type: 'float32' },
     { name: 'output_gradient', shape: '[B, H, S, e]' },
     ...blockSparseAttention.inputs.slice(5),
   ],
@@ -56,7 +56,7 @@ export const blockSparseAttentionGradient: Kernel<BlockAttentionAttributes> = {
     { name: 'query_gradient', shape: '[B, H, S, d]' },
     { name: 'key_gradient', shape: '[B, K, T, d]' },
     { name: 'value_gradient', shape: '[B, K, T, e]' },
-    { name: 'row_sums', shape: '[B, H, S] of float32: Σ output · output_gradient' },
+    { name: 'row_sums', shape: '[B, H, S]: Σ output · output_gradient', type: 'float32' },
   ],
   attributes: (attributes) => checkAttributes(NAME, attributes),
   encode: encodeAttributes,

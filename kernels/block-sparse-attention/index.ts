@@ -13,8 +13,8 @@ const NAME = 'BlockSparseAttention'
 export const blockSparseAttention = blockAttention({
   name: NAME,
   inputs: [
-    { name: 'block_rows', shape: '[L, R+1] of int32' },
-    { name: 'block_columns', shape: '[L, N] of int32' },
+    { name: 'block_rows', shape: '[L, R+1]', type: 'int32' },
+    { name: 'block_columns', shape: '[L, N]', type: 'int32' },
   ],
   check([rows, columns], sizes) {
     for (const [name, each] of Object.entries({ block_rows: rows, block_columns: columns }))

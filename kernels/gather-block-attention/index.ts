@@ -14,7 +14,7 @@ const NAME = 'GatherBlockAttention'
 
 export const gatherBlockAttention = blockAttention({
   name: NAME,
-  inputs: [{ name: 'block_indices', shape: '[B, L, R, c] of int32' }],
+  inputs: [{ name: 'block_indices', shape: '[B, L, R, c]', type: 'int32' }],
   check([indices], sizes, attributes) {
     const refuse = (expected: string) =>
       kernelError(

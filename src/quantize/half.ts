@@ -4,7 +4,7 @@
  * above 2,048 and the most negative floats are none in half precision. The surprise: such values are
  * clipped where they enter, so that a row that is masked everywhere doesn't become NaN.
  */
-import { retypeKernel } from '../../kernels/retype.js'
+import { hasOwnType, retypeKernel } from '../../kernels/retype.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { type Graph, innerGraphs, type Node, stringAttribute, type Value } from '../graph/graph.js'
 import { pack, toHalf } from '../onnx/half-precision.js'
@@ -110,7 +110,9 @@ function roundConstants(change: GraphEdit, isHalf: ReadonlySet<Node>): void {
   for (const value of [...change.graph.values.values()]) {
     const { constant } = value
     if (constant?.dataType !== 'float32' || value.isGraphOutput) continue
-    const own = [...value.uses].filter(({ node }) => isHalf.has(node))
+    const own = [...value.uses].filter(
+      ({ node, index }) => isHalf.has(node) && !hasOwnType(node, 'inputs', index),
+    )
     if (own.length === 0) continue
     const read = fromConstant(halves(constant))
     const rounded = float32Tensor(constant.dims, read ? numbersOf(read) : [])
@@ -141,9 +143,10 @@ class Conversion {
       const wanted = this.isHalf.has(each)
       for (const [index, input] of [...node.inputs].entries()) {
         if (!input) continue
-        if (wanted && !this.halved.has(input) && isFloat(input, this.shapes))
+        const isWanted = wanted && !hasOwnType(node, 'inputs', index)
+        if (isWanted && !this.halved.has(input) && isFloat(input, this.shapes))
           this.change.setInput(node, index, this.asHalf(input, node))
-        else if (!wanted && this.halved.has(input) && !typeless.has(node.op))
+        else if (!isWanted && this.halved.has(input) && !typeless.has(node.op))
           this.change.setInput(node, index, this.asFloat(input, node))
       }
       if (wanted) this.halveOutputs(node)
@@ -155,7 +158,7 @@ class Conversion {
 
   private halveOutputs(node: Node): void {
     for (const [index, output] of [...node.outputs].entries()) {
-      if (!isFloat(output, this.shapes)) continue
+      if (!isFloat(output, this.shapes) || hasOwnType(node, 'outputs', index)) continue
       const isRead =
         output.isGraphOutput || [...output.uses].some((use) => use.node.graph !== output.graph)
       if (!isRead) {
