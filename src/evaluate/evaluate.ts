@@ -89,7 +89,9 @@ export function checkMetrics(model: Model, { batches, metrics, hasReference }: M
     } else if (metric === 'perplexity') {
       const { type } = findLogits(model)
       if ((batches[0]?.ids.length ?? 0) === 0) throw noTokens()
-      if (typeof type?.dims?.at(-1) === 'number' && !isVocabulary(model, type.dims.at(-1)))
+      const last = type?.dims?.at(-1)
+      const hasScore = (id: number): boolean => typeof last !== 'number' || id < last
+      if (!batches.every(({ ids }) => ids.every((row) => row.every(hasScore))))
         throw noLogits(model)
     } else {
       if (!hasReference) throw noReference()

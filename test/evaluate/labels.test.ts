@@ -66,3 +66,19 @@ test('labels that fit are read in one column or none', () => {
     ])
   }
 })
+
+test('hidden states are not taken for scores of tokens', () => {
+  const encoder = build((b) => {
+    const ids = b.input('ids', ['batch', 'length'], 'int64')
+    const states = b.op('Gather', [b.weight(9, 4), ids])
+    b.declare(states, ['batch', 'length', 4])
+    return states
+  })
+  const checkOf = (ids: number[]) => () => {
+    const feeds = { ids: tensorOf('int64', [1, ids.length], ids) }
+    const batches = [{ feeds, ids: [ids], tokenMask: undefined }]
+    checkMetrics(encoder, { batches, metrics: ['perplexity'], hasReference: false })
+  }
+  expect(checkOf([3, 8, 1])).toThrow(expect.objectContaining({ code: 'NO_LOGITS' }))
+  expect(checkOf([3, 0, 1])).not.toThrow()
+})
