@@ -14,7 +14,7 @@ import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import type { RunOptions } from '../runtime/batches.js'
 import type { ProviderName } from '../runtime/provider.js'
-import { benchDecode, type DecodeOptions } from './decode.js'
+import { benchDecode, type DecodeOptions, type DecodeTimes } from './decode.js'
 import type { Pace } from './interleave.js'
 import { type Memory, measureMemory } from './memory.js'
 import { benchPrefill } from './prefill.js'
@@ -87,7 +87,7 @@ export async function bench(
 ): Promise<BenchResult> {
   const [first, second] = models
   if (first && second) checkSameInputs(first.model, second.model)
-  const { provider = 'cpu', threads, seed = 0, log, signal } = options
+  const { provider = 'cpu', threads, seed = 0, signal } = options
   const pace: Pace = {
     runs: options.runs ?? 30,
     seconds: options.seconds ?? 20,
@@ -103,35 +103,18 @@ export async function bench(
     throw inputs ? explainShortage(error, inputs) : error
   })
   const decode = await benchDecode(models, decodeOptions(batches[0], vocabulary, options, pace))
-  const memory: (Memory | null)[] = []
-  for (const [index, { path }] of models.entries()) {
-    const feeds = batches[index]?.feeds ?? {}
-    log.progress('measuring memory', index, models.length)
-    memory.push(
-      options.memory === false
-        ? null
-        : await measureMemory({ path, provider, threads, feeds }, signal),
-    )
-  }
-  log.progress('measuring memory', 1, 1)
-  const entries = models.map((source, index): BenchEntry => {
-    const spread = spreadOf(prefill.times[index] ?? [])
-    const tokens = batches[index]?.ids.reduce((sum, row) => sum + row.length, 0) ?? 0
-    const said = decode[index]
-    const spoken = said && spreadOf(said.times)
-    return {
+  const memory = await benchMemory(models, batches, options)
+  const entries = models.map(
+    (source, index): BenchEntry => ({
       path: source.path,
       parameters: countParameters((views[index] as (typeof views)[number]).analysis),
       bytes: countBytes(source.model),
       openMs: prefill.openMs[index] ?? 0,
       notNumbers: prefill.notNumbers[index] ?? [],
-      prefill: spread,
-      prefillTokensPerSecond: tokens > 0 ? (1000 * tokens) / spread.median : null,
-      decode: spoken ? { ...spoken, tokensPerSecond: 1000 / spoken.median, file: said.file } : null,
+      ...describeTimes(prefill.times[index] ?? [], decode[index], batches[index]),
       memory: memory[index] ?? null,
-    }
-  })
-  const [one, other] = entries
+    }),
+  )
   return {
     format: 1,
     provider,
@@ -142,22 +125,60 @@ export async function bench(
     ),
     data: options.inputs ? 'given' : 'random',
     models: entries,
-    ratios:
-      one && other
-        ? {
-            prefill: pairedRatio(prefill.times[0] ?? [], prefill.times[1] ?? [], seed),
-            processorTime:
-              provider === 'cpu'
-                ? pairedRatio(prefill.processor[0] ?? [], prefill.processor[1] ?? [], seed)
-                : null,
-            decode:
-              decode[0] && decode[1] ? pairedRatio(decode[0].times, decode[1].times, seed) : null,
-            peakMemory:
-              one.memory && other.memory ? other.memory.peakBytes / one.memory.peakBytes : null,
-            bytes: other.bytes / one.bytes,
-            parameters: other.parameters / one.parameters,
-          }
-        : null,
+    ratios: ratiosOf(entries, prefill, decode, { provider, seed }),
+  }
+}
+
+async function benchMemory(
+  models: readonly LoadedModel[],
+  batches: readonly Batch[],
+  { memory, provider = 'cpu', threads, signal, log }: BenchOptions,
+): Promise<(Memory | null)[]> {
+  if (memory === false) return models.map(() => null)
+  const measured: Memory[] = []
+  for (const [index, { path }] of models.entries()) {
+    log.progress('measuring memory', index, models.length)
+    const feeds = batches[index]?.feeds ?? {}
+    measured.push(await measureMemory({ path, provider, threads, feeds }, signal))
+  }
+  log.progress('measuring memory', 1, 1)
+  return measured
+}
+
+function describeTimes(
+  times: readonly number[],
+  decode: DecodeTimes | undefined,
+  batch: Batch | undefined,
+): Pick<BenchEntry, 'prefill' | 'prefillTokensPerSecond' | 'decode'> {
+  const prefill = spreadOf(times)
+  const tokens = batch?.ids.reduce((sum, row) => sum + row.length, 0) ?? 0
+  const decoded = decode && spreadOf(decode.times)
+  return {
+    prefill,
+    prefillTokensPerSecond: tokens > 0 ? (1000 * tokens) / prefill.median : null,
+    decode: decoded
+      ? { ...decoded, tokensPerSecond: 1000 / decoded.median, file: decode.file }
+      : null,
+  }
+}
+
+/** Second ÷ first. */
+function ratiosOf(
+  [one, other]: readonly BenchEntry[],
+  { times, processor }: Awaited<ReturnType<typeof benchPrefill>>,
+  [first, second]: Awaited<ReturnType<typeof benchDecode>>,
+  { provider, seed }: { readonly provider: ProviderName; readonly seed: number },
+): BenchResult['ratios'] {
+  if (!one || !other) return null
+  const ratioOf = ([a = [], b = []]: readonly (readonly number[])[]): Ratio =>
+    pairedRatio(a, b, seed)
+  return {
+    prefill: ratioOf(times),
+    processorTime: provider === 'cpu' ? ratioOf(processor) : null,
+    decode: first && second ? ratioOf([first.times, second.times]) : null,
+    peakMemory: one.memory && other.memory ? other.memory.peakBytes / one.memory.peakBytes : null,
+    bytes: other.bytes / one.bytes,
+    parameters: other.parameters / one.parameters,
   }
 }
 

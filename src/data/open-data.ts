@@ -59,23 +59,18 @@ export function portsOf({ graph }: Model): Port[] {
  */
 export function openData(path: string, options: DataOptions): Batch[] {
   const inputs = portsOf(options.model)
-  // Features of nodes are no length.
-  const fixedLength = areGraphs(inputs)
-    ? undefined
-    : inputs.find(({ dims }) => dims.length === 2)?.dims[1]
-  const sequenceLength =
-    typeof fixedLength === 'number' ? fixedLength : (options.sequenceLength ?? 512)
-  const fixedBatch = inputs[0]?.dims[0]
-  const batchSize = typeof fixedBatch === 'number' ? fixedBatch : (options.batchSize ?? 8)
-  const { vocabulary, folder } = options
+  const stated = statedSizes(inputs)
+  const length = stated.length ?? options.sequenceLength
+  const sequenceLength = length ?? 512
+  const batchSize = stated.batch ?? options.batchSize ?? 8
   // A model of a fixed batch takes no fewer.
-  const least = typeof fixedBatch === 'number' ? fixedBatch : 0
-  const samples = options.samples === undefined ? undefined : Math.max(options.samples, least)
+  const samples =
+    options.samples === undefined ? undefined : Math.max(options.samples, stated.batch ?? 0)
+  const { vocabulary, folder } = options
   if (path === 'random')
     return randomBatches({
       inputs,
-      sequenceLength:
-        typeof fixedLength === 'number' ? fixedLength : (options.sequenceLength ?? 128),
+      sequenceLength: length ?? 128,
       batchSize,
       samples: samples ?? 32,
       vocabulary,
@@ -85,18 +80,7 @@ export function openData(path: string, options: DataOptions): Batch[] {
     throw new AttncError('DATA_MISSING', 'usage', `There is no data at "${path}".`, {
       suggestions: ['Give a .txt, .jsonl, .npz or .npy file, or a test_data_set folder.'],
     })
-  if (statSync(path).isDirectory()) {
-    if (existsSync(join(path, 'input_0.pb'))) return readTestDataSet(path, inputs)
-    const sets = readdirSync(path).filter((name) => /^test_data_set_\d+$/.test(name))
-    if (sets.length === 0)
-      throw new AttncError(
-        'TEST_DATA_INCOMPLETE',
-        'usage',
-        `The folder "${path}" has neither input_0.pb nor a folder test_data_set_0.`,
-        { suggestions: ['Give a test_data_set folder, or a file: .txt, .jsonl, .npz.'] },
-      )
-    return sets.sort().flatMap((name) => readTestDataSet(join(path, name), inputs))
-  }
+  if (statSync(path).isDirectory()) return readFolder(path, inputs)
   switch (extname(path).toLowerCase()) {
     case '.txt':
     case '.md':
@@ -128,4 +112,29 @@ export function openData(path: string, options: DataOptions): Batch[] {
         { suggestions: ['Convert it, for instance with numpy.savez.'] },
       )
   }
+}
+
+/** Sizes that the model leaves no choice of. */
+function statedSizes(inputs: readonly Port[]): { batch?: number; length?: number } {
+  const batch = inputs[0]?.dims[0]
+  const length = inputs.find(({ dims }) => dims.length === 2)?.dims[1]
+  return {
+    ...(typeof batch === 'number' && { batch }),
+    // Features of nodes are no length.
+    ...(typeof length === 'number' && !areGraphs(inputs) && { length }),
+  }
+}
+
+/** A test data set, or a folder of them. Error: TEST_DATA_INCOMPLETE. */
+function readFolder(path: string, inputs: readonly Port[]): Batch[] {
+  if (existsSync(join(path, 'input_0.pb'))) return readTestDataSet(path, inputs)
+  const sets = readdirSync(path).filter((name) => /^test_data_set_\d+$/.test(name))
+  if (sets.length === 0)
+    throw new AttncError(
+      'TEST_DATA_INCOMPLETE',
+      'usage',
+      `The folder "${path}" has neither input_0.pb nor a folder test_data_set_0.`,
+      { suggestions: ['Give a test_data_set folder, or a file: .txt, .jsonl, .npz.'] },
+    )
+  return sets.sort().flatMap((name) => readTestDataSet(join(path, name), inputs))
 }

@@ -19,10 +19,78 @@ export function sliceArrays(
     readonly samples?: number | undefined
   },
 ): Batch[] {
+  const { what } = options
+  const given = inputs.filter(({ name }) => arrays[name])
+  checkArrays(what, arrays, inputs, given)
+  if (areGraphs(inputs)) {
+    checkRows(what, inputs, arrays)
+    return [oneGraph(arrays, inputs)]
+  }
+  const first = arrays[given[0]?.name ?? '']
+  const stated = given[0]?.dims[0]
+  const size = typeof stated === 'number' ? stated : options.batchSize
+  const count = Math.min(first?.dims[0] ?? 0, options.samples ?? Number.POSITIVE_INFINITY)
+  if (count === 0)
+    throw new AttncError('DATA_EMPTY', 'usage', `"${what}" holds no samples.`, {
+      suggestions: ['Give arrays whose first axis is at least 1.'],
+    })
+  const whole = findWhole(what, given, arrays)
+  checkLabelCount(what, arrays, new Set(inputs.map(({ name }) => name)), given[0])
+  const batches: Batch[] = []
+  for (let at = 0; at < count; at += size) {
+    const to = Math.min(at + size, count)
+    // A model of fixed batch size leaves the last, smaller batch out.
+    if (typeof stated === 'number' && to - at < size && batches.length > 0) break
+    batches.push(batchOf(arrays, inputs, { at, to, whole, samples: first?.dims[0] }))
+  }
+  return batches
+}
+
+/** Samples from `at` to before `to`. */
+function batchOf(
+  arrays: Readonly<Record<string, RuntimeTensor>>,
+  inputs: readonly Port[],
+  cut: {
+    readonly at: number
+    readonly to: number
+    /** Inputs that are fed as they are. */
+    readonly whole: ReadonlySet<string>
+    /** Samples of all batches; arrays that are no inputs and have as many go along. */
+    readonly samples: number | undefined
+  },
+): Batch {
+  const { at, to, whole, samples } = cut
+  const feeds: Record<string, RuntimeTensor> = {}
+  const missing: Port[] = []
+  for (const port of inputs) {
+    const array = arrays[port.name]
+    if (!array) missing.push(port)
+    else
+      feeds[port.name] = castTo(whole.has(port.name) ? array : rowsOf(array, at, to), port.dataType)
+  }
+  if (missing.length > 0) {
+    const given = inputs.filter(({ name }) => arrays[name])
+    Object.assign(feeds, makeTokenBatch(tokensOf(feeds, given).ids, missing).feeds)
+  }
+  const names = new Set(inputs.map(({ name }) => name))
+  const extras = Object.fromEntries(
+    Object.entries(arrays)
+      .filter(([name, { dims }]) => !names.has(name) && dims[0] === samples)
+      .map(([name, array]) => [name, rowsOf(array, at, to)]),
+  )
+  return { feeds, extras, ...tokensOf(feeds, inputs) }
+}
+
+/** Every input has an array that it can be, or can be made. Errors: INPUT_MISSING, and those of shapes and numbers. */
+function checkArrays(
+  what: string,
+  arrays: Readonly<Record<string, RuntimeTensor>>,
+  inputs: readonly Port[],
+  given: readonly Port[],
+): void {
   const found = Object.entries(arrays)
     .map(([name, { dims }]) => `"${name}" [${dims}]`)
     .join(', ')
-  const given = inputs.filter(({ name }) => arrays[name])
   // Mask, positions and an empty cache can be made from ids; nothing else can.
   const isMadeFromIds = given.some(
     ({ dims, dataType }) => dims.length === 2 && dataType.startsWith('int'),
@@ -34,51 +102,12 @@ export function sliceArrays(
       throw new AttncError(
         'INPUT_MISSING',
         'usage',
-        `"${options.what}" has no array "${port.name}" (${port.dataType} [${port.dims}]), which the model takes; it has ${found || 'none'}.`,
+        `"${what}" has no array "${port.name}" (${port.dataType} [${port.dims}]), which the model takes; it has ${found || 'none'}.`,
         { suggestions: ['Name the arrays as the inputs that "attnc inspect" prints.'] },
       )
-    checkShape(options.what, port, array)
-    checkNumbers(options.what, port, array)
+    checkShape(what, port, array)
+    checkNumbers(what, port, array)
   }
-  if (areGraphs(inputs)) {
-    checkRows(options.what, inputs, arrays)
-    return [oneGraph(arrays, inputs)]
-  }
-  const first = arrays[given[0]?.name ?? '']
-  const stated = given[0]?.dims[0]
-  const size = typeof stated === 'number' ? stated : options.batchSize
-  const count = Math.min(first?.dims[0] ?? 0, options.samples ?? Number.POSITIVE_INFINITY)
-  if (count === 0)
-    throw new AttncError('DATA_EMPTY', 'usage', `"${options.what}" holds no samples.`, {
-      suggestions: ['Give arrays whose first axis is at least 1.'],
-    })
-  const whole = findWhole(options.what, given, arrays)
-  const names = new Set(inputs.map(({ name }) => name))
-  checkLabelCount(options.what, arrays, names, given[0])
-  const batches: Batch[] = []
-  for (let at = 0; at < count; at += size) {
-    const to = Math.min(at + size, count)
-    // A model of fixed batch size leaves the last, smaller batch out.
-    if (typeof stated === 'number' && to - at < size && batches.length > 0) break
-    const feeds: Record<string, RuntimeTensor> = {}
-    for (const { name, dataType } of given)
-      feeds[name] = castTo(
-        whole.has(name)
-          ? (arrays[name] as RuntimeTensor)
-          : rowsOf(arrays[name] as RuntimeTensor, at, to),
-        dataType,
-      )
-    const missing = inputs.filter(({ name }) => !arrays[name])
-    if (missing.length > 0)
-      Object.assign(feeds, makeTokenBatch(tokensOf(feeds, given).ids, missing).feeds)
-    const extras = Object.fromEntries(
-      Object.entries(arrays)
-        .filter(([name, { dims }]) => !names.has(name) && dims[0] === first?.dims[0])
-        .map(([name, array]) => [name, rowsOf(array, at, to)]),
-    )
-    batches.push({ feeds, extras, ...tokensOf(feeds, inputs) })
-  }
-  return batches
 }
 
 /** The ends of edges are nodes that exist, and there are some. Errors: DATA_EMPTY, ROW_UNKNOWN. */

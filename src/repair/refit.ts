@@ -38,32 +38,23 @@ export interface RefitOptions {
 export async function refitBlock(
   block: PrunableBlock,
   observation: Observation,
-  { counts, ridge, fixed, gone, products, metric }: RefitOptions,
+  options: RefitOptions,
 ): Promise<Refitted | undefined> {
   const { projection, choices } = block
   if (!projection) return undefined
+  const { counts, ridge, metric, products } = options
   const { columns, rows: n } = projection
   const { moments, missing, tokens } = centred(observation, n, columns)
   const old = projection.read()
   const weight = old.slice()
   const frame = choices.find((choice) => choice.frame && (counts.get(choice) ?? 0) > 0)?.frame
-  const turned = frame && findValueBasis(frame, moments, weight, columns)
-  if (frame && turned) {
-    turnMoments(moments, frame, turned.basis)
-    turnWithInverse(weight, columns, frame, turned.inverse)
-    if (missing)
-      turnRows(
-        missing,
-        columns,
-        frame,
-        (h, to, from) => turned.basis[(h * frame.size + from) * frame.size + to] as number,
-      )
-  }
-  const turnedMissing = missing && metric ? await metric.turn(missing) : missing
+  const basis = frame && findValueBasis(frame, moments, weight, columns)
+  const turned = frame && basis && { frame, ...basis }
+  if (turned) turnOver({ moments, missing, weight }, columns, turned)
   const elimination = await Elimination.open(
     {
       moments,
-      missing: turnedMissing,
+      missing: missing && metric ? await metric.turn(missing) : missing,
       tokens,
       weight: metric ? await metric.turn(weight) : weight,
       columns,
@@ -71,6 +62,40 @@ export async function refitBlock(
     },
     products,
   )
+  const { slices, lost } = await dropUnits(elimination, choices, options)
+  const fitted = metric ? await metric.turnBack(elimination.weight()) : elimination.weight()
+  const kept = Array.from({ length: n }, (_, row) => row).filter((row) => !lost.has(row))
+  const own = new Float32Array(kept.length * columns)
+  for (const [to, from] of kept.entries())
+    own.set(fitted.subarray(from * columns, (from + 1) * columns), to * columns)
+  if (turned) turnBack(fitted, columns, turned)
+  const shift = shiftOf(observation, old, fitted, columns)
+  return {
+    slices,
+    weight: fitted,
+    projection: {
+      block: block.key,
+      rows: kept.length,
+      columns,
+      weight: own,
+      ...(shift && { shift }),
+      ...(turned && {
+        basis: {
+          heads: turned.frame.heads,
+          size: turned.frame.size,
+          numbers: Float32Array.from(turned.basis),
+        },
+      }),
+    },
+  }
+}
+
+/** Units go as they were chosen before, or else by what is observed; `lost` are their rows, and those gone before. */
+async function dropUnits(
+  elimination: Elimination,
+  choices: readonly Choice[],
+  { counts, fixed, gone }: RefitOptions,
+): Promise<{ readonly slices: readonly PlanSlice[]; readonly lost: ReadonlySet<number> }> {
   const slices: PlanSlice[] = []
   const lost = new Set(gone)
   if (gone.length > 0) await elimination.dropRows(gone)
@@ -84,49 +109,41 @@ export async function refitBlock(
     if (fixed) await elimination.dropRows(order.flatMap((unit) => rows[unit] ?? []))
     const remove = order.flatMap((unit) => choice.units[unit]?.members ?? [])
     slices.push({ dimension: choice.dimension.id, remove: remove.sort((a, b) => a - b) })
-    for (const unit of order) for (const row of choice.units[unit]?.rows ?? []) lost.add(row)
+    for (const unit of order) for (const row of rows[unit] ?? []) lost.add(row)
   }
-  const fitted = metric ? await metric.turnBack(elimination.weight()) : elimination.weight()
-  const kept = Array.from({ length: n }, (_, row) => row).filter((row) => !lost.has(row))
-  const own = new Float32Array(kept.length * columns)
-  for (const [to, from] of kept.entries())
-    own.set(fitted.subarray(from * columns, (from + 1) * columns), to * columns)
-  if (frame && turned) turnBack(fitted, columns, frame, turned)
-  const shift = shiftOf(observation, old, fitted, columns)
-  return {
-    slices,
-    weight: fitted,
-    projection: {
-      block: block.key,
-      rows: kept.length,
-      columns,
-      weight: own,
-      ...(shift ? { shift } : {}),
-      ...(frame && turned
-        ? {
-            basis: {
-              heads: frame.heads,
-              size: frame.size,
-              numbers: Float32Array.from(turned.basis),
-            },
-          }
-        : {}),
-    },
-  }
+  return { slices, lost }
 }
 
-function turnBack(
-  fitted: Float64Array,
+/** Values of heads in a basis of their own. */
+interface Turned extends ValueBasis {
+  readonly frame: ValueFrame
+}
+
+/** Everything that is about values, in their new basis. */
+function turnOver(
+  own: {
+    readonly moments: Float64Array
+    readonly missing: Float64Array | undefined
+    readonly weight: Float64Array
+  },
   columns: number,
-  { size, ...frame }: ValueFrame,
-  { basis }: ValueBasis,
+  { frame, basis, inverse }: Turned,
 ): void {
-  turnRows(
-    fitted,
-    columns,
-    { size, ...frame },
-    (h, to, from) => basis[(h * size + to) * size + from] as number,
-  )
+  const { size } = frame
+  turnMoments(own.moments, frame, basis)
+  turnWithInverse(own.weight, columns, frame, inverse)
+  if (own.missing)
+    turnRows(
+      own.missing,
+      columns,
+      frame,
+      (h, to, from) => basis[(h * size + from) * size + to] as number,
+    )
+}
+
+function turnBack(fitted: Float64Array, columns: number, { frame, basis }: Turned): void {
+  const { size } = frame
+  turnRows(fitted, columns, frame, (h, to, from) => basis[(h * size + to) * size + from] as number)
 }
 
 /** Moments about the mean, where a bias will carry the mean. */

@@ -26,12 +26,7 @@ export async function checkGeneration(
   options: RunOptions & { readonly seed?: number | undefined },
 ): Promise<string> {
   const ports = portsOf(source.model)
-  const width = ports.logits.dims.at(-1)
-  const vocabulary = view.vocabulary ?? (typeof width === 'number' ? width : 2)
-  if (typeof width === 'number' && width < vocabulary)
-    throw new Inapplicable(
-      `output "${ports.logits.name}" has ${width} numbers, too few for scores of ${vocabulary} tokens`,
-    )
+  const vocabulary = vocabularyOf(ports, view.vocabulary)
   const next = generator(options.seed ?? 0)
   const draw = (): number[] =>
     Array.from({ length: promptLength }, () => Math.floor(next() * vocabulary))
@@ -39,40 +34,21 @@ export async function checkGeneration(
   const encoded = ports.encoderIds ? draw() : []
   const start = readHostConfig(source.folder).decoderStart ?? 0
   const first = ports.encoderIds ? [start] : prompt
-  const { provider, threads, signal } = options
-  const canHaveRows = typeof ports.ids.dims[0] !== 'number'
-  /** `beside`: tokens of a second text that runs with the first. */
-  const say = async (cache: boolean, said: readonly number[], beside?: readonly number[]) => {
-    await using decoder = await openDecoder({
-      ports,
-      path: source.path,
-      provider,
-      threads,
-      signal,
-      cache,
-    })
-    decoder.restart(encoded)
-    const next = async (ids: readonly number[]): Promise<Scores> => {
-      const other = beside && ids.map((_, i) => beside[i % beside.length] ?? 0)
-      const [scores] = await decoder.nextOfAll(other ? [ids, other] : [ids])
-      return scores as Scores
-    }
-    const scores = [await next(first)]
-    for (let count = 0; count < tokens; count++)
-      scores.push(await next([said[count] ?? bestOf(scores.at(-1) ?? [])]))
-    return { scores, usesCache: decoder.usesCache }
-  }
-  const free = await say(true, [])
+  const speaker = { ports, path: source.path, encoded, first, options }
+  const free = await say(speaker, { cache: true })
   const said = free.scores.map(bestOf)
   if (!free.usesCache) return `says ${tokens} tokens; it has no cache`
   // The same tokens again, so that a near tie does not send the two different ways.
-  const whole = await say(false, said)
+  const whole = await say(speaker, { cache: false, said })
   const differences = differencesOf(free.scores, whole.scores)
   const exact = sliceBound(source.model)
   const isExact = differences.every((each) => each <= exact)
-  const others = canHaveRows && !isExact ? draw() : undefined
-  const blur = others
-    ? Math.max(...differencesOf((await say(false, said, others)).scores, whole.scores))
+  const canHaveRows = typeof ports.ids.dims[0] !== 'number'
+  const beside = canHaveRows && !isExact ? draw() : undefined
+  const blur = beside
+    ? Math.max(
+        ...differencesOf((await say(speaker, { cache: false, said, beside })).scores, whole.scores),
+      )
     : 0
   const bound = Math.max(exact, company * blur)
   const at = differences.findIndex((each) => !(each <= bound))
@@ -86,6 +62,51 @@ export async function checkGeneration(
     ? ''
     : `, within ${shortOf(Math.max(...differences))}; what runs together changes its scores by ${shortOf(blur)}`
   return `says ${tokens} tokens with its cache; ${agree} of ${said.length} choices are those without it${how}`
+}
+
+/** Tokens to draw prompts of. */
+function vocabularyOf({ logits }: LanguagePorts, known: number | undefined): number {
+  const width = logits.dims.at(-1)
+  const vocabulary = known ?? (typeof width === 'number' ? width : 2)
+  if (typeof width === 'number' && width < vocabulary)
+    throw new Inapplicable(
+      `output "${logits.name}" has ${width} numbers, too few for scores of ${vocabulary} tokens`,
+    )
+  return vocabulary
+}
+
+interface Speaker {
+  readonly ports: LanguagePorts
+  readonly path: string
+  /** What the encoder reads, where there is one. */
+  readonly encoded: readonly number[]
+  /** What the decoder begins with. */
+  readonly first: readonly number[]
+  readonly options: RunOptions
+}
+
+/** Scores after what it begins with and after each token: those of `said`, and as it likes best behind them. */
+async function say(
+  { ports, path, encoded, first, options: { provider, threads, signal } }: Speaker,
+  how: {
+    readonly cache: boolean
+    readonly said?: readonly number[]
+    /** Tokens of a second text that runs with the first. */
+    readonly beside?: readonly number[] | undefined
+  },
+): Promise<{ readonly scores: readonly Scores[]; readonly usesCache: boolean }> {
+  const { cache, said = [], beside } = how
+  await using decoder = await openDecoder({ ports, path, provider, threads, signal, cache })
+  decoder.restart(encoded)
+  const next = async (ids: readonly number[]): Promise<Scores> => {
+    const other = beside && ids.map((_, i) => beside[i % beside.length] ?? 0)
+    const [scores] = await decoder.nextOfAll(other ? [ids, other] : [ids])
+    return scores as Scores
+  }
+  const scores = [await next(first)]
+  for (let count = 0; count < tokens; count++)
+    scores.push(await next([said[count] ?? bestOf(scores.at(-1) ?? [])]))
+  return { scores, usesCache: decoder.usesCache }
 }
 
 function portsOf(model: Subject['source']['model']): LanguagePorts {
