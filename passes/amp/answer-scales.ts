@@ -3,7 +3,7 @@
  * re-fitted, with all others whole, and the distance of the answers from the original's is measured. Errors of
  * blocks become comparable by it, whatever lies behind them.
  */
-import type { Calibration } from '../../src/calibrate/calibrate.js'
+import type { Calibration } from '../../src/calibrate/state.js'
 import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import { edit } from '../../src/graph/edit.js'

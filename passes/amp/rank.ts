@@ -1,5 +1,5 @@
 /** In what order the units of a choice go, and what each step costs, from calibration alone. */
-import type { Calibration } from '../../src/calibrate/calibrate.js'
+import type { Calibration } from '../../src/calibrate/state.js'
 import type { Statistics } from '../../src/calibrate/statistics.js'
 import type { Products } from '../../src/linear-algebra/products.js'
 import type { Log } from '../../src/log.js'

@@ -1,5 +1,5 @@
 /** What trying a block is: half of what may go from it goes, re-fitted where a weight can answer for it. */
-import type { Calibration } from '../../src/calibrate/calibrate.js'
+import type { Calibration } from '../../src/calibrate/state.js'
 import type { GraphEdit } from '../../src/graph/edit.js'
 import type { Value } from '../../src/graph/graph.js'
 import type { Products } from '../../src/linear-algebra/products.js'

@@ -9,20 +9,14 @@ import { shareOfRate } from '../../src/train/optimizer.js'
 import { STEEPEST } from './bottleneck.js'
 import type { LearnInput } from './input.js'
 import { MaskRun, scalar } from './mask-run.js'
-import { findMasks, type MaskSet } from './masks.js'
+import { findMasks } from './masks.js'
 import { measureResources } from './measure-resource.js'
 import { Multipliers } from './multipliers.js'
 import { sharesOf, type VtransOptions } from './options.js'
 import { PRESSURE, SLOPE, TARGET } from './penalties.js'
-import type { Resource } from './resource.js'
-import { assertReachable, type Selection, selectUnits } from './select.js'
+import { assertReachable, type MaskValues, type Selection, selectUnits } from './select.js'
 
-export interface LearnedMasks {
-  readonly set: MaskSet
-  /** What is to be saved, each by the ratio. */
-  readonly resources: readonly Resource[]
-  readonly means: Float32Array
-  readonly logVariances: Float32Array
+export interface LearnedMasks extends MaskValues {
   readonly selected: readonly Selection[]
   /** How learning went; undefined where nothing was learned by gradients. */
   readonly curve?: readonly TrainingPoint[]

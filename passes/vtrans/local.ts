@@ -4,7 +4,7 @@
  * c = E‖x_u W_u‖², with price γ, has μ = 1 − γ/c and σ² = (γ/c)(1 − γ/c), so α = c/γ − 1, and goes where
  * c ≤ 2γ. The price of a unit is γ times its parameters; one γ for the model meets the budget.
  */
-import type { Calibration } from '../../src/calibrate/calibrate.js'
+import type { Calibration } from '../../src/calibrate/state.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { findPrunable, type Unit } from '../../src/repair/prunable.js'
 import { EPSILON } from './bottleneck.js'

@@ -5,8 +5,7 @@
  */
 import { AttncError } from '../../src/errors.js'
 import { logAlpha } from './bottleneck.js'
-import type { LearnedMasks } from './learn.js'
-import { type Mask, wholeOf } from './masks.js'
+import { type Mask, type MaskSet, wholeOf } from './masks.js'
 import type { VtransOptions } from './options.js'
 import { type Resource, shareLeft } from './resource.js'
 
@@ -26,6 +25,16 @@ interface Ranked {
   readonly order: readonly number[]
 }
 
+/** Masks as they are now. */
+export interface MaskValues {
+  readonly set: MaskSet
+  /** What is to be saved, each by the ratio. */
+  readonly resources: readonly Resource[]
+  /** [units] */
+  readonly means: Float32Array
+  readonly logVariances: Float32Array
+}
+
 /** How many units of each mask stay in the model: of a block that goes whole its one unit, which writes zero. */
 export const countsOf = (selected: readonly Selection[]): number[] =>
   selected.map(({ mask, kept }) => (mask.isWhole ? 1 : kept.length))
@@ -35,7 +44,7 @@ export const countsOf = (selected: readonly Selection[]): number[] =>
  * few units as it can.
  */
 export function selectUnits(
-  { set, resources, means, logVariances }: Omit<LearnedMasks, 'selected'>,
+  { set, resources, means, logVariances }: MaskValues,
   { ratio, roundTo }: { readonly ratio: number; readonly roundTo: number },
 ): Selection[] {
   const ranked = set.masks.map((mask) => rank(mask, means, logVariances))

@@ -11,8 +11,14 @@ import { readModel, type TransformerModel } from '../model/model.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
 import { accumulate } from './accumulate.js'
 import { instrument, instrumentFeeds, type Watch } from './instrument.js'
-import { type CalibrationKey, type CalibrationState, digestBatches, finishState } from './state.js'
-import { type Statistics, Sums } from './statistics.js'
+import {
+  type Calibration,
+  type CalibrationKey,
+  type CalibrationState,
+  digestBatches,
+  finishState,
+} from './state.js'
+import { Sums } from './statistics.js'
 
 export interface CalibrationOptions extends RunOptions {
   readonly batches: readonly Batch[]
@@ -39,9 +45,6 @@ export interface Shard {
   readonly index: number
   readonly count: number
 }
-
-/** Statistics of what every output projection reads, by `attention.3` and `feedForward.3`. */
-export type Calibration = ReadonlyMap<string, Statistics>
 
 /**
  * Odd, so that windows of 2ⁿ tokens aren't always sampled at the same places.

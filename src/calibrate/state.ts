@@ -5,8 +5,10 @@
 import { createHash } from 'node:crypto'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
-import type { Calibration } from './calibrate.js'
-import type { Sums } from './statistics.js'
+import type { Statistics, Sums } from './statistics.js'
+
+/** Statistics of what every output projection reads, by `attention.3` and `feedForward.3`. */
+export type Calibration = ReadonlyMap<string, Statistics>
 
 /** What parts have to agree on to be put together. */
 export interface CalibrationKey {

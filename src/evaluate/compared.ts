@@ -1,11 +1,8 @@
 /** A metric or a cost of a model, beside that of the original where there is one, and how sure it is. */
 import type { RunShape } from '../bench/cost.js'
-import type { ConditionName } from './condition.js'
+import type { ConditionName, Quantity } from './condition.js'
 import { atLeastThree, type Interval, jackknife } from './confidence.js'
 import type { Evaluated } from './evaluate.js'
-
-/** The number itself, its difference from the original's, or its share of that. */
-export type Quantity = 'value' | 'difference' | 'share'
 
 export interface Compared {
   readonly metric: ConditionName

@@ -11,16 +11,18 @@ import {
   type RunShape,
 } from '../bench/cost.js'
 import { AttncError } from '../errors.js'
-import type { Quantity } from './compared.js'
 import { type MetricName, metricNames } from './metric-name.js'
 
 export type ConditionName = MetricName | CostName
+
+/** The number itself, its difference from the original's, or its share of that. */
+export type Quantity = 'value' | 'difference' | 'share'
 
 export interface Condition {
   readonly text: string
   readonly metric: ConditionName
   readonly sign: '<' | '>'
-  /** What is limited: the number, its difference from the original's, or its share of that. */
+  /** What is limited. */
   readonly quantity: Quantity
   readonly limit: number
   /** On which something is timed. */

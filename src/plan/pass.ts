@@ -2,7 +2,7 @@
  * What a pass is: it looks at a model, and at data where it needs some, and returns a part of a plan.
  * It changes nothing; parts are carried out and proved by the main job, alike for all passes.
  */
-import type { Calibration } from '../calibrate/calibrate.js'
+import type { Calibration } from '../calibrate/state.js'
 import type { Batch } from '../data/batch.js'
 import type { Model } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'

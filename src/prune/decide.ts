@@ -1,5 +1,6 @@
 /** Passes in their order, each on the model as the ones before left it, become one plan. */
-import { type Calibration, calibrate } from '../calibrate/calibrate.js'
+import { calibrate } from '../calibrate/calibrate.js'
+import type { Calibration } from '../calibrate/state.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'

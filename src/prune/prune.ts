@@ -2,7 +2,7 @@
  * The main job: calibrate, decide, rewrite, check, write, measure. Everything a command does is here,
  * without a console.
  */
-import type { Calibration } from '../calibrate/calibrate.js'
+import type { Calibration } from '../calibrate/state.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import { chooseMetrics } from '../evaluate/choose-metrics.js'

@@ -1,15 +1,24 @@
 /** Second moments, damped so that they have an inverse. */
 import { invertLarge } from '../linear-algebra/inverse.js'
 import type { Matrix, Products } from '../linear-algebra/products.js'
-import type { EliminationInput } from './elimination.js'
 
-type Moments = Pick<EliminationInput, 'moments' | 'tokens' | 'ridge'>
+export interface DampedMoments {
+  /** Σ xᵀx over tokens, [n, n]. */
+  readonly moments: Float64Array
+  readonly tokens: number
+  /** λ as a share of the mean of H's diagonal, for each input per token: ridge · n/T. */
+  readonly ridge: number
+}
 
 /**
  * (Σxᵀx/T + λI)⁻¹, of means over tokens. Inputs of few different values make moments of low rank, which
  * rounding may push below zero: λ grows until it holds them up.
  */
-export async function invertDamped(input: Moments, n: number, products: Products): Promise<Matrix> {
+export async function invertDamped(
+  input: DampedMoments,
+  n: number,
+  products: Products,
+): Promise<Matrix> {
   for (let lift = 1; ; lift *= 10)
     try {
       return await invertLarge({ rows: n, columns: n, numbers: damped(input, n, lift) }, products)
@@ -19,7 +28,7 @@ export async function invertDamped(input: Moments, n: number, products: Products
 }
 
 /** Σxᵀx/T + λI */
-function damped({ moments, tokens, ridge }: Moments, n: number, lift: number): Float64Array {
+function damped({ moments, tokens, ridge }: DampedMoments, n: number, lift: number): Float64Array {
   const h = new Float64Array(moments)
   for (let i = 0; i < h.length; i++) h[i] = (h[i] as number) / Math.max(tokens, 1)
   let trace = 0

@@ -9,19 +9,14 @@
 import { cholesky } from '../linear-algebra/cholesky.js'
 import { invertLarge } from '../linear-algebra/inverse.js'
 import type { Matrix, Products } from '../linear-algebra/products.js'
-import { addScaled, invertDamped, squares } from './damped-inverse.js'
+import { addScaled, type DampedMoments, invertDamped, squares } from './damped-inverse.js'
 
-export interface EliminationInput {
-  /** Σ xᵀx over tokens, [n, n]. */
-  readonly moments: Float64Array
-  readonly tokens: number
+export interface EliminationInput extends DampedMoments {
   /** [n, D], rows are inputs. */
   readonly weight: Float64Array
   readonly columns: number
   /** Σ xᵀδ over tokens, [n, D]: what the result should have more of; the weight is first moved to its best. */
   readonly missing?: Float64Array | undefined
-  /** λ as a share of the mean of H's diagonal, for each input per token: ridge · n/T. */
-  readonly ridge: number
 }
 
 export interface Ranking {

@@ -1,7 +1,7 @@
 /** Carries out the counts: block after block, what goes, and the weights that answer for it. */
 
 import { Removal } from '../axes/removal.js'
-import type { Calibration } from '../calibrate/calibrate.js'
+import type { Calibration } from '../calibrate/state.js'
 import type { Batch } from '../data/batch.js'
 import type { Model } from '../graph/graph.js'
 import type { Products } from '../linear-algebra/products.js'

@@ -6,51 +6,20 @@ import { cpus, totalmem } from 'node:os'
 import { basename } from 'node:path'
 import { describeBytes } from '../amounts.js'
 import { compareStructure } from '../compare/structure.js'
-import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
-import type { MetricName } from '../evaluate/metric-name.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import type { Plan } from '../plan/plan.js'
 import { cacheCosts, costsOf, type Subject } from '../prune/costs.js'
 import { totalsOf } from '../prune/report.js'
-import type { RunOptions } from '../runtime/batches.js'
 import { runtimeVersion } from '../runtime/provider.js'
 import { version } from '../version.js'
+import type { GatherOptions } from './gather-options.js'
 import { describeLayers, mapSensitivity } from './layers.js'
 import { readMade } from './made.js'
 import { qualityOf, textsOf, timingOf } from './measure.js'
 import type { Change, Fact, NamedTraining, ReportData, Savings } from './report-data.js'
 import type { PruneRun, RunFile } from './run-file.js'
-
-export interface GatherOptions extends RunOptions {
-  readonly before: LoadedModel
-  readonly after: LoadedModel
-  /** Only the files that were named. */
-  readonly single: boolean
-  /** Instead of the plan beside the pruned model. */
-  readonly plan?: Plan | undefined
-  /** What other commands said. */
-  readonly runs?: readonly RunFile[] | undefined
-  /** Times both models here. */
-  readonly bench?: boolean | undefined
-  /** Continued by both models. */
-  readonly prompts?: readonly string[] | undefined
-  /** Tokens of a continuation. Default 64. */
-  readonly maxTokens?: number | undefined
-  /** Measures quality here. */
-  readonly evaluate?:
-    | {
-        readonly batches: readonly Batch[]
-        /** The same data as the model that was made numbers tokens, where that differs. */
-        readonly afterBatches?: readonly Batch[] | undefined
-        readonly metrics: readonly MetricName[]
-        /** Where the data come from, for people. */
-        readonly file?: string
-      }
-    | undefined
-  readonly created?: Date | undefined
-}
 
 /** Errors: REPORT_NO_PLAN, REPORT_OTHER_MODEL, REPORT_OTHER_PLAN, REPORT_OTHER_RUN; of plans, data and sessions. */
 export async function gatherReport(options: GatherOptions): Promise<ReportData> {

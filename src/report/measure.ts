@@ -4,7 +4,7 @@ import { defaultMetric } from '../evaluate/evaluate.js'
 import { generate } from '../generate/generate.js'
 import { readHostConfig } from '../generate/host-config.js'
 import { measurePair } from '../prune/measure-pair.js'
-import type { GatherOptions } from './gather.js'
+import type { GatherOptions } from './gather-options.js'
 import type { Quality, TextPair } from './report-data.js'
 import type { PruneRun } from './run-file.js'
 

@@ -6,7 +6,7 @@ import type { Feeds, Session } from '../runtime/session.js'
 import { feedsOf } from './feeds.js'
 import { countOf, type Objective, targetsOf } from './objective.js'
 import { samplesOf, stack } from './sampling.js'
-import type { TrainOptions } from './train.js'
+import type { TrainOptions } from './train-options.js'
 
 export interface HeldOut {
   readonly objective: Objective

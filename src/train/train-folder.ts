@@ -11,7 +11,8 @@ import { digestOfConstant, replaceConstants } from '../plan/constants.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
 import type { FoldedWeight } from './fold.js'
-import { type TrainOptions, type TrainResult, train } from './train.js'
+import { train } from './train.js'
+import type { TrainOptions, TrainResult } from './train-options.js'
 
 export interface SaveOptions extends RunOptions {
   readonly source: LoadedModel

@@ -9,27 +9,26 @@ import type { Model } from '../graph/graph.js'
 import { openProducts } from '../linear-algebra/products.js'
 import { assertFiniteWeights } from '../model/finite-weights.js'
 import { readModel } from '../model/model.js'
-import type { RunOptions } from '../runtime/batches.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
 import { hasTrainingKernels } from '../runtime/own-kernels.js'
 import { openSession, type Session } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
-import type { Adapter } from './adapter-file.js'
 import { findOdd } from './find-odd.js'
 import { describeFit, type Fitted, fitMemory, sizesOfFeeds } from './fit-memory.js'
-import { type FoldedWeight, foldTrainable } from './fold.js'
+import { foldTrainable } from './fold.js'
 import { heldOutLoss, holdOut } from './held-out.js'
 import { PARAMETERS } from './insert.js'
 import { matchLayers } from './layer-match.js'
 import { defaultScaling, type Scaling } from './loss-scale.js'
 import { withoutFunctions } from './lower/functions.js'
 import { chooseObjective, targetsOf } from './objective.js'
-import { adamW, type Optimizer, type Schedule } from './optimizer.js'
+import { adamW } from './optimizer.js'
 import { hasGradientKernel } from './own-gradient.js'
 import { canMix, sampler } from './sampling.js'
 import { estimateMemory } from './step-memory.js'
 import type { Teacher } from './teacher.js'
+import type { TrainOptions, TrainResult } from './train-options.js'
 import { findTrainable, type Method, type Trainable } from './trainable.js'
 import {
   buildLossGraph,
@@ -40,66 +39,6 @@ import {
   type TrainingGraph,
 } from './training-graph.js'
 import { TrainingRun, vector } from './training-run.js'
-
-export interface TrainOptions extends RunOptions {
-  readonly batches: readonly Batch[]
-  /** Judges the parameters; the last tenth of the samples where there is none. */
-  readonly heldOut?: readonly Batch[] | undefined
-  readonly method: Method
-  readonly updates: number
-  readonly batchSize: number
-  /** Batches an update. */
-  readonly accumulate?: number | undefined
-  /** Peak learning rate. */
-  readonly rate: number
-  readonly schedule?: Schedule | undefined
-  readonly warmup?: number | undefined
-  readonly optimizer?: Optimizer | undefined
-  /** Longest gradient. */
-  readonly clip?: number | undefined
-  /** Updates between two looks at the held-out data. */
-  readonly judgeEvery?: number | undefined
-  /** Looks without an improvement before it ends. */
-  readonly patience?: number | undefined
-  readonly seed: number
-  /** Learns from this model's answers too. */
-  readonly teacher?: TeacherOptions | undefined
-  /** File of the run; one that is there already goes on. */
-  readonly checkpoint?: string | undefined
-  /** Bytes that may be used on the provider. Default: most of what is free. */
-  readonly memoryLimit?: number | undefined
-  /**
-   * What the model, and the teacher, compute in; `auto` is float16, and float32 where that overflows. Default: auto on a GPU by
-   * CUDA, else float32.
-   */
-  readonly precision?: Precision | 'auto' | undefined
-  /** How the loss is scaled. Default: for weights in half precision only. */
-  readonly scaling?: Scaling | undefined
-}
-
-export interface TeacherOptions extends Omit<Teacher, 'hidden'> {
-  /** Share of the distance that is that of hidden states. Default 0. */
-  readonly hiddenShare?: number | undefined
-}
-
-export interface TrainPoint {
-  readonly update: number
-  /** Mean loss since the last point. */
-  readonly training: number
-  readonly heldOut: number
-}
-
-export interface TrainResult {
-  readonly weights: readonly FoldedWeight[]
-  /** The low-rank updates before they were folded, for other tools; undefined for other methods. */
-  readonly adapter: Adapter | undefined
-  readonly curve: readonly TrainPoint[]
-  /** Held-out loss before and at its best. */
-  readonly before: number
-  readonly best: number
-  readonly trained: number
-  readonly updates: number
-}
 
 /** Errors: WEIGHT_NOT_FINITE, NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
 export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {

@@ -12,7 +12,7 @@ import { PARAMETERS } from './insert.js'
 import { type Objective, targetsOf } from './objective.js'
 import { shareOfRate } from './optimizer.js'
 import { type Sampler, sampler } from './sampling.js'
-import type { TrainOptions, TrainPoint } from './train.js'
+import type { TrainOptions, TrainPoint } from './train-options.js'
 import { initialParameters, type Trainable } from './trainable.js'
 import { APPLY, COUNT, RATE, type TrainingGraph } from './training-graph.js'
 

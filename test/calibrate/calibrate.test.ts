@@ -2,13 +2,14 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { type Calibration, calibrate, measure } from '../../src/calibrate/calibrate.js'
+import { calibrate, measure } from '../../src/calibrate/calibrate.js'
 import { calibrateToFile } from '../../src/calibrate/calibrate-to-file.js'
 import {
   loadCalibrationFor,
   readCalibration,
   writeCalibration,
 } from '../../src/calibrate/calibration-file.js'
+import type { Calibration } from '../../src/calibrate/state.js'
 import { isComplete, mergeStates } from '../../src/calibrate/state.js'
 import { type Batch, makeTokenBatch } from '../../src/data/batch.js'
 import { generator } from '../../src/data/generator.js'

@@ -21,7 +21,8 @@ import {
 import type { Tensor } from '../../src/onnx/tensor.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { sampler } from '../../src/train/sampling.js'
-import { type TrainOptions, train } from '../../src/train/train.js'
+import { train } from '../../src/train/train.js'
+import type { TrainOptions } from '../../src/train/train-options.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-train-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
