@@ -1,4 +1,4 @@
-/** What a caller may choose, and what happens when it doesn't (docs/benchmarks.md says why). */
+/** What a caller may choose, and what happens when it doesn't (docs/benchmarks/quantised.md says why). */
 import type { Grid } from '../../src/quantize/grid.js'
 
 const precisions = ['int4', 'int8', 'qdq', 'float16'] as const

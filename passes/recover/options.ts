@@ -1,4 +1,4 @@
-/** How a smaller model is trained, and what happens when nobody says (docs/benchmarks.md says why). */
+/** How a smaller model is trained, and what happens when nobody says (docs/benchmarks/recovery.md says why). */
 import type { Precision } from '../../src/train/training-graph.js'
 import type { WeightRole } from '../../src/train/weight-role.js'
 

@@ -1,4 +1,4 @@
-/** What a caller may choose, and what happens when it doesn't (docs/benchmarks.md says why). */
+/** What a caller may choose, and what happens when it doesn't (docs/benchmarks/masks.md says why). */
 
 import type { Batch } from '../../src/data/batch.js'
 

@@ -22,7 +22,7 @@ import { Sums } from './statistics.js'
 
 export interface CalibrationOptions extends RunOptions {
   readonly batches: readonly Batch[]
-  /** Second moments take every so many tokens; 1 takes all. Default 3 (docs/benchmarks.md). */
+  /** Second moments take every so many tokens; 1 takes all. Default 3 (docs/benchmarks/pruning.md). */
   readonly stride?: number | undefined
   readonly moments: boolean
 }
