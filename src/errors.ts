@@ -16,6 +16,7 @@ export const exitCodes = {
   interrupted: 130,
 } as const
 
+/** What kind of failure it is: picks the exit code. */
 export type ExitKind = keyof typeof exitCodes
 
 /** `code` never changes its meaning; `suggestions` are next steps, each an instruction. */

@@ -2,6 +2,7 @@
 
 import type { Block } from '../../src/model/block.js'
 
+/** What units are ranked by: the error that dropping them makes, or what other methods take. */
 export type Criterion =
   | 'output'
   | 'activation'
@@ -12,6 +13,7 @@ export type Criterion =
   | 'taylor'
   | 'fisher'
 
+/** How AMP ranks units, shares the budget and repairs what stays (docs/passes/amp.md). */
 export interface AmpOptions {
   /** Share of the parameters of prunable blocks to remove, 0 to 1. */
   readonly ratio: number
@@ -39,6 +41,7 @@ export interface AmpOptions {
   readonly seed: number
 }
 
+/** AMP where a caller says nothing. */
 export const ampDefaults: AmpOptions = {
   ratio: 0.2,
   criterion: 'output',

@@ -10,6 +10,7 @@ export type Rounding = (typeof roundings)[number]
 const tablePrecisions = ['float', 'int8', 'int4'] as const
 export type TablePrecision = (typeof tablePrecisions)[number]
 
+/** Which weights are kept in how many bits, and how they are rounded (docs/passes/quantize.md). */
 export interface QuantizeOptions {
   /** What the weights of products are kept in; `qdq` rounds what they read too. `float16` is the whole model. */
   readonly precision: Precision
@@ -29,6 +30,7 @@ export interface QuantizeOptions {
   readonly protect: readonly (number | string)[]
 }
 
+/** Quantising where a caller says nothing. */
 export const quantizeDefaults: QuantizeOptions = {
   precision: 'int4',
   tables: 'int8',

@@ -14,6 +14,7 @@ import { parsePattern } from '../../src/sparse/pattern.js'
 import { fuseDense } from './dense.js'
 import { proposePatterns } from './propose.js'
 
+/** Which keys attention sees (docs/passes/sparsify.md). */
 export interface SparsifyOptions {
   /** One pattern for all blocks, or patterns by block (`attention.3`, or `default`); a list has one for each head. */
   readonly pattern?: string | Readonly<Record<string, string | readonly string[]>>

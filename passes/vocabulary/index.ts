@@ -9,6 +9,7 @@ import { vocabularyError } from '../../src/vocabulary/cut-vocabulary.js'
 import { findVocabulary } from '../../src/vocabulary/find-vocabulary.js'
 import { tokensThatStay } from '../../src/vocabulary/vocabulary-files.js'
 
+/** Which tokens stay (docs/passes/vocabulary.md). */
 export interface VocabularyOptions {
   /** How often the data have to have a token for it to stay. */
   readonly minCount: number

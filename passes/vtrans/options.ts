@@ -17,6 +17,7 @@ export type Variant = 'faster' | 'fast' | 'full' | 'local'
 /** `both`: parameters and latency, each by the ratio. */
 export type Target = 'parameters' | 'flops' | 'latency' | 'both'
 
+/** What is masked, and how masks are learned (docs/passes/vtrans.md). */
 export interface VtransOptions {
   readonly variant: Variant
   /** What the ratio is a share of. Latency is timed on the provider of the run. */
@@ -64,6 +65,7 @@ export interface VtransOptions {
   readonly seed: number
 }
 
+/** Learned masks where a caller says nothing. */
 export const vtransDefaults: VtransOptions = {
   variant: 'faster',
   target: 'parameters',

@@ -21,6 +21,7 @@ import { benchPrefill } from './prefill.js'
 import { assertRoom, explainShortage, type Inputs } from './room.js'
 import { pairedRatio, type Ratio, type Spread, spreadOf } from './statistics.js'
 
+/** On which inputs models are timed, how often and for how long. */
 export interface BenchOptions extends RunOptions {
   /** Default 1. */
   readonly batchSize?: number | undefined
@@ -43,6 +44,7 @@ export interface BenchOptions extends RunOptions {
   readonly single?: boolean | undefined
 }
 
+/** What one model took. */
 export interface BenchEntry {
   readonly path: string
   readonly parameters: number
@@ -60,6 +62,7 @@ export interface BenchEntry {
   readonly memory: Memory | null
 }
 
+/** One or two models, timed in turns: what `attnc bench --json` prints. */
 export interface BenchResult {
   readonly format: 1
   readonly provider: ProviderName

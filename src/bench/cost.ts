@@ -5,6 +5,7 @@
 
 import { describeBytes, describeCount } from '../amounts.js'
 
+/** What a model costs, by the names that targets and conditions use. */
 export const costNames = [
   'params',
   'size',
@@ -14,6 +15,7 @@ export const costNames = [
   'throughput',
   'memory',
 ] as const
+/** A cost that targets and conditions can name. */
 export type CostName = (typeof costNames)[number]
 
 /** Costs that are run for; the others are counted. */

@@ -20,6 +20,7 @@ import {
 } from './state.js'
 import { Sums } from './statistics.js'
 
+/** Which data are watched, and how closely. */
 export interface CalibrationOptions extends RunOptions {
   readonly batches: readonly Batch[]
   /** Second moments take every so many tokens; 1 takes all. Default 3 (docs/benchmarks/pruning.md). */

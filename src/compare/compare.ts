@@ -11,6 +11,7 @@ import { OutputComparison, type OutputDifference } from './outputs.js'
 import { checkSameInputs } from './same-inputs.js'
 import { compareStructure, type StructuralDifference } from './structure.js'
 
+/** On which inputs two models are compared. */
 export interface CompareOptions extends RunOptions {
   /** Inputs of a model; seeded random ones are made where this is absent. */
   readonly inputs?: ((source: LoadedModel) => Promise<readonly Batch[]>) | undefined
@@ -19,6 +20,7 @@ export interface CompareOptions extends RunOptions {
   readonly numbers?: boolean | undefined
 }
 
+/** How two models differ, in structure and in numbers: what `attnc compare --json` prints. */
 export interface Comparison {
   readonly format: 1
   readonly structure: StructuralDifference

@@ -4,6 +4,7 @@ import { type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Port } from '../runtime/session.js'
 import { type TokenRole, tokenRole } from './token-input.js'
 
+/** Samples that run together. */
 export interface Batch {
   readonly feeds: Feeds
   /** 1 for a real token, 0 for padding: [batch, sequence]; undefined where data isn't tokens. */

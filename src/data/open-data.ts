@@ -15,6 +15,7 @@ import { readTestDataSet } from './test-data-set.js'
 import { readText, type TextMode } from './text.js'
 import { loadTokenizer } from './tokenizer.js'
 
+/** Which model data are read for, and how much of them. */
 export interface DataOptions {
   readonly model: Model
   /** Where `tokenizer.json` is. */

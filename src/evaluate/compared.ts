@@ -4,6 +4,7 @@ import type { ConditionName, Quantity } from './condition.js'
 import { atLeastThree, type Interval, jackknife } from './confidence.js'
 import type { Evaluated } from './evaluate.js'
 
+/** One number of a model beside that of the original. */
 export interface Compared {
   readonly metric: ConditionName
   readonly shape?: RunShape | undefined

@@ -18,6 +18,7 @@ export type ConditionName = MetricName | CostName
 /** The number itself, its difference from the original's, or its share of that. */
 export type Quantity = 'value' | 'difference' | 'share'
 
+/** A limit to a metric or a cost. */
 export interface Condition {
   readonly text: string
   readonly metric: ConditionName

@@ -14,6 +14,7 @@ import { findLogits, noLogits, perplexity } from './perplexity.js'
 import { refuseNaN } from './refuse-nan.js'
 import { areaOf, meanOf, type Sampled } from './sampled.js'
 
+/** A metric of one model. */
 export interface Measured {
   readonly metric: MetricName
   readonly value: number
@@ -26,6 +27,7 @@ export interface Evaluated extends Measured {
   readonly sampled: Sampled
 }
 
+/** On which data a model is measured, and by what. */
 export interface EvaluateOptions extends RunOptions {
   readonly batches: readonly Batch[]
   readonly metrics: readonly MetricName[]

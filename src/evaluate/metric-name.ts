@@ -9,6 +9,7 @@ export const metricNames = [
   'cosine',
   'top10',
 ] as const
+/** A metric that `evaluate` can measure. */
 export type MetricName = (typeof metricNames)[number]
 
 /** Metrics that compare with a second model. */

@@ -12,6 +12,7 @@ import { findImageWindows } from './image-window.js'
 import { probeVisibility } from './mask-probe.js'
 import { countParameters } from './parameters.js'
 
+/** What a model is made of: what `attnc inspect --json` prints. */
 export interface Inspection {
   readonly format: 1
   readonly opset: number

@@ -13,6 +13,7 @@ import { type FileStamp, unreadable } from '../onnx/file-bytes.js'
 import { readModelFile } from '../onnx/model-file.js'
 import { type ModelFolder, openModelFolder } from './model-folder.js'
 
+/** A model, and the folder that it was read from. */
 export interface LoadedModel {
   readonly model: Model
   /** Absolute path of the .onnx file. */
@@ -27,6 +28,7 @@ export interface LoadedModel {
   files(): readonly FileStamp[]
 }
 
+/** What may be missing when a model is loaded. */
 export interface LoadOptions {
   /** Load a graph whose weights are not there; reading one is then the error. */
   readonly allowMissingWeights?: boolean

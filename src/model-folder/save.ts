@@ -31,6 +31,7 @@ export type Json =
   | readonly Json[]
   | { readonly [key: string]: Json }
 
+/** What a new folder holds, and where it comes from. */
 export interface SaveOptions {
   /** Models by their file name in the new folder, for instance `model.onnx` or `onnx/model.onnx`. */
   readonly models: Readonly<Record<string, Model>>
@@ -49,6 +50,7 @@ export interface SaveOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
+/** What was written. */
 export interface SavedFolder {
   readonly folder: string
   /** Names relative to the folder, and sizes in bytes. */

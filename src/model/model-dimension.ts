@@ -21,6 +21,7 @@ export type Role =
   | 'experts'
   | 'channels'
 
+/** An axis of weights by its role, with what may be cut from it. */
 export interface ModelDimension extends Dimension {
   /** `layer.3.keyValueHeads`; the name in plans. */
   readonly id: string

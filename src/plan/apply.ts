@@ -26,6 +26,7 @@ import { setConstants } from './constants.js'
 import { keepOf } from './keep.js'
 import type { PlanPart, RefittedProjection } from './plan.js'
 
+/** How a part of a plan is carried out. */
 export interface ApplyOptions {
   readonly as?: 'slice' | 'mask'
   /** A view of the graph as it is now, if the caller has one. */

@@ -47,6 +47,7 @@ export interface ChosenPass {
   skipped?(view: TransformerModel): readonly Skipped[]
 }
 
+/** How a pass meets targets: it cuts to any size. */
 export interface Cut {
   /** All that could go at once: members stand for their number. Needs no data. With prices, in shares of these. */
   most(context: Pick<PassContext, 'view' | 'hasCache'>, prices?: Demand['prices']): Outline
@@ -54,6 +55,7 @@ export interface Cut {
   open(context: PassContext): Promise<Cutter>
 }
 
+/** A model that was looked at, to be cut to what is asked for. */
 export interface Cutter extends AsyncDisposable {
   /** How much would go of what; cheap. */
   outline(demand: Demand): readonly PlanSlice[]
@@ -75,12 +77,14 @@ export interface Demand {
     | undefined
 }
 
+/** How much of what would go. */
 export interface Outline {
   /** From this ratio on nothing more goes. */
   readonly ratio: number
   readonly slices: readonly PlanSlice[]
 }
 
+/** A block that can lose nothing. */
 export interface Skipped {
   /** `attention.3` or `feedForward.3`, and its layer. */
   readonly block: string

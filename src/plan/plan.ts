@@ -7,6 +7,7 @@ import type { Codes, Grid } from '../quantize/grid.js'
 import type { MaskFacts } from '../sparse/mask-facts.js'
 import type { Findings } from './findings.js'
 
+/** Members of a dimension that go. */
 export interface PlanSlice {
   /** Id of a dimension, as `inspect` prints it. */
   readonly dimension: string
@@ -116,6 +117,7 @@ export interface PlanPart {
   readonly precision?: 'float16' | undefined
 }
 
+/** What a run decided: each part counts in what the ones before left. */
 export interface Plan {
   readonly parts: readonly PlanPart[]
   /** Who made the plan and from what; read by people only. */

@@ -32,6 +32,7 @@ import {
 import { hasSameWeights } from './same-weights.js'
 import { OTHERWISE, otherwiseCounted } from './stated-sizes.js'
 
+/** Which plan is carried out on which folder. */
 export interface FolderOptions extends RunOptions {
   readonly source: LoadedModel
   readonly plan: Plan
@@ -47,6 +48,7 @@ export interface FolderOptions extends RunOptions {
   readonly single: boolean
 }
 
+/** A folder before and after, and the proof. */
 export interface FolderResult {
   readonly before: Totals
   readonly after: Totals

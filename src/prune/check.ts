@@ -9,6 +9,7 @@ import type { Model } from '../graph/graph.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
 
+/** How far outputs of the sliced model are from those of the masked one. */
 export interface NumericCheck {
   /** Whether a branch with a cache was run too, on what the other one left. */
   readonly hasBranches?: boolean

@@ -30,6 +30,7 @@ import { type MeasuredPair, measurePair } from './measure-pair.js'
 import type { Target } from './target.js'
 import type { TargetResult } from './target-scale.js'
 
+/** What decides, on which data, and what has to hold before anything is written. */
 export interface PruneOptions extends RunOptions {
   readonly source: LoadedModel
   /** Replays this and decides nothing. */
@@ -58,6 +59,7 @@ export interface PruneOptions extends RunOptions {
     | undefined
 }
 
+/** What went, what that cost, and whether it is what was asked for. */
 export interface PruneResult extends FolderResult {
   readonly plan: Plan
   /** Blocks that were asked for and can't lose anything, with the reason. */

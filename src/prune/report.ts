@@ -6,12 +6,14 @@ import type { TransformerModel } from '../model/model.js'
 import type { PlanPart, VocabularyCut } from '../plan/plan.js'
 import { findVocabulary } from '../vocabulary/find-vocabulary.js'
 
+/** What a model costs, counted. */
 export interface Totals {
   readonly parameters: number
   readonly bytes: number
   readonly flopsPerToken: number
 }
 
+/** What one dimension lost. */
 export interface ReportRow {
   readonly dimension: string
   readonly layer: number | null

@@ -22,6 +22,7 @@ import { cutCopy } from './costs.js'
 import { decidePlan } from './decide.js'
 import { type Totals, totalsOf } from './report.js'
 
+/** Which ratios are tried, and what judges them. */
 export interface SweepOptions extends RunOptions {
   readonly source: LoadedModel
   readonly ratios: readonly number[]
@@ -35,6 +36,7 @@ export interface SweepOptions extends RunOptions {
   readonly single: boolean
 }
 
+/** Cost and quality at one ratio. */
 export interface SweepPoint extends Totals, Measured {
   /** 0 is the original. */
   readonly ratio: number
@@ -42,6 +44,7 @@ export interface SweepPoint extends Totals, Measured {
   readonly plan: string | null
 }
 
+/** Cost against quality: what `attnc sweep --json` prints. */
 export interface Sweep {
   readonly format: 1
   /** Digest of model, data and settings. */

@@ -18,6 +18,7 @@ import type { Target } from './target.js'
 /** What measuring can tell: it is met within this share of what was asked. */
 export const tolerance = 0.03
 
+/** What came of a target. */
 export interface TargetResult {
   readonly target: Target
   /** Of the original; parameters, bytes, operations, bytes a token, milliseconds or tokens a second, as the others are. */

@@ -11,6 +11,7 @@ import {
 } from '../bench/cost.js'
 import { AttncError } from '../errors.js'
 
+/** A cost, and how much of it is wanted. */
 export interface Target {
   /** As it was typed. */
   readonly text: string

@@ -6,6 +6,7 @@ import type { Plan } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import type { RunFile } from './run-file.js'
 
+/** Two models, what is known of them, and what is to be measured. */
 export interface GatherOptions extends RunOptions {
   readonly before: LoadedModel
   readonly after: LoadedModel

@@ -9,6 +9,7 @@ import type { Training } from '../plan/findings.js'
 import type { NumericCheck } from '../prune/check.js'
 import type { Sweep } from '../prune/sweep.js'
 
+/** All that the page of a report shows, as plain JSON. */
 export interface ReportData {
   readonly format: 1
   /** Of folders or files, as people know them. */

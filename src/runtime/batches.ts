@@ -6,6 +6,7 @@ import { materialise } from './materialise.js'
 import type { ProviderName } from './provider.js'
 import { openSession, type SessionOptions } from './session.js'
 
+/** Where a model runs, and who hears of it. */
 export interface RunOptions {
   readonly provider?: ProviderName | undefined
   readonly threads?: number | undefined

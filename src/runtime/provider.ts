@@ -9,9 +9,11 @@ import { dirname, join } from 'node:path'
 import { AttncError } from '../errors.js'
 import { keepRuntimeSilent } from './telemetry.js'
 
+/** ONNX Runtime's execution providers that attnc knows. */
 export type ProviderName = 'cpu' | 'cuda' | 'webgpu'
 const providerNames: readonly ProviderName[] = ['cuda', 'webgpu', 'cpu']
 
+/** Whether a provider works here, why not, and what would help. */
 export interface Availability {
   readonly available: boolean
   readonly reason?: string
@@ -92,6 +94,7 @@ function missingCuda(): Availability | undefined {
   }
 }
 
+/** The provider that is taken. */
 export interface ChosenProvider {
   readonly name: ProviderName
   /** Those that `auto` would have preferred, and why it couldn't. */

@@ -9,6 +9,7 @@ import type { Teacher } from './teacher.js'
 import type { Method } from './trainable.js'
 import type { Precision } from './training-graph.js'
 
+/** What is trained, on what, for how long. */
 export interface TrainOptions extends RunOptions {
   readonly batches: readonly Batch[]
   /** Judges the parameters; the last tenth of the samples where there is none. */
@@ -45,11 +46,13 @@ export interface TrainOptions extends RunOptions {
   readonly scaling?: Scaling | undefined
 }
 
+/** The model whose answers are learned from. */
 export interface TeacherOptions extends Omit<Teacher, 'hidden'> {
   /** Share of the distance that is that of hidden states. Default 0. */
   readonly hiddenShare?: number | undefined
 }
 
+/** Losses at one look at the held-out data. */
 export interface TrainPoint {
   readonly update: number
   /** Mean loss since the last point. */
@@ -57,6 +60,7 @@ export interface TrainPoint {
   readonly heldOut: number
 }
 
+/** Trained weights, and how training went. */
 export interface TrainResult {
   readonly weights: readonly FoldedWeight[]
   /** The low-rank updates before they were folded, for other tools; undefined for other methods. */

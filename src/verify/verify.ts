@@ -18,6 +18,7 @@ import { checkTokenizer } from './check-tokenizer.js'
 import { Checklist, Objection } from './report.js'
 import type { Subject } from './subject.js'
 
+/** Which folder is held against what. */
 export interface VerifyOptions extends RunOptions {
   /** Folder or .onnx file; of a folder every model is verified. */
   readonly path: string
