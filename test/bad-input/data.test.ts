@@ -8,6 +8,7 @@ import { openData } from '../../src/data/open-data.js'
 import { importModel } from '../../src/graph/import.js'
 import { encodeTensor, toBytes } from '../../src/onnx/codec.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
+import { wordTokenizer } from '../data/word-tokenizer.js'
 import { attentionModel } from '../fuzz/models.js'
 import { tensorMessage } from '../onnx/messages.js'
 import { refusalOf } from './refusal.js'
@@ -20,19 +21,9 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const { model } = importModel(attentionModel()).graph
 
-/** Words split at spaces; ids up to 20, and the model has 11. */
-const tokenizer = (vocabulary: Readonly<Record<string, number>>): string =>
-  JSON.stringify({
-    version: '1.0',
-    added_tokens: [],
-    normalizer: null,
-    pre_tokenizer: { type: 'Whitespace' },
-    post_processor: null,
-    decoder: null,
-    model: { type: 'WordLevel', vocab: vocabulary, unk_token: 'a' },
-  })
-const fits = { 'tokenizer.json': tokenizer({ a: 0, b: 1 }) }
-const tooLarge = { 'tokenizer.json': tokenizer({ a: 0, b: 20 }) }
+/** Ids up to 20, and the model has 11. */
+const fits = { 'tokenizer.json': wordTokenizer({ a: 0, b: 1 }, 'a') }
+const tooLarge = { 'tokenizer.json': wordTokenizer({ a: 0, b: 20 }, 'a') }
 
 const arrays = (dims: number[], name = 'ids'): Uint8Array =>
   writeArrays({

@@ -9,29 +9,14 @@ import { importModel } from '../../src/graph/import.js'
 import { encodeTensor, toBytes } from '../../src/onnx/codec.js'
 import { numbersOf, tensorOf } from '../../src/onnx/numbers.js'
 import { node, tensorMessage, valueInfo } from '../onnx/messages.js'
+import { wordTokenizer } from './word-tokenizer.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-test-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 const words = ['[UNK]', 'the', 'cat', 'sat', 'on', 'a', 'mat', 'dog']
-writeFileSync(
-  join(folder, 'tokenizer.json'),
-  JSON.stringify({
-    version: '1.0',
-    added_tokens: [],
-    normalizer: null,
-    pre_tokenizer: { type: 'Whitespace' },
-    post_processor: null,
-    decoder: null,
-    model: {
-      type: 'WordPiece',
-      unk_token: '[UNK]',
-      continuing_subword_prefix: '##',
-      max_input_chars_per_word: 100,
-      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
-    },
-  }),
-)
+const vocabulary = Object.fromEntries(words.map((word, id) => [word, id]))
+writeFileSync(join(folder, 'tokenizer.json'), wordTokenizer(vocabulary, '[UNK]'))
 
 type Input = readonly [name: string, elementType: number, ...dims: (number | string)[]]
 

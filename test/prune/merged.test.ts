@@ -24,24 +24,14 @@ import type { ChosenPass } from '../../src/plan/pass.js'
 import { checkSlice } from '../../src/prune/check.js'
 import { prune } from '../../src/prune/prune.js'
 import { verify } from '../../src/verify/verify.js'
+import { wordTokenizer } from '../data/word-tokenizer.js'
 import { type MergedOptions, mergedDecoder, VOCABULARY } from '../graph/merged-decoder.js'
 import { bytesOf } from '../zoo/compare.js'
 
 const root = mkdtempSync(join(tmpdir(), 'attnc-merged-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-const tokenizer = {
-  added_tokens: [],
-  normalizer: null,
-  pre_tokenizer: { type: 'Whitespace' },
-  post_processor: null,
-  decoder: null,
-  model: {
-    type: 'WordLevel',
-    vocab: Object.fromEntries(Array.from({ length: VOCABULARY }, (_, id) => [`w${id}`, id])),
-    unk_token: 'w0',
-  },
-}
+const words = Object.fromEntries(Array.from({ length: VOCABULARY }, (_, id) => [`w${id}`, id]))
 
 /** A folder as hosts have it: an encoder beside the decoder, where there is one. */
 function folderOf(name: string, options: MergedOptions): string {
@@ -49,7 +39,7 @@ function folderOf(name: string, options: MergedOptions): string {
   if (existsSync(folder)) return folder
   mkdirSync(folder)
   writeFileSync(join(folder, 'decoder_model_merged.onnx'), bytesOf(mergedDecoder(options)))
-  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizer))
+  writeFileSync(join(folder, 'tokenizer.json'), wordTokenizer(words, 'w0'))
   return folder
 }
 
