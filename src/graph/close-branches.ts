@@ -3,8 +3,18 @@
  * the name that it had there. What others need too stays outside and runs in any case.
  */
 import { copyMessage, type GraphMessage, type NodeMessage } from '../onnx/messages.js'
+import { copyNode } from './copy-node.js'
 import { copyAttribute } from './extract.js'
-import { type Branch, Graph, innerGraphs, isOpened, Model, Node, Value } from './graph.js'
+import {
+  type Attribute,
+  type Branch,
+  Graph,
+  innerGraphs,
+  isOpened,
+  Model,
+  type Node,
+  Value,
+} from './graph.js'
 import { valuesReadBy } from './graph-importer.js'
 import { nodesInside } from './links.js'
 
@@ -138,25 +148,23 @@ class Closing {
   }
 
   private copyNode(node: Node, graph: Graph): void {
-    const id = this.model.nextNodeId()
-    const copy = new Node(id, graph, node.op, node.domain, node.name, node.overload)
+    const copy = copyNode(node, graph, {
+      name: node.name,
+      inputOf: this.copyOf,
+      outputOf: this.copyOf,
+      attributeOf: (attribute) => this.copyAttribute(attribute, graph),
+    })
     copy.message = this.messageOf(node, graph)
     copy.origin = node.origin
-    for (const [key, attribute] of node.attributes) {
-      const branch = attribute.kind === 'graph' ? this.graphs.get(attribute.value) : undefined
-      if (branch && attribute.kind === 'graph') this.finish(attribute.value, branch)
-      const own = branch
-        ? ({ kind: 'graph', value: branch } as const)
-        : copyAttribute(attribute, graph, { copyOf: this.copyOf, prefix: '' })
-      if (own) copy.attributes.set(key, own)
-    }
-    copy.inputs.push(...node.inputs.map((value) => value && this.copyOf(value)))
-    for (const value of node.outputs) {
-      const output = value && this.copyOf(value)
-      if (output) output.producer = copy
-      copy.outputs.push(output)
-    }
     graph.nodesById.append(copy)
+  }
+
+  private copyAttribute(attribute: Attribute, graph: Graph): Attribute | undefined {
+    const branch = attribute.kind === 'graph' ? this.graphs.get(attribute.value) : undefined
+    if (!branch || attribute.kind !== 'graph')
+      return copyAttribute(attribute, graph, { copyOf: this.copyOf, prefix: '' })
+    this.finish(attribute.value, branch)
+    return { kind: 'graph', value: branch }
   }
 
   /** Outside, both branches' nodes stand beside each other: those of the second have names of their own. */

@@ -3,12 +3,13 @@
  * are to be fed. Constants are shared, not copied; the original is not touched.
  */
 import { AttncError } from '../errors.js'
+import { copyNode } from './copy-node.js'
 import {
   type Attribute,
   Graph,
   type LocalFunction,
   Model,
-  Node,
+  type Node,
   type TensorType,
   Value,
 } from './graph.js'
@@ -90,43 +91,34 @@ function copyPart(
   }
   for (const node of source.nodes())
     if (needed.has(node))
-      copyNode(node, node.name && `${prefix}${node.name}`, graph, cuts, { copyOf, prefix: '' })
+      addCopy(node, node.name && `${prefix}${node.name}`, graph, cuts, { copyOf, prefix: '' })
   return outputs.map(copyOf)
 }
 
 const isSameType = ({ type: one }: Value, { type: other }: Value): boolean =>
   one?.dataType === other?.dataType && String(one?.dims) === String(other?.dims)
 
-function copyNode(
+function addCopy(
   node: Node,
   name: string,
   graph: Graph,
   cuts: ReadonlyMap<Value, TensorType>,
   copying: Copying,
 ): void {
-  const { copyOf } = copying
-  const copy = new Node(graph.model.nextNodeId(), graph, node.op, node.domain, name, node.overload)
+  const copy = copyNode(node, graph, {
+    name,
+    inputOf: copying.copyOf,
+    outputOf: (value) => {
+      const output = cuts.has(value) ? unread(value, graph) : copying.copyOf(value)
+      if (output) output.constant = value.constant
+      return output
+    },
+    attributeOf: (attribute) => copyAttribute(attribute, graph, copying),
+  })
+  for (const [index, input] of copy.inputs.entries()) input?.uses.add({ node: copy, index })
   // A node that is renamed is written anew.
   copy.message = name === node.name ? node.message : undefined
   copy.branch = node.branch
-  for (const [key, attribute] of node.attributes) {
-    const own = copyAttribute(attribute, graph, copying)
-    if (own) copy.attributes.set(key, own)
-  }
-  for (const [index, value] of node.inputs.entries()) {
-    const input = value && copyOf(value)
-    copy.inputs.push(input)
-    input?.uses.add({ node: copy, index })
-  }
-  for (const value of node.outputs) {
-    const isCut = value !== undefined && cuts.has(value)
-    const output = isCut ? unread(value, graph) : value && copyOf(value)
-    if (output) {
-      output.producer = copy
-      output.constant = value?.constant
-    }
-    copy.outputs.push(output)
-  }
   graph.nodesById.append(copy)
 }
 
@@ -197,7 +189,7 @@ function copyInner(inner: Graph, outer: Graph, around: Copying): Graph {
   const own = (values: readonly Value[]): Value[] => values.flatMap((each) => copyOf(each) ?? [])
   graph.inputs.push(...own(inner.inputs))
   for (const node of inner.nodes())
-    copyNode(node, node.name && `${prefix}${node.name}`, graph, new Map(), { ...around, copyOf })
+    addCopy(node, node.name && `${prefix}${node.name}`, graph, new Map(), { ...around, copyOf })
   graph.outputs.push(...own(inner.outputs))
   return graph
 }

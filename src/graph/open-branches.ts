@@ -7,6 +7,7 @@
 
 import { areEqual, likenessOf } from '../onnx/equal-tensors.js'
 import { elementCount, type Tensor } from '../onnx/tensor.js'
+import { copyNode } from './copy-node.js'
 import { copyAttribute } from './extract.js'
 import { type Branch, Graph, type Model, Node, Value } from './graph.js'
 import { link, nodesInside, unlink } from './links.js'
@@ -173,28 +174,15 @@ function openBranch(
   }
   const copyOf = (value: Value): Value => opened.get(value) ?? value
   return [...inner.nodes()].map((node) => {
-    const name = node.name && (branch.isAgain ? branch.prefix + node.name : node.name)
-    const copy = new Node(
-      graph.model.nextNodeId(),
-      graph,
-      node.op,
-      node.domain,
-      name,
-      node.overload,
-    )
+    const copy = copyNode(node, graph, {
+      name: node.name && (branch.isAgain ? branch.prefix + node.name : node.name),
+      inputOf: copyOf,
+      outputOf: copyOf,
+      attributeOf: (attribute) => copyAttribute(attribute, graph, { copyOf, prefix: '' }),
+    })
     copy.message = node.message
     copy.origin = node.origin
     copy.branch = branch
-    for (const [key, attribute] of node.attributes) {
-      const own = copyAttribute(attribute, graph, { copyOf, prefix: '' })
-      if (own) copy.attributes.set(key, own)
-    }
-    copy.inputs.push(...node.inputs.map((value) => value && copyOf(value)))
-    for (const value of node.outputs) {
-      const output = value && copyOf(value)
-      if (output) output.producer = copy
-      copy.outputs.push(output)
-    }
     link(copy)
     return copy
   })
