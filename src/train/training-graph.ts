@@ -2,7 +2,7 @@
  * A training step as one graph: parameters and the optimiser's states are inputs and outputs, so that
  * a session loops on them. A step whose loss or gradient is not finite changes nothing.
  */
-import { edit } from '../graph/edit.js'
+import { edit, type GraphEdit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
@@ -141,18 +141,8 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
   return edit(graph, 'attnc.train', (change) => {
     const b = new NodeBuilder(change, inferShapes(graph))
     const scaling = options.scaling && addScale(b, options.scaling)
-    const scale = scaling?.scale
-    const [stepLoss, parameters] = addForward(b, (own) => addLoss(own, scale), options)
-    const { loss, walked } = stepLoss
-    const scaled = addGradients(change, walked, [parameters], {
-      recompute: options.recompute,
-      seed: scale,
-      known: knownOf(stepLoss),
-      hasKernel: options.hasKernel,
-    }).get(parameters) as Value
-    const found = scaling ? b.op('Div', [scaled, scaling.scale]) : scaled
-    const size = [trainable.size]
-    const input = (name: string): Value => change.addInput(name, 'float32', size)
+    const { loss, parameters, found } = addLossGradient(b, addLoss, options, scaling?.scale)
+    const input = (name: string): Value => change.addInput(name, 'float32', [trainable.size])
     const [rate, count] = [RATE, COUNT].map((name) => change.addInput(name, 'float32', []))
     const sums = accumulate > 1 ? input(ACCUMULATED) : undefined
     const share = b.op('Mul', [found, b.number(1 / accumulate, 'float32')])
@@ -170,15 +160,12 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
       count: count as Value,
       taken: isDue ? b.op('And', [isSound, isDue]) : isSound,
     })
+    hideOutputs(change)
     const carried: Record<string, string> = {}
     const carry = (from: Value, to: Value): string => {
       change.expose(to)
       carried[to.name] = from.name
       return to.name
-    }
-    for (const output of [...graph.outputs]) {
-      change.hide(output)
-      if (output.uses.size === 0 && output.producer) eraseUnread(change, output.producer)
     }
     const parametersOut = carry(parameters, next[0])
     for (const [index, state] of states.entries()) carry(state, next[index + 1] as Value)
@@ -195,6 +182,35 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
       ...(scaling && { scale: nextScale, initial: scaling.initial }),
     }
   })
+}
+
+/** The loss, and its gradient `found` by all parameters, of a loss that was multiplied by `scale` on the way. */
+function addLossGradient(
+  b: NodeBuilder,
+  addLoss: ReturnType<typeof prepareLoss>,
+  options: StepOptions,
+  scale: Value | undefined,
+): Readonly<Record<'loss' | 'parameters' | 'found', Value>> {
+  const [stepLoss, parameters] = addForward(b, (own) => addLoss(own, scale), options)
+  const { loss, walked } = stepLoss
+  const { recompute, hasKernel } = options
+  const known = knownOf(stepLoss)
+  const gradients = addGradients(b.edit, walked, [parameters], {
+    recompute,
+    seed: scale,
+    known,
+    hasKernel,
+  })
+  const scaled = gradients.get(parameters) as Value
+  return { loss, parameters, found: scale ? b.op('Div', [scaled, scale]) : scaled }
+}
+
+/** Results of the model that the loss doesn't need are not computed. */
+function hideOutputs(change: GraphEdit): void {
+  for (const output of [...change.graph.outputs]) {
+    change.hide(output)
+    if (output.uses.size === 0 && output.producer) eraseUnread(change, output.producer)
+  }
 }
 
 /** The sum so far, or zeros after an update. */

@@ -7,7 +7,7 @@ import type { Axis } from '../axis.js'
 import type { RewriteContext, RuleContext } from '../rule.js'
 
 /** Factors of an attention: queries are [keyValueHeads, groups, headSize]. */
-interface Factors {
+export interface Factors {
   readonly keyValueHeads: Axis
   readonly groups: Axis
   readonly headSize: Axis

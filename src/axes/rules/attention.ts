@@ -8,6 +8,7 @@ import { Size } from '../../shape/symbolic.js'
 import type { Axis } from '../axis.js'
 import type { AxisRule, RuleContext } from '../rule.js'
 import {
+  type Factors,
   FIXED,
   keepScale,
   keyFactors,
@@ -47,20 +48,25 @@ const multiHeadAttention: AxisRule = {
     relateHeads(context, value, valueFactors(factors))
     relateBias(context, 3, factors)
     if (context.input(3)) context.block(factors.headSize, 'its members get a bias inside')
-    relateScoresLike(context, context.input(5), factors)
-    relateHeads(context, context.input(6), keyFactors(factors))
-    relateHeads(context, context.input(7), valueFactors(factors))
-    relateHeads(context, context.output(0), resultFactors(factors))
-    relateHeads(context, context.output(1), keyFactors(factors))
-    relateHeads(context, context.output(2), valueFactors(factors))
-    relateScoresLike(context, context.output(3), factors)
-    relateSequence(context)
+    relateMaskAndCache(context, 5, factors)
     context.contract([{ input: 0, axis: query.length - 1 }])
   },
   rewrite(context) {
     setCounts(context, 'num_heads')
     keepScale(context)
   },
+}
+
+/** A mask, and behind it the cache that comes in; the results with the cache that goes out. */
+function relateMaskAndCache(context: RuleContext, mask: number, factors: Factors): void {
+  relateScoresLike(context, context.input(mask), factors)
+  relateHeads(context, context.input(mask + 1), keyFactors(factors))
+  relateHeads(context, context.input(mask + 2), valueFactors(factors))
+  relateHeads(context, context.output(0), resultFactors(factors))
+  relateHeads(context, context.output(1), keyFactors(factors))
+  relateHeads(context, context.output(2), valueFactors(factors))
+  relateScoresLike(context, context.output(3), factors)
+  relateSequence(context)
 }
 
 /** [B, S, heads, 3, size], or a query beside [B, T, heads, 2, size]. */
@@ -195,14 +201,7 @@ const standardAttention: AxisRule = {
     relateHeads(context, query, queryFactors(factors))
     relateHeads(context, key, keyFactors(factors))
     relateHeads(context, value, valueFactors(factors))
-    relateScoresLike(context, context.input(3), factors)
-    relateHeads(context, context.input(4), keyFactors(factors))
-    relateHeads(context, context.input(5), valueFactors(factors))
-    relateHeads(context, context.output(0), resultFactors(factors))
-    relateHeads(context, context.output(1), keyFactors(factors))
-    relateHeads(context, context.output(2), valueFactors(factors))
-    relateScoresLike(context, context.output(3), factors)
-    relateSequence(context)
+    relateMaskAndCache(context, 3, factors)
     context.contract([{ input: 0, axis: query.length - 1 }])
   },
   rewrite(context) {
