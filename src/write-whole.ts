@@ -1,4 +1,7 @@
-/** A file that appears whole or not at all: written beside its place and renamed. */
+/**
+ * A file that appears whole or not at all: written beside its place and renamed. What is no file (/dev/null,
+ * a pipe) is written into, since another file in its place would be in everybody's way.
+ */
 import {
   accessSync,
   constants,
@@ -16,6 +19,8 @@ import { AttncError } from './errors.js'
 export function writeWhole(path: string, content: string | Uint8Array): void {
   const aside = `${path}.${process.pid}.tmp`
   try {
+    const there = statSync(path, { throwIfNoEntry: false })
+    if (there && !there.isFile() && !there.isDirectory()) return writeFileSync(path, content)
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(aside, content)
     renameSync(aside, path)
