@@ -5,23 +5,15 @@
  * they depend on sizes and not on numbers. Calibration and ranking happen once.
  */
 import { isGain } from '../bench/cost.js'
-import { AttncError } from '../errors.js'
 import type { TransformerModel } from '../model/model.js'
 import { type Sensitivity, short } from '../plan/findings.js'
 import type { Cut, Cutter, Demand, Outline, PassContext } from '../plan/pass.js'
-import type { PlanPart, PlanSlice } from '../plan/plan.js'
-import { CostModel } from './cost-model.js'
+import type { PlanPart } from '../plan/plan.js'
 import type { Subject } from './costs.js'
+import { type Forecast, forecastTime } from './forecast.js'
 import type { Target } from './target.js'
-import {
-  describeMissed,
-  nearestTarget,
-  shareOf,
-  type TargetResult,
-  TargetScale,
-  targetsJson,
-  tolerance,
-} from './target-scale.js'
+import { budgetMissed, refuseMet, refuseUnreachable } from './target-errors.js'
+import { type TargetResult, TargetScale, tolerance } from './target-scale.js'
 
 export interface MeetOptions {
   readonly cut: Cut
@@ -45,8 +37,6 @@ interface Point {
 const countsAtMost = 16
 const outlinesAtMost = 6
 const decisionsAtMost = 3
-/** Of the time: what a role saves at least, lest noise makes it free. */
-const leastSaved = 0.01
 /** Halvings; outlines cost next to nothing. */
 const forecasts = 12
 /** Where a target is counted, this near below it is near enough. */
@@ -70,46 +60,6 @@ export async function meetTargets(options: MeetOptions): Promise<Met> {
   const ratio = search.findCounted()
   if (scale.hasMeasured) return await search.findMeasured(ratio, nearest.filter(isRun))
   return await search.decide(ratio)
-}
-
-/** What outlines will take, by the times of operators and some of the whole. */
-interface Forecast {
-  readonly prices: ReadonlyMap<string, number>
-  readonly roundTo: number
-  /** Milliseconds of operators. */
-  saved(slices: readonly PlanSlice[]): number
-  /** reached ÷ asked of the target that is timed. */
-  excess(slices: readonly PlanSlice[]): number
-}
-
-async function forecastTime(
-  scale: TargetScale,
-  { target, before, asked }: TargetResult,
-  most: Outline,
-  { subject, context }: MeetOptions,
-): Promise<Forecast> {
-  const model = await CostModel.measure(subject, most.slices, target, context)
-  // Operators alone say how times differ within a role; the whole model says what a role is worth in it.
-  const scales = new Map<string, number>()
-  for (const [role, slices] of model.byRole(most.slices)) {
-    const results = await scale.measure({ slices })
-    const found = results.find((each) => each.target === target)
-    const share = found ? shareOf(found) : 1
-    const left = isGain(target.kind) ? 1 / share : share
-    scales.set(role, Math.max(leastSaved, 1 - left) / model.saved(slices))
-  }
-  const limit = isGain(target.kind) ? before / asked : asked / before
-  return {
-    prices: model.prices(scales),
-    roundTo: model.roundTo,
-    saved: (slices) => model.saved(slices),
-    excess(slices) {
-      const saved = [...model.byRole(slices)].map(
-        ([role, own]) => (scales.get(role) ?? 0) * model.saved(own),
-      )
-      return (1 - saved.reduce((sum, each) => sum + each, 0)) / limit
-    },
-  }
 }
 
 class TargetSearch {
@@ -254,49 +204,3 @@ function between(low: Point, high: Point, excess: number): number {
   const share = Number.isFinite(fall) && fall > 0 ? (low.excess - excess) / fall : 0.5
   return low.ratio + (high.ratio - low.ratio) * Math.min(0.98, Math.max(0.02, share))
 }
-
-function refuseMet(nearest: readonly TargetResult[]): void {
-  const isMet = nearest.every(({ target: { kind }, before, asked }) =>
-    isGain(kind) ? before >= asked : before <= asked,
-  )
-  if (isMet)
-    throw new AttncError(
-      'TARGET_MET',
-      'usage',
-      `The model meets ${nearest.map(({ target }) => `"${target.text}"`).join(' and ')} as it is.`,
-      { suggestions: ['Ask for less, or name a --ratio.'] },
-    )
-}
-
-function refuseUnreachable(nearest: readonly TargetResult[]): void {
-  const missed = nearest.filter(({ isMet }) => !isMet)
-  if (missed.length === 0) return
-  throw new AttncError(
-    'TARGET_UNREACHABLE',
-    'budget',
-    `Not even all that may go is enough: ${missed.map(describeMissed).join('; ')}.`,
-    {
-      suggestions: [
-        `The nearest that can be reached: ${missed.map(nearestTarget).join(', ')}.`,
-        'Run "attnc inspect --explain" to see what may go and what may not.',
-      ],
-      report: { targets: targetsJson(nearest) },
-    },
-  )
-}
-
-const budgetMissed = (results: readonly TargetResult[]): AttncError =>
-  new AttncError(
-    'BUDGET_MISSED',
-    'budget',
-    `The targets were not met: ${results
-      .filter(({ isMet }) => !isMet)
-      .map(describeMissed)
-      .join('; ')}.`,
-    {
-      suggestions: [
-        `Nothing was written. The nearest that was reached: ${results.map(nearestTarget).join(', ')}.`,
-      ],
-      report: { targets: targetsJson(results) },
-    },
-  )
