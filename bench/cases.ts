@@ -21,7 +21,7 @@ export interface Case {
   readonly evaluation: Part
   readonly metrics: readonly MetricName[]
   readonly ratios: readonly number[]
-  /** What issue 3 asks for, in the order of `metrics`, by ratio. */
+  /** What was aimed at, in the order of `metrics`, by ratio. */
   readonly goals: Readonly<Record<string, readonly number[]>>
 }
 

@@ -1,7 +1,7 @@
 /**
  * Neighbourhoods on a grid of 1, 2 or 3 dimensions. Tokens are put in the order of tiles, so that a
  * neighbourhood touches few blocks; the layout is that of the tokens in their new order.
- * Source of the rule per axis: Generalized Neighborhood Attention (seeds 37).
+ * Source of the rule per axis: Generalized Neighborhood Attention (Hassani et al., 2025).
  */
 import { type BlockLayout, fromColumns } from './layout.js'
 

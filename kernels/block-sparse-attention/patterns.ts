@@ -56,7 +56,7 @@ export interface StridedPattern {
 
 /**
  * A local band and a vertical stride that is shifted from head to head, causal.
- * Source: S2-Attention (seeds 3): j ≤ i and (i−j < local or (j + h·step) mod stride = stride−1).
+ * Source: S2-Attention (Lin et al., 2024): j ≤ i and (i−j < local or (j + h·step) mod stride = stride−1).
  */
 export function stridedLayout(
   size: TokenSize,
