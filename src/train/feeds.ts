@@ -7,10 +7,18 @@ import { TEACHER } from './teacher.js'
 export function feedsOf(session: Session, all: Feeds): Feeds {
   return Object.fromEntries(
     session.inputs.flatMap((port) => {
-      const { name } = port
-      const own = name.startsWith(TEACHER) ? name.slice(TEACHER.length) : name
-      const feed = all[own]
-      return feed ? [[name, fitEmpty(feed, port)]] : []
+      const feed = feedOf(port.name, port.dims, all)
+      return feed ? [[port.name, feed]] : []
     }),
   )
+}
+
+/** An empty cache is fed with the heads that the graph has (`dims`): fewer than the data's where some went. */
+export function feedOf(
+  name: string,
+  dims: readonly (number | string | undefined)[],
+  all: Feeds,
+): Feeds[string] | undefined {
+  const feed = all[name.startsWith(TEACHER) ? name.slice(TEACHER.length) : name]
+  return feed && fitEmpty(feed, { dims })
 }

@@ -8,6 +8,7 @@ import type { Model, Value } from '../graph/graph.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
+import { fixSizes } from '../rewrite/fix-sizes.js'
 import { fuseAttention } from '../rewrite/fuse-attention.js'
 import { fuseNorms } from '../rewrite/fuse-norms.js'
 import { lighten } from '../rewrite/lighten.js'
@@ -15,7 +16,7 @@ import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
 import { dependents } from './active.js'
 import type { Recomputation } from './backward.js'
-import { fixSizes } from './fix-sizes.js'
+import { feedOf } from './feeds.js'
 import { addGradients } from './gradients.js'
 import { insertTrainable } from './insert.js'
 import { addScale, carryScale, type Scaling } from './loss-scale.js'
@@ -116,7 +117,7 @@ export function addForward(
   const loss = addLoss(b)
   const except = new Set([...edit.graph.nodes()].filter((node) => !own.has(node)))
   const parameters = insertTrainable(b, trainable)
-  if (feeds) fixSizes(edit, feeds)
+  if (feeds) fixSizes(edit, ({ name, type }) => feedOf(name, type?.dims ?? [], feeds)?.dims)
   // Attention that is one operator already has no backward pass as such.
   if (hasKernel) lowerFused(edit, dependents(edit, [parameters]))
   lighten(edit)
