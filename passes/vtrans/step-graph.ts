@@ -10,10 +10,11 @@ import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { readModel } from '../../src/model/model.js'
 import { takeFirstBranches } from '../../src/rewrite/first-branch.js'
+import { fixSizes } from '../../src/rewrite/fix-sizes.js'
 import type { Feeds } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import type { Recomputation } from '../../src/train/backward.js'
-import { fixSizes } from '../../src/train/fix-sizes.js'
+import { sizesIn } from '../../src/train/feeds.js'
 import { addGradients } from '../../src/train/gradients.js'
 import { NodeBuilder } from '../../src/train/node-builder.js'
 import type { Objective } from '../../src/train/objective.js'
@@ -91,7 +92,7 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
       return site.builder.op('Add', [drawn, own])
     })
     if (draw) change.setType(draw.places, { dataType: 'int64', dims: [sites] })
-    if (input.feeds) fixSizes(change, input.feeds)
+    if (input.feeds) fixSizes(change, sizesIn(input.feeds))
     maskNorms(change, view.analysis, (axis, _, node) =>
       keptAlong(new NodeBuilder(change, b.shapes, node), axis, parts, set),
     )

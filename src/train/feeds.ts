@@ -1,4 +1,5 @@
 /** What a training or loss graph is fed of all that there is: by name, the teacher's inputs by their own. */
+import type { Value } from '../graph/graph.js'
 import { fitEmpty } from '../runtime/batches.js'
 import type { Feeds, Session } from '../runtime/session.js'
 import { TEACHER } from './teacher.js'
@@ -13,8 +14,14 @@ export function feedsOf(session: Session, all: Feeds): Feeds {
   )
 }
 
+/** The sizes that an input of a graph has with one of the batches. */
+export const sizesIn =
+  (all: Feeds) =>
+  ({ name, type }: Value): readonly number[] | undefined =>
+    feedOf(name, type?.dims ?? [], all)?.dims
+
 /** An empty cache is fed with the heads that the graph has (`dims`): fewer than the data's where some went. */
-export function feedOf(
+function feedOf(
   name: string,
   dims: readonly (number | string | undefined)[],
   all: Feeds,

@@ -16,7 +16,7 @@ import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
 import { dependents } from './active.js'
 import type { Recomputation } from './backward.js'
-import { feedOf } from './feeds.js'
+import { sizesIn } from './feeds.js'
 import { addGradients } from './gradients.js'
 import { insertTrainable } from './insert.js'
 import { addScale, carryScale, type Scaling } from './loss-scale.js'
@@ -117,7 +117,7 @@ export function addForward(
   const loss = addLoss(b)
   const except = new Set([...edit.graph.nodes()].filter((node) => !own.has(node)))
   const parameters = insertTrainable(b, trainable)
-  if (feeds) fixSizes(edit, ({ name, type }) => feedOf(name, type?.dims ?? [], feeds)?.dims)
+  if (feeds) fixSizes(edit, sizesIn(feeds))
   // Attention that is one operator already has no backward pass as such.
   if (hasKernel) lowerFused(edit, dependents(edit, [parameters]))
   lighten(edit)
