@@ -9,20 +9,14 @@ import { type Batch, makeTokenBatch } from '../data/batch.js'
 import { generator } from '../data/generator.js'
 import { portsOf } from '../data/open-data.js'
 import { AttncError } from '../errors.js'
-import { edit } from '../graph/edit.js'
-import { type LoadedModel, loadFrom } from '../model-folder/load.js'
-import { bitsPerElement } from '../onnx/data-type.js'
-import { elementCount } from '../onnx/tensor.js'
-import { lighten } from '../rewrite/lighten.js'
+import type { LoadedModel } from '../model-folder/load.js'
 import type { RunOptions } from '../runtime/batches.js'
-import { roomOf } from '../runtime/free-memory.js'
 import { materialise } from '../runtime/materialise.js'
-import { chooseGenerator } from './choose-model.js'
 import { openDecoder } from './decoder.js'
-import { drawInGraph, noiseSize } from './draw.js'
-import { halveStates } from './half-states.js'
-import { type LanguagePorts, readLanguagePorts } from './language-ports.js'
+import { noiseSize } from './draw.js'
+import { type Drawing, prepareDrawing } from './drawing.js'
 import { findStart } from './start-token.js'
+import { compareWithWhole, placesToCompare } from './whole-text.js'
 
 export interface ReciteOptions extends RunOptions {
   /** Its folder may hold a model with a cache: without one this takes long. */
@@ -44,39 +38,51 @@ export interface ReciteOptions extends RunOptions {
   readonly temperatures?: readonly number[] | undefined
   /** Only this file, though its folder has one with a cache. */
   readonly single?: boolean | undefined
+  /** Whether caches stay in their place where the model allows it (`fixCache`). Default: on a GPU. */
+  readonly fixesCache?: boolean | undefined
 }
 
 /** Tokens of the data that a window begins with. */
 const prompt = 4
-/** Windows that run together at most: a processor gains nothing by more, a GPU has as much to do with few. */
-const together = { cpu: 16, gpu: 2048 }
-/** A cache is there before and after a step, and an exported graph repeats and turns it in between. */
-const copiesOfCache = 4
 
 /** Windows of `length` tokens as inputs of `source`. Errors: ENCODER_TEXT, those of ports, configs and sessions. */
 export async function recite(options: ReciteOptions): Promise<Batch[]> {
-  const { source, windows, length, batchSize, seed, log, signal } = options
-  const { location, file } = chooseGenerator(source, options.single === true)
-  const { model } = loadFrom(location, file)
-  const single = readLanguagePorts(model)
-  if (single.encoderIds)
-    throw new AttncError(
-      'ENCODER_TEXT',
-      'usage',
-      'A model with an encoder answers to texts and makes up none by itself.',
-      { suggestions: ['Give data: .txt or .jsonl.'] },
-    )
+  const { source, windows, batchSize, provider, fixesCache = provider === 'cuda' } = options
+  const said =
+    (fixesCache ? await sayInPlace(options) : undefined) ??
+    (await say(options, prepareDrawing(options, false) as Drawing))
+  const inputs = portsOf(source.model)
+  const taken = (said as number[][]).slice(0, windows)
+  return Array.from({ length: Math.ceil(windows / batchSize) }, (_, index) =>
+    makeTokenBatch(taken.slice(index * batchSize, (index + 1) * batchSize), inputs),
+  )
+}
+
+/** By a cache that stays in its place; undefined where the model has none such, or would say something else. */
+async function sayInPlace(options: ReciteOptions): Promise<number[][] | undefined> {
+  const drawing = prepareDrawing(options, true)
+  if (!drawing) return undefined
+  try {
+    return await say(options, drawing)
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    // It was worth a try; the way that every model can go follows.
+    if (!(error instanceof AttncError)) throw error
+    options.log.info(`The cache can't stay in its place: ${error.message}`)
+    return undefined
+  }
+}
+
+/** undefined where a fixed cache turns out not to say what the model says. */
+async function say(options: ReciteOptions, drawing: Drawing): Promise<number[][] | undefined> {
+  const { windows, length, seed, log, signal } = options
+  const { ports, rows: size, isFixed } = drawing
   const ways = beginnings(options)
   const { temperatures = [1] } = options
-  edit(model.graph, 'attnc.lighten', lighten)
-  const ports = options.provider === 'cuda' ? halveStates(model, single) : single
-  drawInGraph(model, ports, seed)
-  const [fixed] = ports.ids.dims
-  const size = typeof fixed === 'number' ? fixed : windowsTogether(options, ports)
-  const drawing = materialise(model)
   const said: number[][] = []
+  const file = materialise(drawing.model)
   try {
-    await using decoder = await openDecoder({ ...options, ports, path: drawing.path })
+    await using decoder = await openDecoder({ ...options, ports, path: file.path, isFixed })
     while (said.length < windows) {
       const places = Array.from({ length: size }, (_, row) => said.length + row)
       // Each by chance of its own: what it says is the same however many run together.
@@ -85,48 +91,32 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
       // Every way to begin comes with every temperature.
       const heats = places.map((place) => byTurns(temperatures, Math.floor(place / ways.length)))
       const rows = given.map(([first = 0]) => [first])
+      const compared = isFixed && said.length === 0 ? placesToCompare(length) : []
+      const scores = new Map<number, Float32Array>()
       decoder.restart()
       while ((rows[0]?.length ?? length) < length) {
         signal?.throwIfAborted()
-        const drawn = await decoder.drawOfAll(
+        const { tokens, firstScores } = await decoder.drawOfAll(
           rows.map((row) => row.slice(-1)),
           chances.map((chance) => Math.floor(chance() * noiseSize)),
           heats,
         )
+        const place = (rows[0]?.length ?? 0) - 1
+        if (firstScores && compared.includes(place)) scores.set(place, firstScores)
         // A beginning goes on as it was given, whatever the model would say there.
         for (const [row, ids] of rows.entries())
-          ids.push(given[row]?.[ids.length] ?? (drawn[row] as number))
+          ids.push(given[row]?.[ids.length] ?? (tokens[row] as number))
         const done = said.length + (size * (rows[0]?.length ?? 0)) / length
         log.progress('reciting', Math.min(done, windows), windows)
       }
+      const [first = []] = rows
+      if (scores.size > 0 && !(await compareWithWhole(options, first, scores))) return undefined
       said.push(...rows)
     }
   } finally {
-    drawing.dispose()
+    file.dispose()
   }
-  const inputs = portsOf(source.model)
-  const taken = said.slice(0, windows)
-  return Array.from({ length: Math.ceil(windows / batchSize) }, (_, index) =>
-    makeTokenBatch(taken.slice(index * batchSize, (index + 1) * batchSize), inputs),
-  )
-}
-
-/** As many as there is room for the caches of. */
-function windowsTogether(
-  { windows, length, provider = 'cpu', vocabulary = 0 }: ReciteOptions,
-  { states }: LanguagePorts,
-): number {
-  const most = Math.min(windows, together[provider === 'cpu' ? 'cpu' : 'gpu'])
-  const room = provider === 'cpu' ? undefined : roomOf(provider, undefined)
-  if (!room) return most
-  const cache = states.reduce((sum, { dataType, dims }) => {
-    const each = dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === 0 ? 1 : length))
-    return sum + (elementCount(each) * bitsPerElement(dataType)) / 8
-  }, 0)
-  const scores = 4 * vocabulary * Float32Array.BYTES_PER_ELEMENT
-  const fitting = Math.max(1, Math.floor(room.bytes / (copiesOfCache * cache + scores)))
-  const rounds = Math.ceil(windows / Math.min(most, fitting))
-  return Math.ceil(windows / rounds)
+  return said
 }
 
 /** By turns. */

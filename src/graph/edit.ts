@@ -157,6 +157,14 @@ export class GraphEdit {
     return value
   }
 
+  /** Takes a graph input away that nothing reads. */
+  removeInput(input: Value): void {
+    const at = this.graph.inputs.indexOf(input)
+    if (at < 0 || input.uses.size > 0 || input.isGraphOutput) return
+    this.graph.inputs.splice(at, 1)
+    this.graph.values.delete(input.name)
+  }
+
   setConstant(value: Value, tensor: Tensor): void {
     const { constant, type } = value
     value.constant = tensor

@@ -31,6 +31,11 @@ export interface SessionOptions {
    * kernels are recorded once and then started by one call. Where that can't be, steps run as they always do.
    */
   readonly replays?: boolean
+  /**
+   * With `replays`: outputs that are written where the inputs lie that they become (output → input), by operators
+   * that allow it. Such inputs are zeros at first and need no feed; a session that can't replay has none of it.
+   */
+  readonly inPlace?: Readonly<Record<string, string>>
   /** Other sessions run in turns with this one: its threads rest as soon as a run ends. */
   readonly takesTurns?: boolean
   /** Off: ONNX Runtime prints what it throws as well, in its own words. */

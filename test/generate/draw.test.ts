@@ -34,7 +34,7 @@ describe.each(names.flatMap((name) => [1, 0.6].map((temperature) => [name, tempe
           decoder.restart()
           const prompts = Array.from({ length: rows }, () => prompt)
           const from = prompts.map(() => Math.floor(random() * noiseSize))
-          const drawn = await decoder.drawOfAll(
+          const { tokens: drawn } = await decoder.drawOfAll(
             prompts,
             from,
             prompts.map(() => temperature),

@@ -90,6 +90,8 @@ export interface NativeAddon {
       readonly config: readonly (readonly [string, string])[]
       readonly profile: string
       readonly memoryPattern: boolean
+      /** Outputs, and the inputs whose place they are written to, in `replay`. */
+      readonly inPlace: readonly (readonly [string, string])[]
     },
   ): Promise<OpenedNative>
   run(

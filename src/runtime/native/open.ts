@@ -54,5 +54,6 @@ export function openHandle(
     }),
     profile: options.profile ?? '',
     memoryPattern: !options.sparing,
+    inPlace: options.replays ? Object.entries(options.inPlace ?? {}) : [],
   })
 }

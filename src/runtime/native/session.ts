@@ -43,7 +43,8 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
   try {
     const opened = recorded ?? (await open(false))
     const reopen = recorded && (async () => (await open(false)).handle)
-    return new NativeSession(addon, opened, provider, { signal, reopen })
+    const inPlace = (recorded && options.inPlace) || {}
+    return new NativeSession(addon, opened, provider, { signal, reopen, inPlace })
   } catch (error) {
     throw explainRefusal(error, options, provider)
   }
@@ -53,6 +54,8 @@ interface Ways {
   readonly signal: AbortSignal | undefined
   /** Of a session that replays its steps: one of the same model that does not. */
   readonly reopen: (() => Promise<NativeSessionHandle>) | undefined
+  /** Outputs that are where the inputs lie which they become, while it replays. */
+  readonly inPlace: Readonly<Record<string, string>>
 }
 
 export class NativeSession implements Session {
@@ -100,11 +103,7 @@ export class NativeSession implements Session {
     carry: Readonly<Record<string, string>>,
     copies: readonly string[] = [],
   ): Promise<Record<string, RuntimeTensor>> {
-    checkFeeds(
-      this.inputs,
-      feeds,
-      this.replays === 'has' ? Object.values(carry) : [...this.carried.keys()],
-    )
+    checkFeeds(this.inputs, feeds, this.held(carry))
     if (this.replays !== 'no') return this.replay(feeds, carry, copies)
     const held = [...this.carried].filter(([name]) => !(name in feeds))
     const given = Object.entries(feeds).map(([name, tensor]) => [name, toNative(tensor)] as const)
@@ -126,6 +125,12 @@ export class NativeSession implements Session {
     return results
   }
 
+  /** Inputs that hold what they held, or what they became, where nothing is fed to them. */
+  private held(carry: Readonly<Record<string, string>>): readonly string[] {
+    if (this.replays === 'no') return [...this.carried.keys()]
+    return this.replays === 'has' ? Object.values(carry) : Object.values(this.ways.inPlace)
+  }
+
   /** A step over tensors that stay where they are. */
   private async replay(
     feeds: Feeds,
@@ -137,10 +142,9 @@ export class NativeSession implements Session {
       .filter((name) => !(name in carry) || copies.includes(name))
     const given = Object.entries(feeds).map(([name, tensor]) => [name, toNative(tensor)] as const)
     const replay = this.addon.replay as NonNullable<NativeAddon['replay']>
+    const moved = Object.entries(carry).filter(([output]) => !(output in this.ways.inPlace))
     try {
-      const outputs = await this.execute(() =>
-        replay(this.handle, given, Object.entries(carry), wanted),
-      )
+      const outputs = await this.execute(() => replay(this.handle, given, moved, wanted))
       this.replays = 'has'
       return Object.fromEntries(outputs.map((each, at) => [wanted[at] as string, toTensor(each)]))
     } catch (error) {

@@ -47,6 +47,7 @@ napi_value open(napi_env env, const Values& arguments) {
   options.config = pairs(env, property(env, given, "config"));
   options.profile = text(env, property(env, given, "profile"));
   options.memory_pattern = is_true(env, property(env, given, "memoryPattern"));
+  options.in_place = pairs(env, property(env, given, "inPlace"));
   auto job = std::make_unique<Job>();
   const auto session = std::make_shared<std::shared_ptr<Session>>();
   job->work = [library, options, session] {

@@ -19,6 +19,7 @@ struct Driver {
   int (*write)(Address to, const void* from, size_t bytes) = nullptr;
   int (*read)(void* to, Address from, size_t bytes) = nullptr;
   int (*copy)(Address to, Address from, size_t bytes) = nullptr;
+  int (*set)(Address to, unsigned char byte, size_t bytes) = nullptr;
   int (*synchronize)() = nullptr;
 
   Driver() {
@@ -34,6 +35,7 @@ struct Driver {
     find(write, "cuMemcpyHtoD_v2");
     find(read, "cuMemcpyDtoH_v2");
     find(copy, "cuMemcpyDtoD_v2");
+    find(set, "cuMemsetD8_v2");
     find(synchronize, "cuCtxSynchronize");
   }
 };
@@ -79,6 +81,13 @@ void DeviceMemory::copy(void* to, const void* from, size_t bytes) const {
     std::memcpy(to, from, bytes);
   else if (bytes > 0)
     check(driver().copy((Address)to, (Address)from, bytes), "copying on the device");
+}
+
+void DeviceMemory::clear(void* device, size_t bytes) const {
+  if (!context_)
+    std::memset(device, 0, bytes);
+  else if (bytes > 0)
+    check(driver().set((Address)device, 0, bytes), "clearing memory of the device");
 }
 
 void DeviceMemory::wait() const {

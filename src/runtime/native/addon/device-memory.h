@@ -16,6 +16,7 @@ class DeviceMemory {
   void write(void* device, const void* host, size_t bytes) const;
   void read(void* host, const void* device, size_t bytes) const;
   void copy(void* to, const void* from, size_t bytes) const;
+  void clear(void* device, size_t bytes) const;
   // Until all copies are done.
   void wait() const;
 

@@ -17,11 +17,20 @@ Replay::Replay(Session& session)
     missing_.insert(port.name);
     runtime.call<slot::BindInput>(binding_.handle, port.name.c_str(), (const ort::Value*)tensor->value());
   }
+  memory_.enter();
   for (const Port& port : session.outputs) {
-    const HeldTensor tensor = make(port);
+    const auto stays = session.in_place.find(port.name);
+    const HeldTensor tensor = stays == session.in_place.end() ? make(port) : start_empty(stays->second);
     outputs_.emplace(port.name, tensor);
     runtime.call<slot::BindOutput>(binding_.handle, port.name.c_str(), (const ort::Value*)tensor->value());
   }
+}
+
+HeldTensor Replay::start_empty(const std::string& input) {
+  const HeldTensor& tensor = find(inputs_, input);
+  memory_.clear(tensor->data(), tensor->bytes());
+  missing_.erase(input);
+  return tensor;
 }
 
 HeldTensor Replay::make(const Port& port) const {

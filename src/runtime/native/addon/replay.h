@@ -13,7 +13,7 @@ namespace attnc {
 
 class Replay {
  public:
-  // Takes memory for all inputs and outputs. Throws where a size is not fixed.
+  // Takes memory for all inputs, and for the outputs that have no place in it. Throws where a size is not fixed.
   explicit Replay(Session& session);
 
   // One run, on the replay's own thread. `carry` names outputs and the inputs of the next run that they become; outputs in `fetches`
@@ -27,6 +27,8 @@ class Replay {
                                    const std::vector<std::pair<std::string, std::string>>& carry,
                                    const std::vector<std::string>& fetches);
   HeldTensor make(const Port& port) const;
+  // The tensor of an input, all zeros, as what an output is written to as well.
+  HeldTensor start_empty(const std::string& input);
   HeldTensor& find(std::map<std::string, HeldTensor>& tensors, const std::string& name) const;
 
   Session& session_;

@@ -56,7 +56,8 @@ size_t element_bytes(int32_t type) {
   }
 }
 
-Session::Session(Runtime& runtime, const SessionOptions& options) : runtime_(runtime) {
+Session::Session(Runtime& runtime, const SessionOptions& options)
+    : in_place(options.in_place), runtime_(runtime) {
   Owned<slot::ReleaseSessionOptions, ort::SessionOptions> owned{runtime};
   runtime.call<slot::CreateSessionOptions>(&owned.handle);
   ort::SessionOptions* settings = owned.handle;

@@ -30,6 +30,8 @@ struct SessionOptions {
   std::map<std::string, std::string> config;    // session configuration entries
   std::string profile;                          // prefix of the file; empty for none
   bool memory_pattern = true;                   // one block for a run like the one before
+  // Outputs that are written where the inputs lie which they become, in runs over tensors that stay.
+  std::map<std::string, std::string> in_place;
 };
 
 // Bytes that a session's arena holds: now in use, most in use so far, and taken from the system.
@@ -102,6 +104,7 @@ class Session {
   const ort::MemoryInfo* device() const { return device_; }
 
   std::vector<Port> inputs, outputs;
+  const std::map<std::string, std::string> in_place;  // output → input
 
  private:
   void run_bound(ort::IoBinding* binding);
