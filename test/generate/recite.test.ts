@@ -2,14 +2,17 @@
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { openData } from '../../src/data/open-data.js'
 import { recite } from '../../src/generate/recite.js'
 import { findStart } from '../../src/generate/start-token.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
+import { materialise } from '../../src/runtime/materialise.js'
+import { findAddon } from '../../src/runtime/native/library.js'
 import { sharedModel } from '../shared-models.js'
+import { cachedDecoder, VOCABULARY } from './cached-decoder.js'
 
 const path = sharedModel('zoo/llama-past-ts')
 
@@ -50,6 +53,45 @@ test.skipIf(!path)(
     expect(other.map(({ ids }) => ids)).not.toEqual(made.map(({ ids }) => ids))
   },
 )
+
+describe.runIf(findAddon())('with a cache that stays in its place', () => {
+  /** What is made up with and without, and what the log says. */
+  async function both(slope: number) {
+    const file = materialise(cachedDecoder({ slope }))
+    const said: string[] = []
+    const log = { ...silentLog, info: (text: string) => said.push(text) }
+    try {
+      const source = loadModel(file.path)
+      const options = {
+        source,
+        length: 24,
+        batchSize: 3,
+        windows: 6,
+        vocabulary: VOCABULARY,
+        seed: 3,
+      }
+      const made = await Promise.all(
+        [true, false].map((fixesCache) => recite({ ...options, fixesCache, log, threads: 1 })),
+      )
+      const [fixed, moved] = made.map((batches) => batches.flatMap(({ ids }) => ids))
+      return { fixed, moved, said }
+    } finally {
+      file.dispose()
+    }
+  }
+
+  it('says the same text', async () => {
+    const { fixed, moved, said } = await both(0)
+    expect(fixed).toEqual(moved)
+    expect(said).toEqual([])
+  })
+
+  it('finds out that what is far counts less, and goes the other way', async () => {
+    const { fixed, moved, said } = await both(1)
+    expect(fixed).toEqual(moved)
+    expect(said).toEqual([expect.stringMatching(/can't stay in its place: after \d+ tokens \d+ %/)])
+  })
+})
 
 const encoder = sharedModel('zoo/t5-ts')
 

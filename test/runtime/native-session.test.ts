@@ -95,6 +95,23 @@ describe.runIf(isBuilt)('a session of the addon', () => {
       { size: 2, replays: true },
     ))
 
+  it('writes an output where the input lies that it becomes, zeros at first', async () => {
+    const file = materialise(counter(2))
+    try {
+      const inPlace = { next: 'past' }
+      const ways = { path: file.path, threads: 1, replays: true, inPlace }
+      await using session = await openNativeSession(ways)
+      // What reads the past beside it may come before or after.
+      for (const sum of [1, 2, 3]) {
+        const { next } = await session.step({ step: floats(1, 1) }, inPlace, ['next'])
+        expect(next).toEqual(floats(sum, sum))
+      }
+      expect(session.isReplaying).toBe(true)
+    } finally {
+      file.dispose()
+    }
+  })
+
   it('refuses wrong feeds by name', () =>
     withSession(async (session) => {
       await expect(session.run({ step: floats(1) })).rejects.toThrow(/inputs are "step", "past"/)
