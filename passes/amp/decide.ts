@@ -1,5 +1,9 @@
+/**
+ * AMP's decision: blocks are ranked once, and then cut to any demand. How units are ranked is rank.ts, what weighs
+ * errors weigh.ts; the re-fit is src/repair.
+ */
 import { AttncError } from '../../src/errors.js'
-import { openProducts, type Products } from '../../src/linear-algebra/products.js'
+import { openProducts } from '../../src/linear-algebra/products.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { type Findings, sensitivityOf } from '../../src/plan/findings.js'
 import type { Demand, Outline } from '../../src/plan/pass.js'
@@ -14,8 +18,7 @@ import {
   type UnitCost,
 } from '../../src/repair/allocate.js'
 import type { Ranking } from '../../src/repair/elimination.js'
-import { Metric } from '../../src/repair/metric.js'
-import type { Choice, PrunableBlock } from '../../src/repair/prunable.js'
+import type { Choice } from '../../src/repair/prunable.js'
 import { deepest } from '../../src/repair/rank-by-error.js'
 import {
   type Allocated,
@@ -23,15 +26,12 @@ import {
   type RepairInput,
   repairBlocks,
 } from '../../src/repair/repair.js'
-import { measureScales } from './answer-scales.js'
 import { chooseBlocks } from './choose-blocks.js'
-import { measureGradientScores } from './gradient-scores.js'
-import { measureHeadWrites } from './head-writes.js'
 import type { AmpOptions } from './options.js'
 import { mostUnits, rankChoices } from './rank.js'
-import { measureSensitivity } from './sensitivity.js'
 import { explainShortfall } from './shortfall.js'
 import { allocateAsPublished, allocateUniform } from './uniform.js'
+import { findMetrics, findScores, weighRankings } from './weigh.js'
 
 export type AmpInput = RepairInput
 
@@ -196,60 +196,6 @@ function takeAtLeast(
     const least = Math.min(Math.ceil(share * choice.units.length - 1e-9), choice.units.length - 1)
     counts.set(choice, Math.max(counts.get(choice) ?? 0, least))
   }
-}
-
-/** What errors of each block mean to the answer; none where the size of the error is to decide. */
-async function findMetrics(
-  input: AmpInput,
-  blocks: readonly PrunableBlock[],
-  options: AmpOptions,
-  products: Products,
-): Promise<ReadonlyMap<string, Metric>> {
-  const { batches } = input
-  const found = new Map<string, Metric>()
-  if (!batches || options.criterion !== 'output' || options.weigh !== 'loss') return found
-  const all = await measureSensitivity(input.model, input.view, blocks, { ...input, batches })
-  for (const [key, g] of all ?? []) found.set(key, await Metric.of(g, products))
-  return found
-}
-
-/** Errors of all blocks in one unit; as they are where blocks don't share a budget, or without data to run. */
-async function weighRankings(
-  input: AmpInput,
-  rankings: ReadonlyMap<Choice, Ranking>,
-  { weigh, allocation, criterion, ridge }: AmpOptions,
-  { blocks, products }: Pick<Allocated, 'blocks' | 'products'>,
-): Promise<ReadonlyMap<Choice, Ranking>> {
-  const { batches } = input
-  const isWanted = weigh === 'answers' && allocation === 'global' && criterion === 'output'
-  if (!isWanted || !batches) return rankings
-  const scales = await measureScales({ ...input, batches }, blocks, rankings, { products, ridge })
-  if (!scales) return rankings
-  return new Map(
-    [...rankings].map(([choice, { order, errors }]) => {
-      const scale = scales.get(choice.block.key) ?? 1
-      return [choice, { order, errors: errors.map((error) => error * scale) }]
-    }),
-  )
-}
-
-/** Scores that a run of their own gives; without data for it, calibration has to do. */
-async function findScores(
-  input: AmpInput,
-  blocks: readonly PrunableBlock[],
-  { criterion }: AmpOptions,
-): Promise<ReadonlyMap<string, readonly number[]>> {
-  const { model, view, batches } = input
-  if (criterion === 'taylor' || criterion === 'fisher') {
-    if (batches) return measureGradientScores(model, blocks, batches, { ...input, criterion })
-    throw new AttncError('NO_DATA', 'usage', `The criterion "${criterion}" needs data to run on.`, {
-      suggestions: ['Give some with --data; statistics alone have no gradients.'],
-    })
-  }
-  const isPaper = criterion === 'paper' || criterion === 'reversed'
-  return batches && isPaper
-    ? measureHeadWrites(model, view, blocks, batches, input)
-    : new Map<string, readonly number[]>()
 }
 
 function costOfUnits(prices: Demand['prices']): UnitCost {
