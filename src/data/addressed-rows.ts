@@ -18,7 +18,10 @@ export function findAddressedRows(graph: Graph): ReadonlyMap<string, number | st
   const found = new Map<string, number | string>()
   if (reads.length === 0) return found
   const shapes = inferShapes(graph)
-  for (const { rows, from } of reads) {
+  for (const { node, rows, from } of reads) {
+    // Of several axes that are addressed, the numbers may choose from another than the rows.
+    const depth = node.op.endsWith('ND') && node.inputs[1] && shapes.dims(node.inputs[1])?.at(-1)
+    if (depth && !depth.isOne) continue
     const size = shapes.dims(rows)?.[0]
     const count = size?.value ?? (size && namedBy(graph, size.toString()))
     if (count === undefined) continue
@@ -38,7 +41,7 @@ const isWhole = ({ type, constant }: Value): boolean =>
 function readOf(
   node: Node,
   inputs: ReadonlySet<Value>,
-): { readonly rows: Value; readonly from: readonly Value[] } | undefined {
+): { readonly node: Node; readonly rows: Value; readonly from: readonly Value[] } | undefined {
   if (node.domain !== '' || !/^(Gather|Scatter)/.test(node.op)) return undefined
   const [rows, index] = node.inputs
   const axis = node.attributes.get('axis')
@@ -50,7 +53,7 @@ function readOf(
   for (const each of upstream(index))
     if (isTransparent(each)) for (const value of each.inputs) if (value) from.add(value)
   const fed = [...from].filter((value) => inputs.has(value))
-  return fed.length > 0 ? { rows, from: fed } : undefined
+  return fed.length > 0 ? { node, rows, from: fed } : undefined
 }
 
 const namedBy = (graph: Graph, symbol: string): string | undefined =>

@@ -213,7 +213,7 @@ export const elementwiseRules: Readonly<Record<string, ShapeRule>> = {
   ...ofKind(
     `Clip Trilu Softmax LogSoftmax Hardmax CumSum LpNormalization InstanceNormalization
      GroupNormalization RandomNormalLike RandomUniformLike Bernoulli LRN MeanVarianceNormalization
-     ScatterElements Scatter ScatterND TensorScatter ReverseSequence com.microsoft.Gelu
+     TensorScatter ReverseSequence com.microsoft.Gelu
      com.microsoft.QuickGelu com.microsoft.GroupNorm`,
     elementwise('first', [0]),
   ),

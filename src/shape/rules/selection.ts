@@ -1,5 +1,5 @@
 /** Shapes of operators that pick members by their places or their values. */
-import { intAttribute } from '../../graph/graph.js'
+import { intAttribute, stringAttribute } from '../../graph/graph.js'
 import type { ShapeContext, ShapeRule } from '../rule.js'
 import { Size } from '../symbolic.js'
 import { fromFront } from './operand-values.js'
@@ -50,6 +50,23 @@ const gatherND: ShapeRule = (context) => {
   if (!data || !indices || depth === undefined) return
   const batch = intAttribute(context.node, 'batch_dims', 0)
   context.set(0, [...indices.slice(0, -1), ...data.slice(batch + depth)], context.dataType(0))
+}
+
+/** Shaped like the data; entries of a vector of sizes are written one by one. */
+const scatter: ShapeRule = (context) => {
+  context.set(0, context.dims(0), context.dataType(0))
+  const known = context.elements(0)
+  const at = context.elements(1)
+  const written = context.elements(2)
+  const isPlain = (stringAttribute(context.node, 'reduction') ?? 'none') === 'none'
+  if (known?.dims.length !== 1 || !at || !written || !isPlain) return
+  const elements = [...known.elements]
+  for (const [index, place] of at.elements.entries()) {
+    const number = place?.value
+    if (number === undefined) return
+    elements[number < 0 ? number + elements.length : number] = written.elements[index]
+  }
+  context.setElements(0, { dims: known.dims, elements })
 }
 
 const nonZero: ShapeRule = (context) => {
@@ -105,6 +122,9 @@ export const selectionRules: Readonly<Record<string, ShapeRule>> = {
   Gather: gather,
   GatherElements: gatherElements,
   GatherND: gatherND,
+  Scatter: scatter,
+  ScatterElements: scatter,
+  ScatterND: scatter,
   OneHot: oneHot,
   NonZero: nonZero,
   TopK: topK,
