@@ -68,8 +68,14 @@ export function* downstream(
     }
 }
 
-/** Every node whose result `value` depends on, nearest first, operands that say where included. */
-export function* ancestorsOf(value: Value): IterableIterator<Node> {
+/**
+ * Every node whose result `value` depends on, nearest first, operands that say where included; what is before a
+ * node that `through` refuses is left out.
+ */
+export function* ancestorsOf(
+  value: Value,
+  through: (node: Node) => boolean = () => true,
+): IterableIterator<Node> {
   const seen = new Set<Node>()
   const queue: Value[] = [value]
   for (let at = 0; at < queue.length; at++) {
@@ -77,6 +83,7 @@ export function* ancestorsOf(value: Value): IterableIterator<Node> {
     if (!node || seen.has(node)) continue
     seen.add(node)
     yield node
+    if (!through(node)) continue
     for (const input of node.inputs) if (input) queue.push(input)
   }
 }

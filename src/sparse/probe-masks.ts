@@ -6,7 +6,7 @@
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, TensorType, Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
-import { ancestorsOf } from '../model/trace.js'
+import { ancestorsOf, isMeasure } from '../model/trace.js'
 import { fromConstant, numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import { hasOpenBranches } from '../rewrite/first-branch.js'
@@ -97,7 +97,9 @@ function measuredActivations(
     for (const { op, domain, inputs } of ancestorsOf(mask)) {
       const [input] = inputs
       if (domain !== '' || (op !== 'Shape' && op !== 'Size') || !input?.producer) continue
-      if (![...ancestorsOf(input)].some((node) => products.has(node))) continue
+      // A mask's own part that is shaped like an activation is no activation.
+      const made = [...ancestorsOf(input, (node) => !isMeasure(node))]
+      if (!made.some((node) => products.has(node))) continue
       const dims = shapes.dims(input)?.map(() => undefined)
       cuts.set(input, { dataType: shapes.dataType(input) ?? 'float32', dims })
     }

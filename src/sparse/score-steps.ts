@@ -1,6 +1,6 @@
 /** The way from scores to their softmax, node by node. */
 import type { Node, Value } from '../graph/graph.js'
-import { isMeasure } from '../model/trace.js'
+import { ancestorsOf, isMeasure } from '../model/trace.js'
 
 export interface ScoreStep {
   readonly node: Node
@@ -22,12 +22,8 @@ export function scoreSteps(scores: Value, logits: Value): ScoreStep[] | undefine
 }
 
 /** Whether a value depends on more of another than its shape. */
-function hasMembersOf(value: Value, source: Value): boolean {
-  const seen = new Set<Value>([value])
-  for (const each of seen) {
-    if (each === source) return true
-    if (each.producer && !isMeasure(each.producer))
-      for (const input of each.producer.inputs) if (input) seen.add(input)
-  }
-  return false
-}
+const hasMembersOf = (value: Value, source: Value): boolean =>
+  value === source ||
+  [...ancestorsOf(value, (node) => !isMeasure(node))].some(
+    (node) => !isMeasure(node) && node.inputs.includes(source),
+  )

@@ -59,3 +59,24 @@ it('keys that are fewer than the queries, and masks of windows in a batch of ima
   expect(await reasonOf(true)).toBe(`it has ${S} queries for 3 keys`)
   expect(await reasonOf(false)).toBe('a mask differs from window to window')
 })
+
+it('a mask that is made in the shape of an activation stays what it is', async () => {
+  const model = build((b) => {
+    const x = b.input('x', ['batch', S, C])
+    const split = (value: Value): Value => b.transpose(b.reshape(value, 0, S, H, D), 0, 2, 1, 3)
+    const query = b.linear(x, C, C)
+    // [S]: which half a token is in, written into zeros that are shaped like the queries.
+    const tokens = b.op('Slice', [b.op('Shape', [query]), b.integers(1), b.integers(2)])
+    const zeros = b.op('ConstantOfShape', [tokens])
+    const half = b.op('Add', [zeros, b.numbers([0, 0, 0, 1, 1, 1], S)])
+    const column = b.op('Concat', [b.op('Shape', [half]), b.integers(1)], { axis: 0 })
+    const apart = b.op('Abs', [b.op('Sub', [b.op('Reshape', [half, column]), half])])
+    const mask = b.op('Mul', [apart, b.scalar(-100)])
+    const key = b.transpose(split(b.linear(x, C, C)), 0, 1, 3, 2)
+    const scores = b.op('Add', [b.op('MatMul', [split(query), key]), mask])
+    const shares = b.op('Softmax', [scores], { axis: -1 })
+    const context = b.op('MatMul', [shares, split(b.linear(x, C, C))])
+    return b.op('Add', [x, b.linear(b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C), C, C)])
+  })
+  expect((await examine(model)).map(({ masks }) => masks)).toEqual([{ causal: false, kept: [0] }])
+})
