@@ -118,7 +118,8 @@ function addNorms(
   const order = units.flatMap(({ rows }) => rows)
   const count = units.length * heads
   const input = change.graph.values.get(block.input.name) as Value
-  const single = change.add('Cast', [input], { attributes: { to: { kind: 'int', value: 1n } } })
+  const last = block.turn ? turned(input, ...block.turn) : input
+  const single = change.add('Cast', [last], { attributes: { to: { kind: 'int', value: 1n } } })
   const rows = shaped(single, -1, block.width)
   const chosen = change.add('Gather', [rows, change.constant(int64Tensor([order.length], order))], {
     attributes: { axis: { kind: 'int', value: 1n } },

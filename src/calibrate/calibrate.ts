@@ -54,12 +54,13 @@ const DEFAULT_STRIDE = 3
 
 /** What the output projections of all blocks read. */
 export function projectionInputs(view: TransformerModel, moments: boolean): Watch[] {
-  return findBlocks(view).map(({ key, input, width, tokens, stream, joined }) => {
+  return findBlocks(view).map(({ key, input, width, turn, tokens, stream, joined }) => {
     const size = joined && view.analysis.axes(joined)?.at(-1)?.size.value
     return {
       key,
       value: input,
       size: width,
+      turn,
       dataType: view.analysis.shapes.dataType(input) ?? 'float32',
       tokens,
       moments,

@@ -16,11 +16,12 @@ import { TokenMasks } from './token-masks.js'
 /** Rows of [batch · sequence, n] whose moments are taken: every k-th real token. */
 const SAMPLED = 'attnc.sampledTokens'
 
-/** A value [..., n] to be watched. */
+/** A value [..., n] to be watched, once its axes are in the order of `turn`. */
 export interface Watch {
   readonly key: string
   readonly value: Value
   readonly size: number
+  readonly turn?: readonly number[] | undefined
   readonly dataType: DataType
   /** Whose tokens its rows are, where padding may be among them. */
   readonly tokens: TokenRows | undefined
@@ -86,7 +87,8 @@ export function instrument(
     return toFloat(edit, stride > 1 ? everyNth(edit, rows, stride) : rows)
   }
   return watches.map((watch) => {
-    const { value, size, tokens, stream } = watch
+    const { size, tokens, stream, turn } = watch
+    const value = turn ? turned(edit, watch.value, turn) : watch.value
     const masking = maskingOf(tokens)
     const sizes = edit.add('Abs', [toFloat(edit, value, watch.dataType)])
     const sums = masking
@@ -136,6 +138,11 @@ const int = (value: number) => ({ kind: 'int', value: BigInt(value) }) as const
 
 const reshape = (edit: GraphEdit, value: Value, dims: readonly number[]): Value =>
   edit.add('Reshape', [value, edit.constant(int64Tensor([dims.length], dims))])
+
+const turned = (edit: GraphEdit, value: Value, perm: readonly number[]): Value =>
+  edit.add('Transpose', [value], {
+    attributes: { perm: { kind: 'ints', value: perm.map(BigInt) } },
+  })
 
 const toFloat = (edit: GraphEdit, value: Value, dataType?: DataType): Value =>
   dataType === 'float32' ? value : edit.add('Cast', [value], { attributes: { to: int(1) } })

@@ -19,7 +19,11 @@ export function findBias(product: Node, columns: number): Value | undefined {
   const readers = new Set(sameProducts(product).map(biasReader))
   const reader = biasReader(product)
   const candidates =
-    reader === undefined ? [] : reader.op === 'Gemm' ? [reader.inputs[2]] : reader.inputs
+    reader === undefined
+      ? []
+      : reader.op === 'Gemm' || reader.op === 'Conv'
+        ? [reader.inputs[2]]
+        : reader.inputs
   return candidates.find(
     (value) =>
       value?.constant &&
@@ -36,6 +40,7 @@ function biasReader(product: Node): Node | undefined {
   const [output] = product.outputs
   const [use, ...others] = output?.uses ?? []
   if (product.op === 'Gemm' && floatAttribute(product, 'beta', 1) === 1) return product
+  if (product.op === 'Conv') return product
   return use?.node.op === 'Add' && others.length === 0 && !output?.isGraphOutput
     ? use.node
     : undefined
@@ -87,6 +92,8 @@ function addBehind(
 const weightType = ({ inputs }: Node) =>
   inputs.find((value) => value?.constant || value?.type?.dataType)?.constant?.dataType
 
-/** Whether a product's output can be shifted: nothing but nodes reads it. */
+/** Whether a product's output can be shifted: nothing but nodes reads it. Behind a convolution there is no room for more. */
 export const canShift = (product: Node): boolean =>
-  ['MatMul', 'Gemm'].includes(product.op) && !product.outputs[0]?.isGraphOutput
+  product.op === 'Conv'
+    ? findBias(product, product.inputs[1]?.constant?.dims[0] ?? 0) !== undefined
+    : ['MatMul', 'Gemm'].includes(product.op) && !product.outputs[0]?.isGraphOutput

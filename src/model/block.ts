@@ -9,6 +9,7 @@ import type { Node, Value } from '../graph/graph.js'
 import { joinOf } from './branch-join.js'
 import type { TransformerModel } from './model.js'
 import type { Expert, ModelDimension } from './model-dimension.js'
+import { isPointwise } from './pointwise.js'
 import { type Projection, readProjection, readStacked, type StackedWeight } from './projection.js'
 
 /** An integer input [batch, sequence] whose tokens some rows are. */
@@ -36,9 +37,11 @@ export interface Block {
   readonly projection: Projection | undefined
   /** Set where the weight is one of several experts at once. */
   readonly stacked: StackedWeight | undefined
-  /** What the projection reads: [..., n]. Where heads are summed as they are, n is spread over several axes. */
+  /** What the projection reads: [..., n], or [batch, n, ...] with a `turn`. Where heads are summed as they are, n is spread over several axes. */
   readonly input: Value
   readonly width: number
+  /** Where the width comes before positions, as in a convolution: the order of axes that puts it last. */
+  readonly turn: readonly number[] | undefined
   /** The last axes of `input` as one, and their sizes. */
   readonly inputs: Axis
   readonly sizes: readonly number[]
@@ -84,9 +87,16 @@ export function findBlocks(view: TransformerModel): Block[] {
     const inputs = productOf(tail)
     const width = inputs.size.value
     if (!width) return
-    if (tail.length === 1 && axes.at(-1) !== operand.what && !endsWith(view, input, width)) return
+    const turn = isPointwise(contraction.node) ? lastOf(operand.axis, axes.length) : undefined
+    const isLast = axes.at(-1) === operand.what || endsWith(view, input, width)
+    if (tail.length === 1 && !turn && !isLast) return
+    const rows = turn ? turn.flatMap((axis) => axes[axis] ?? []) : axes
     const join = joinAt(output)
-    const joined = join?.outputs[0]
+    const columns = view.analysis.axes(output)?.[1]
+    const outputs = (join?.outputs ?? []).filter(
+      (each) => each && (!turn || view.analysis.axes(each)?.at(-1)?.root === columns?.root),
+    )
+    const [joined] = outputs
     const projection = readProjection(contraction)
     blocks.push({
       key,
@@ -99,17 +109,16 @@ export function findBlocks(view: TransformerModel): Block[] {
       stacked: projection ? undefined : readStacked(view.analysis, contraction),
       input,
       width,
+      turn,
       inputs,
       sizes: tail.map(({ size }) => size.value ?? 1),
       isUnmixed: contraction.share !== undefined || view.analysis.seams.has(input),
       readers: readers.get(input) ?? [],
       output,
       // What an expert says is weighed before it joins: the stream doesn't lack what its weight lacks.
-      stream: isExpert
-        ? undefined
-        : join?.outputs.find((each) => each && isSameRows(view, each, input)),
+      stream: isExpert ? undefined : outputs.find((each) => each && isSameRows(view, each, rows)),
       joined,
-      tokens: tokensOf(view, input),
+      tokens: tokensOfRows(view, rows),
     })
   }
   for (const [index, each] of view.attention.entries())
@@ -154,18 +163,26 @@ export const feedForwardParts = (view: TransformerModel) =>
 const endsWith = (view: TransformerModel, value: Value, width: number): boolean =>
   view.analysis.axes(value)?.at(-1)?.size.value === width
 
-/** Whether two values differ in their last axis only. */
-function isSameRows(view: TransformerModel, one: Value, other: Value): boolean {
-  const [a, b] = [view.analysis.axes(one), view.analysis.axes(other)]
-  if (!a || !b || a.length !== b.length) return false
+/** One of so many axes behind the others. */
+const lastOf = (axis: number, rank: number): number[] => [
+  ...Array.from({ length: rank }, (_, each) => each).filter((each) => each !== axis),
+  axis,
+]
+
+/** Whether a value's axes differ from others in the last one only. */
+function isSameRows(view: TransformerModel, value: Value, b: readonly Axis[]): boolean {
+  const a = view.analysis.axes(value)
+  if (a?.length !== b.length) return false
   return a.slice(0, -1).every((axis, index) => axis.size.equals(b[index]?.size ?? axis.size))
 }
 
 /** The input of tokens whose batch and sequence are a value's leading axes, apart or as one. */
-export function tokensOf(view: TransformerModel, value: Value): TokenRows | undefined {
-  const axes = view.analysis.axes(value)
-  const rows = axes?.slice(0, -1).flatMap(leavesOf)
-  if (!axes || !rows || axes.length > 3 || axes.length < 2) return undefined
+export const tokensOf = (view: TransformerModel, value: Value): TokenRows | undefined =>
+  tokensOfRows(view, view.analysis.axes(value) ?? [])
+
+function tokensOfRows(view: TransformerModel, axes: readonly Axis[]): TokenRows | undefined {
+  const rows = axes.slice(0, -1).flatMap(leavesOf)
+  if (axes.length > 3 || axes.length < 2) return undefined
   const inputs = view.graph.inputs.filter(
     ({ type }) => type?.dims?.length === 2 && type.dataType?.startsWith('int'),
   )

@@ -5,6 +5,7 @@ import { firstUses, type Node, type Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
+import { isPointwise } from './pointwise.js'
 import { isTransparent } from './trace.js'
 
 export interface Projection {
@@ -39,14 +40,15 @@ export function holdsWeights(analysis: AxisAnalysis, value: Value, depth = 16): 
   )
 }
 
-/** The projection's constant, where it is a plain floating matrix read by this product alone. */
+/** The projection's constant, where it is a plain floating matrix read by this product alone: [.., .., 1 …] in a convolution. */
 export function readProjection(contraction: Contraction): Projection | undefined {
   for (const { input, axis, what } of contraction.operands) {
     const read = contraction.node.inputs[input]
     const flipped = read && transposedConstant(read)
     const weight = flipped ?? read
     const tensor = weight?.constant
-    if (!weight || tensor?.dims.length !== 2 || firstUses(weight).length !== 1) continue
+    const isMatrix = tensor?.dims.length === 2 || isPointwise(contraction.node)
+    if (!weight || !tensor || !isMatrix || firstUses(weight).length !== 1) continue
     if (!['float32', 'float16', 'float64'].includes(tensor.dataType)) continue
     const own = flipped ? 1 - axis : axis
     const [first = 0, second = 0] = tensor.dims
@@ -136,7 +138,8 @@ export const fromWeight = ({ axis, rows, columns }: Projection, tensor: Tensor):
 /** A whole matrix [rows, columns] as a constant in the projection's own layout and type. */
 export function toWeight(projection: Projection, matrix: Float64Array | Float32Array): Tensor {
   const { rows, columns, axis } = projection
-  const type = projection.weight.constant?.dataType ?? 'float32'
+  const { dataType: type = 'float32', dims = [] } = projection.weight.constant ?? {}
   const numbers = axis === 0 ? matrix : transposed(matrix, rows, columns)
-  return toConstant(tensorOf(type, axis === 0 ? [rows, columns] : [columns, rows], numbers))
+  const sides = axis === 0 ? [rows, columns] : [columns, rows]
+  return toConstant(tensorOf(type, [...sides, ...dims.slice(2)], numbers))
 }

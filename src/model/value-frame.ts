@@ -12,6 +12,7 @@ import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.j
 import { elementCount } from '../onnx/tensor.js'
 import type { TransformerModel } from './model.js'
 import type { LayeredAttention, ModelDimension } from './model-dimension.js'
+import { isPointwise } from './pointwise.js'
 import { readProjection } from './projection.js'
 
 export interface ValueFrame {
@@ -60,7 +61,7 @@ export function findValueFrame(
     if (axes.some((axis) => has(axis, leaf)) && value.producer && !isLinear(value.producer))
       return undefined
   const [head] = block.keyValueHeadAxes
-  const projection = only && readProjection(only)
+  const projection = only && !isPointwise(only.node) && readProjection(only)
   if (!projection) return undefined
   const inputs = placesOf(projection.inputs, leaf, head)
   const sources: Source[] = []

@@ -13,7 +13,7 @@ import { NodeBuilder } from '../train/node-builder.js'
 export function gateBlock(
   change: GraphEdit,
   shapes: ShapeInfo,
-  { input, readers, sizes }: Block,
+  { input, readers, sizes, turn }: Block,
   make: () => Value,
 ): boolean {
   const { graph } = change
@@ -25,7 +25,10 @@ export function gateBlock(
   const b = new NodeBuilder(change, shapes, first)
   const type = shapes.dataType(value) ?? 'float32'
   const gate = type === 'float32' ? make() : b.cast(make(), type)
-  const shaped = sizes.length > 1 ? b.op('Reshape', [gate, b.ints(...sizes)]) : gate
+  // Positions behind the width take one number each.
+  const behind = turn ? turn.length - 1 - (turn.at(-1) ?? 0) : 0
+  const dims = [...sizes, ...Array.from({ length: behind }, () => 1)]
+  const shaped = dims.length > 1 ? b.op('Reshape', [gate, b.ints(...dims)]) : gate
   const gated = b.op('Mul', [value, shaped])
   for (const { node, index } of reads) change.setInput(node, index, gated)
   return true

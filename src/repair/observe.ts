@@ -30,9 +30,10 @@ export interface Means {
 }
 
 export interface Place {
-  /** x, [..., width]. */
+  /** x, [..., width] once its axes are in the order of `turn`. */
   readonly input: Value
   readonly width: number
+  readonly turn?: readonly number[] | undefined
   /** What is compared with the dense model, [..., columns]. */
   readonly target: { readonly value: Value; readonly columns: number } | undefined
   readonly tokens: TokenRows | undefined
@@ -116,7 +117,7 @@ const swapped = { attributes: { perm: { kind: 'ints', value: [1n, 0n] } } } as c
 /** Σ wxᵀx and Σ wxᵀδ, w = mask / ‖dense‖². `sample` is one batch's dense value. */
 export function addObservation(
   change: GraphEdit,
-  { input, width, target, tokens: owner, hasMeans }: Place,
+  { input, width, turn, target, tokens: owner, hasMeans }: Place,
   sample: RuntimeTensor | undefined,
 ): Outputs {
   const float = (value: Value): Value => change.add('Cast', [value], asFloat)
@@ -131,7 +132,12 @@ export function addObservation(
       ? change.add('Div', [mask, norm])
       : (mask ?? (norm && change.add('Reciprocal', [norm])))
   const scaled = (rows: Value): Value => (scale ? change.add('Mul', [rows, scale]) : rows)
-  const plain = rowsOf(input, width)
+  const last = turn
+    ? change.add('Transpose', [input], {
+        attributes: { perm: { kind: 'ints', value: turn.map(BigInt) } },
+      })
+    : input
+  const plain = rowsOf(last, width)
   const rows = scaled(hasMeans ? withOnes(change, plain) : plain)
   const across = change.add('Transpose', [rows], swapped)
   const moments = change.add('MatMul', [across, rows])

@@ -135,13 +135,13 @@ class Walk<Kind extends Block> {
   }
 
   private async refit(block: Kind, after: readonly RuntimeTensor[] | undefined): Promise<void> {
-    const { input, width, tokens, stream, projection } = block
+    const { input, width, turn, tokens, stream, projection } = block
     const target =
       after && stream && projection ? { value: stream, columns: projection.columns } : undefined
     const hasMeans = this.hasMeans(block, after !== undefined)
     const found = await this.repair.refit(
       block,
-      await this.observe({ input, width, target, tokens, hasMeans }, after),
+      await this.observe({ input, width, turn, target, tokens, hasMeans }, after),
     )
     const product = this.own(block.output).producer
     if (found && 'gate' in found) return this.silence(block, found)

@@ -1,0 +1,79 @@
+/** AMP on feed-forwards of convolutions that read each position alone: they are re-fitted as products are. */
+import { expect, it } from 'vitest'
+import { decideAmp } from '../../passes/amp/decide.js'
+import { ampDefaults } from '../../passes/amp/options.js'
+import { findSkipped } from '../../passes/amp/skipped.js'
+import { calibrate } from '../../src/calibrate/calibrate.js'
+import type { Batch } from '../../src/data/batch.js'
+import { generator } from '../../src/data/generator.js'
+import type { Model, Value } from '../../src/graph/graph.js'
+import { silentLog } from '../../src/log.js'
+import { readModel } from '../../src/model/model.js'
+import { tensorOf } from '../../src/onnx/numbers.js'
+import { applyPart } from '../../src/plan/apply.js'
+import { checkSlice } from '../../src/prune/check.js'
+import { type Builder, build } from '../axes/builder.js'
+import { difference, runModel } from '../zoo/compare.js'
+
+// C channels, W neurons of which each is there twice, S positions
+const [C, W, S] = [8, 12, 6]
+
+/** Weights of neurons, each beside its double, and of what reads them. */
+function doubled(b: Builder, ...space: number[]): { inner: Value; outer: Value; bias: Value } {
+  const random = generator(3)
+  const half = Array.from({ length: (W / 2) * C }, () => random() - 0.5)
+  const outer = Array.from({ length: C * W }, () => random() - 0.5)
+  return {
+    inner: b.numbers([...half, ...half], W, C, ...space),
+    outer: b.numbers(outer, C, W, ...space),
+    bias: b.weight(C),
+  }
+}
+
+const feedForward = (b: Builder, x: Value, ...space: number[]): Value => {
+  const { inner, outer, bias } = doubled(b, ...space)
+  return b.op('Conv', [b.op('Relu', [b.op('Conv', [x, inner])]), outer, bias])
+}
+
+const layouts: Record<string, { dims: number[]; write: (b: Builder, x: Value) => Value }> = {
+  'of tokens, turned before and after': {
+    dims: [8, S, C],
+    write: (b, x) =>
+      b.op('Add', [x, b.transpose(feedForward(b, b.transpose(x, 0, 2, 1), 1), 0, 2, 1)]),
+  },
+  'of an image': {
+    dims: [8, C, 3, S],
+    write: (b, x) => b.op('Add', [x, feedForward(b, x, 1, 1)]),
+  },
+}
+
+it.each(Object.keys(layouts))('half of the neurons answer for their doubles: %s', async (name) => {
+  const { dims, write } = layouts[name] as (typeof layouts)[string]
+  const model = (): Model => build((b) => write(b, b.input('x', ['b', ...dims.slice(1)])))
+  const random = generator(9)
+  const size = dims.reduce((product, each) => product * each, 1)
+  const numbers = Array.from({ length: size }, () => random() - 0.5)
+  const feeds = { x: tensorOf('float32', dims, numbers) }
+  const batches: Batch[] = [{ feeds, tokenMask: undefined, ids: [] }]
+  const dense = model()
+  const view = readModel(dense.graph)
+  expect(view.feedForward.map(({ width }) => width)).toEqual([W])
+  expect(findSkipped(view, ampDefaults)).toEqual([])
+  const calibration = await calibrate(dense, { batches, moments: true, log: silentLog })
+  const lose = async (recover: 'ridge' | 'none'): Promise<number> => {
+    const { slices, projections } = await decideAmp(
+      { model: dense, view, batches, calibration, log: silentLog },
+      { ...ampDefaults, recover, ratio: 0.5, ridge: 1e-6 },
+    )
+    expect(slices.map(({ remove }) => remove.length)).toEqual([W / 2])
+    const [sliced, masked] = [model(), model()]
+    applyPart(masked.graph, { slices, projections }, { as: 'mask' })
+    applyPart(sliced.graph, { slices, projections })
+    const { largest } = await checkSlice(sliced, masked, batches, { log: silentLog })
+    expect(largest).toBeLessThan(1e-4)
+    const [[whole], [cut]] = [await runModel(model(), [feeds]), await runModel(sliced, [feeds])]
+    return difference(cut ?? {}, whole ?? {})
+  }
+  expect(await lose('none')).toBeGreaterThan(0.05)
+  expect(await lose('ridge')).toBeLessThan(0.005)
+})
