@@ -117,10 +117,13 @@ const hasWeight = (analysis: AxisAnalysis, contraction: Contraction): boolean =>
       )
     : contraction.operands.some(({ input }) => isWeightInput(analysis, contraction.node, input))
 
-/** Depthwise convolutions pass channels; so do quantise–dequantise pairs and per-channel norms. */
+const norms = new Set(['LayerNormalization', 'RMSNormalization', 'SimplifiedLayerNormalization'])
+
+/** Depthwise convolutions pass channels; so do quantise–dequantise pairs and norms. */
 const passes = (node: Node): boolean =>
   isTransparent(node) ||
   node.op === 'BatchNormalization' ||
+  norms.has(node.op) ||
   (node.op === 'Conv' && intAttribute(node, 'group', 1) !== 1)
 
 /** A depthwise convolution on a branch no wider than its stream mixes positions: it is not a feed-forward. */
@@ -160,7 +163,9 @@ function findProducers(
 
 const straight = new Set(
   `Add Sub Identity Cast Dropout QuantizeLinear DequantizeLinear DynamicQuantizeLinear
-BatchNormalization Conv`.split(/\s+/),
+BatchNormalization LayerNormalization RMSNormalization SimplifiedLayerNormalization Conv`.split(
+    /\s+/,
+  ),
 )
 
 /** Whether anything but sums and scales is between the producers and the width: two projections in a row are one. */

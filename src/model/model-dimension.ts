@@ -112,6 +112,8 @@ const attentionRoles: ReadonlySet<Role> = new Set([
   'valueHeadSize',
 ])
 
+const normedRoles: ReadonlySet<Role> = new Set(['keyValueHeads', 'queryGroups', 'width'])
+
 export function describeDimensions(
   analysis: AxisAnalysis,
   names: ReadonlyMap<Axis, DimensionName>,
@@ -136,17 +138,20 @@ export function describeDimensions(
           ? `hidden.${hiddenIndex}`
           : 'hidden'
         : (role ?? `channels.${channels++}`))
-    const reasons = whyNot(each, role ?? 'channels')
+    const found = whyNot(each, role ?? 'channels')
+    const isNormed =
+      found.length > 0 &&
+      found.length === each.entangled.length &&
+      isOnlyNormed(analysis, each.entangled)
+    // Inside a block a norm that leaves members out is answered for by the block's own projection.
+    const reasons = isNormed && normedRoles.has(role ?? 'channels') ? [] : found
     described.push({
       ...each,
       id,
       role: role ?? 'channels',
       layer: name?.layer,
       sliceable: reasons.length === 0,
-      isNormed:
-        reasons.length > 0 &&
-        reasons.length === each.entangled.length &&
-        isOnlyNormed(analysis, each.entangled),
+      isNormed,
       reasons,
     })
   }

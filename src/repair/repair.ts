@@ -124,6 +124,42 @@ class BlockRepair implements Repair<PrunableBlock>, Repaired {
     return { weight: toWeight(block.projection, fitted.weight), shift: fitted.projection.shift }
   }
 
+  normed(block: PrunableBlock): ReadonlyMap<string, readonly number[]> | undefined {
+    const { counts } = this.allocated
+    const losing = block.choices.filter((choice) => (counts.get(choice) ?? 0) > 0)
+    if (block.isUnmixed) return undefined
+    const kept = losing.flatMap(({ dimension: { id, isNormed, size } }) => {
+      const own = this.slices.find(({ dimension }) => dimension === id)
+      if (!isNormed || !own) return []
+      const gone = new Set(own.remove)
+      const all = Array.from({ length: size }, (_, member) => member)
+      return [[id, all.filter((member) => !gone.has(member))] as const]
+    })
+    return kept.length > 0 ? new Map(kept) : undefined
+  }
+
+  async refitNormed(
+    block: PrunableBlock,
+    observation: Observation,
+  ): Promise<NewProjection | undefined> {
+    const { counts, products, metrics } = this.allocated
+    // A basis of values belongs to the first weights.
+    if (block.choices.some((each) => each.frame && (counts.get(each) ?? 0) > 0)) return undefined
+    const fitted = await refitBlock(block, observation, {
+      counts: new Map(),
+      ridge: this.options.ridge,
+      fixed: undefined,
+      gone: this.goneBefore(block),
+      products,
+      metric: metrics.get(block.key),
+    })
+    const before = this.projections.findIndex((each) => each.block === block.key)
+    if (!fitted || !block.projection || before < 0) return undefined
+    const { reads } = this.projections[before] as RefittedProjection
+    this.projections[before] = { ...fitted.projection, ...(reads && { reads }) }
+    return { weight: toWeight(block.projection, fitted.weight), shift: fitted.projection.shift }
+  }
+
   /** Nothing can be re-fitted: what goes goes in its order, and its mean stays. */
   private cutUnmixed(block: PrunableBlock, observation: Observation): NewGate | undefined {
     const { counts, rankings } = this.allocated

@@ -18,6 +18,7 @@ import { float32Tensor, type Tensor } from '../onnx/tensor.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
 import { inferShapes } from '../shape/infer.js'
 import { gateBlock } from './gate-block.js'
+import { leaveOutOfNorms } from './leave-out-of-norms.js'
 import {
   addObservation,
   DENSE,
@@ -42,6 +43,10 @@ export interface NewGate {
 export interface Repair<Kind extends Block> {
   /** The new weights of its projection, or what stays where there is none; undefined leaves it as it is. */
   refit(block: Kind, observation: Observation): Promise<NewProjection | NewGate | undefined>
+  /** What stays of axes of the block that norms run over, once it is decided; undefined where nothing of such goes. */
+  normed?(block: Kind): ReadonlyMap<string, readonly number[]> | undefined
+  /** The weights of its projection for what was decided, now that norms leave the rest out. */
+  refitNormed?(block: Kind, observation: Observation): Promise<NewProjection | undefined>
   /** Through which weights it reads the stream. */
   reads(block: Kind): readonly BlockRead[]
   /** Whether reads are asked for also where nothing before them was changed. */
@@ -139,11 +144,19 @@ class Walk<Kind extends Block> {
     const target =
       after && stream && projection ? { value: stream, columns: projection.columns } : undefined
     const hasMeans = this.hasMeans(block, after !== undefined)
-    const found = await this.repair.refit(
-      block,
-      await this.observe({ input, width, turn, target, tokens, hasMeans }, after),
-    )
+    const place = { input, width, turn, target, tokens, hasMeans }
+    const first = await this.repair.refit(block, await this.observe(place, after))
     const product = this.own(block.output).producer
+    const normed = this.repair.normed?.(block)
+    if (normed) {
+      leaveOutOfNorms(this.working.graph, normed)
+      // What is read may have another name behind a norm that was written anew.
+      const read = product?.inputs[block.contraction.operands[0]?.input ?? 0]
+      place.input = read ?? input
+    }
+    const found =
+      (normed && (await this.repair.refitNormed?.(block, await this.observe(place, after)))) ??
+      first
     if (found && 'gate' in found) return this.silence(block, found)
     if (!found || !projection || !product) return
     edit(this.working.graph, 'attnc.refit', (change) => {

@@ -207,16 +207,25 @@ describe('ways to write attention', { timeout: 60_000 }, () => {
     expect(await compareModels(make, feeds, choice)).toBeLessThanOrEqual(1e-5)
   })
 
-  it('a norm over all heads together keeps them together', () => {
-    const model = build((b) => {
-      const x = b.input('x', ['batch', 5, C])
-      const query = b.op('LayerNormalization', [b.linear(x, C, H * D), b.weight(H * D)])
-      return attend(b, x, { ...separate(b, x), query: toHeads(b, query) })
-    })
-    const view = readModel(model.graph)
-    expect(view.attention.map(({ heads }) => heads)).toEqual([H])
-    const [heads] = view.dimensions.filter(({ role }) => role === 'keyValueHeads')
-    expect([heads?.sliceable, heads?.reasons[0]?.text]).toEqual([false, 'a norm is taken over it'])
+  it('a norm over all heads together leaves out those that go; a softmax over them keeps them together', async () => {
+    const make = (norm: (b: Builder, query: Value) => Value) =>
+      build((b) => {
+        const x = b.input('x', ['batch', 5, C])
+        const query = norm(b, b.linear(x, C, H * D))
+        return attend(b, x, { ...separate(b, x), query: toHeads(b, query) })
+      })
+    const normed = () => make((b, x) => b.op('LayerNormalization', [x, b.weight(H * D)]))
+    const headsOf = ({ graph }: ReturnType<typeof normed>) => {
+      const view = readModel(graph)
+      expect(view.attention.map(({ heads }) => heads)).toEqual([H])
+      return view.dimensions.find(({ role }) => role === 'keyValueHeads')
+    }
+    expect(headsOf(normed())).toMatchObject({ sliceable: true, isNormed: true, reasons: [] })
+    const choice = new Map([[headsOf(normed())?.id ?? '', [0, 2]]])
+    expect(await compareModels(normed, feeds, choice)).toBeLessThanOrEqual(1e-5)
+    const shared = headsOf(make((b, x) => b.op('Softmax', [x], { axis: -1 })))
+    expect(shared?.reasons[0]?.text).toBe('a softmax runs over it')
+    expect(shared?.sliceable).toBe(false)
   })
 
   it('a layer used twice is one dimension', async () => {
