@@ -60,8 +60,10 @@ export function cutSettled(
   ])
   const keep = b.edit.constant(float32Tensor([set.size], settled))
   const gates = split(b, b.op('Mul', [b.op('Add', [own, channels]), keep]), set, 'gate')
-  const kept = split(b, keep, set, 'kept')
-  return set.masks.map((_, index) => ({ gate: gates[index] as Value, kept: kept[index] as Value }))
+  return set.masks.map(({ offset, size }, index) => ({
+    gate: gates[index] as Value,
+    kept: b.edit.constant(float32Tensor([size], settled.slice(offset, offset + size))),
+  }))
 }
 
 /** log σ² − log μ². */
