@@ -58,10 +58,14 @@ export function chooseObjective(
   }
   const logits = outputs.find(({ type }) => type?.dims?.length === 3)
   if (logits && (batches[0]?.ids.length ?? 0) > 0)
-    if (isVocabulary(logits, batches) || !hasTeacher)
+    if (isVocabulary(sizesOf(model, logits, batches)?.[2], batches) || !hasTeacher)
       return { kind: 'next token', output: logits.name, counts: 'tokens' }
   if (first && hasTeacher) {
-    const isTokenwise = dims.length === 3 && batches[0]?.tokenMask !== undefined
+    const tokens = batches[0]?.tokenMask?.dims[1]
+    const rows = tokens === undefined ? undefined : sizesOf(model, first, batches)?.[1]
+    // Of other things than tokens, such as points of an image, there are as many as there are.
+    const isOther = rows !== undefined && rows !== tokens
+    const isTokenwise = dims.length === 3 && tokens !== undefined && !isOther
     const counts = isTokenwise ? 'tokens' : 'samples'
     return { kind: 'teacher', output: first.name, counts, samples }
   }
@@ -92,10 +96,28 @@ function samplesOf({ graph }: Model, output: Value): Objective['samples'] {
   return undefined
 }
 
+/** Sizes of an output for the first batch; undefined where they show only while running. */
+function sizesOf(
+  { graph }: Model,
+  output: Value,
+  [batch]: readonly Batch[],
+): (number | undefined)[] | undefined {
+  const overrides = new Map(
+    graph.inputs.flatMap(({ name, type }) =>
+      (type?.dims ?? []).flatMap((dim, axis) => {
+        const size = batch?.feeds[name]?.dims[axis]
+        return typeof dim === 'string' && size !== undefined ? [[dim, size] as const] : []
+      }),
+    ),
+  )
+  return inferShapes(graph, { overrides })
+    .dims(output)
+    ?.map((size) => size.value)
+}
+
 /** Whether the last axis has room for every id: hidden states of an encoder seldom do. */
-function isVocabulary({ type }: Value, batches: readonly Batch[]): boolean {
-  const size = type?.dims?.[2]
-  if (typeof size !== 'number') return true
+function isVocabulary(size: number | undefined, batches: readonly Batch[]): boolean {
+  if (size === undefined) return true
   return batches.every(({ ids }) => ids.every((row) => row.every((id) => id < size)))
 }
 

@@ -258,6 +258,7 @@ const cases: readonly Case[] = [
   { op: 'Slice', inputs: [[2, 7], int([1], 0), int([1], 99), int([1], -1), int([1], 2)] },
   { op: 'Slice', inputs: [[5, 3], int([1], -1), int([1], -99), int([1], 0), int([1], -1)] },
   { op: 'Pad', inputs: [[2, 3], int([4], 1, 0, 0, 2)] },
+  { op: 'Pad', inputs: [[3, 4], int([4], 1, -2, -1, 1)] },
   { op: 'Pad', inputs: [[2, 3], int([2], 2, 1), undefined, int([1], 1)], opset: 18 },
   { op: 'Trilu', inputs: [[3, 3]], attributes: { upper: 0 } },
   { op: 'DepthToSpace', inputs: [[1, 8, 2, 3]], attributes: { blocksize: 2 } },

@@ -146,22 +146,15 @@ function scatterBack(c: GradientContext, g: Value, x: Value, axis: number, membe
   return c.op('ScatterElements', [zeros, places, g], { axis })
 }
 
-/** What was added around is cut off; only constant padding is a gradient of nothing. */
+/** What was added around is cut off, and what was cut off gets zeros; only constant padding is a gradient of nothing. */
 const pad: GradientRule = {
   backward(c) {
     const { node } = c
     const mode = stringAttribute(node, 'mode') ?? 'constant'
     if (mode !== 'constant') throw unsupported(node, `the mode ${mode} (only constant has one)`)
-    const rank = c.rank(c.input(0))
+    const back = c.op('Neg', [c.input(1)])
     const axes = node.inputs[3]
-    const pads = c.input(1)
-    const length = c.shapes.dims(pads)?.[0]?.value ?? 2 * rank
-    const starts = c.op('Slice', [pads, c.ints(0), c.ints(length / 2)])
-    const sizes = axes
-      ? c.op('Gather', [c.op('Shape', [c.input(0)]), axes])
-      : c.op('Shape', [c.input(0)])
-    const ends = c.op('Add', [starts, sizes])
-    return [c.op('Slice', [c.gradient(0), starts, ends, axes])]
+    return [c.op('Pad', [c.gradient(0), back, ...(axes ? [undefined, axes] : [])])]
   },
 }
 
