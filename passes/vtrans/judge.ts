@@ -42,9 +42,11 @@ export async function lossOf(
 }
 
 function buildLoss(model: Model, cut: Cut, objective: Objective, share: number) {
-  const output = model.graph.values.get(objective.output) as Value
-  const copy = extractSubgraph(model.graph, new Map(), [output])
-  applyPart(copy.graph, cut)
+  // What is cut is told by the whole model, of which the output may hear a part.
+  const whole = extractSubgraph(model.graph, new Map(), [...model.graph.outputs])
+  applyPart(whole.graph, cut)
+  const output = whole.graph.values.get(objective.output) as Value
+  const copy = extractSubgraph(whole.graph, new Map(), [output])
   const teacher = share > 0 ? { model, share, temperature: 1 } : undefined
   const addLoss = prepareLoss(copy, objective, teacher)
   return edit(copy.graph, 'attnc.judge', (change) => {

@@ -15,6 +15,7 @@ import { Multipliers } from './multipliers.js'
 import { sharesOf, type VtransOptions } from './options.js'
 import { PRESSURE, SLOPE, TARGET } from './penalties.js'
 import { assertReachable, type MaskValues, type Selection, selectUnits } from './select.js'
+import { findUnheard } from './unheard.js'
 
 export interface LearnedMasks extends MaskValues {
   readonly selected: readonly Selection[]
@@ -27,11 +28,20 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
   const { model } = input
   const { ratio, rate, warmup } = options
   const { noisy: updates } = sharesOf(options)
-  const set = findMasks(input.view, options)
+  const protect = [...options.protect, ...findUnheard(input, options)]
+  const set = findMasks(input.view, { ...options, protect })
   const resources = await measureResources(input, set.masks, options)
   assertReachable(set.masks, resources, options)
   const initial = initialMasks(set.size, options)
-  const given = { ...input, teacher: model, resources, initial, updates, what: 'learning masks' }
+  const given = {
+    ...input,
+    teacher: model,
+    set,
+    resources,
+    initial,
+    updates,
+    what: 'learning masks',
+  }
   await using run = await MaskRun.open(given, options)
   const multipliers = new Multipliers(updates)
   for (let at = 0; at < updates; at++) {

@@ -13,6 +13,7 @@ import { describeFit, fitMemory } from '../../src/train/fit-memory.js'
 import { chooseObjective, type Objective, targetsOf } from '../../src/train/objective.js'
 import { canMix, type Sampler, sampler } from '../../src/train/sampling.js'
 import { COUNT, RATE } from '../../src/train/training-graph.js'
+import type { MaskSet } from './masks.js'
 import { PLACES, placesOf } from './noise.js'
 import { batchSizeOf, type VtransOptions } from './options.js'
 import type { Resource } from './resource.js'
@@ -24,6 +25,7 @@ export interface MaskRunInput extends RunOptions {
   /** The model that teaches; itself as it is, where masks stand in it. */
   readonly teacher: Model
   readonly batches: readonly Batch[]
+  readonly set: MaskSet
   readonly resources: readonly Resource[]
   /** μ of all units, and while they are noisy then log σ². */
   readonly initial: Float32Array
@@ -81,6 +83,7 @@ export class MaskRun implements AsyncDisposable {
           objective,
           teacher,
           options,
+          set: input.set,
           resources: input.resources,
           recompute,
           settled: input.settled,

@@ -66,3 +66,18 @@ function canMask(view: TransformerModel, options: Parameters<typeof findMasks>[1
     return false
   }
 }
+
+/** The same masks in a part of their model, whose layers may be counted otherwise: found by weights and roles. */
+export function masksIn(part: TransformerModel, { masks, size }: MaskSet): MaskSet {
+  const own = masks.map((mask) => {
+    const names = new Set(mask.dimension.places.map(({ value }) => value.name))
+    const dimension = part.dimensions.find(
+      ({ role, size: members, places }) =>
+        role === mask.dimension.role &&
+        members === mask.dimension.size &&
+        places.some(({ value }) => names.has(value.name)),
+    )
+    return { ...mask, dimension: dimension ?? mask.dimension }
+  })
+  return { masks: own, size }
+}

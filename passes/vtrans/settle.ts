@@ -19,6 +19,7 @@ import { MaskRun } from './mask-run.js'
 import { findMasks, type MaskSet } from './masks.js'
 import { sharesOf, type VtransOptions } from './options.js'
 import { parametersOf } from './resource.js'
+import { findUnheard } from './unheard.js'
 
 export interface SettleInput extends LearnInput {
   readonly heldOut?: readonly Batch[] | undefined
@@ -65,10 +66,19 @@ export async function settleMeans(
   const { able, others } = foldable(readModel(input.model.graph), view)
   if (able.length === 0) return best
   const own = { ...options, structures, protect: [...options.protect, ...others] }
-  const set = findMasks(view, own)
+  const unheard = findUnheard({ ...input, model, view }, options)
+  const set = findMasks(view, { ...own, protect: [...own.protect, ...unheard] })
   const ones = new Float32Array(set.size).fill(1)
   const resources = [parametersOf(view, set.masks)]
-  const given = { model, teacher: input.model, resources, initial: ones, settled: ones, updates }
+  const given = {
+    model,
+    teacher: input.model,
+    set,
+    resources,
+    initial: ones,
+    settled: ones,
+    updates,
+  }
   await using run = await MaskRun.open({ ...input, ...given, what: 'learning means' }, own)
   const every = Math.ceil(updates / looks)
   for (let at = 1; at <= updates; at++) {

@@ -24,7 +24,7 @@ import type { Teacher } from '../../src/train/teacher.js'
 import { COUNT, RATE } from '../../src/train/training-graph.js'
 import { type GateSite, insertGates, spread, unitOf } from './gates.js'
 import { cutNoisy, cutSettled, type MaskPart } from './mask-parts.js'
-import { findMasks, type MaskSet } from './masks.js'
+import { findMasks, type MaskSet, masksIn } from './masks.js'
 import { addNoiseTable, drawNoise, PLACES } from './noise.js'
 import type { VtransOptions } from './options.js'
 import { addPressure, addPrice, addSparsity } from './penalties.js'
@@ -54,6 +54,8 @@ export interface StepInput {
   readonly objective: Objective
   readonly teacher: Teacher | undefined
   readonly options: VtransOptions
+  /** Masks of the model that this is a part of; all that the options allow where nothing is said. */
+  readonly set?: MaskSet | undefined
   /** What is to be saved; of the same masks in the same order. */
   readonly resources: readonly Resource[]
   /**
@@ -73,7 +75,7 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
   const { graph } = model
   edit(graph, 'attnc.vtrans', takeFirstBranches)
   const view = readModel(graph)
-  const set = findMasks(view, options)
+  const set = input.set ? masksIn(view, input.set) : findMasks(view, options)
   const length = settled ? set.size : 2 * set.size
   const addLoss = prepareLoss(model, objective, teacher)
   return edit(graph, 'attnc.vtrans', (change) => {

@@ -170,7 +170,8 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     const limits = { batchSize: 16, samples: 16 }
     const batches = openData(`${folder}/calibration.npz`, { model, folder, ...limits })
     const view = readModel(model.graph)
-    const { masks, size } = findMasks(view, vtransDefaults)
+    const set = findMasks(view, vtransDefaults)
+    const { masks, size } = set
     const parameters = parametersOf(view, masks)
     // Time that heads take alone, as a curve.
     const curves = masks.flatMap(({ dimension, size: count }, mask) =>
@@ -193,7 +194,8 @@ describe.skipIf(!isThere)('an update of the masks', () => {
       at < size ? 1 : random() * 4 - 2,
     )
     const saved = async (resources: readonly Resource[]): Promise<number> => {
-      const given = { model, teacher: model, batches, resources, initial, updates: 1, what: '' }
+      const learning = { set, resources, initial, updates: 1, what: '' }
+      const given = { model, teacher: model, batches, ...learning }
       await using run = await MaskRun.open({ ...given, log: silentLog, threads: 1 }, vtransDefaults)
       const sparsity = await run.update(0, {
         [PRESSURE]: tensorOf('float32', [2], [0, 0]),
