@@ -61,92 +61,104 @@ export interface Block {
 
 /** Attention and feed-forward blocks with an output projection, in order of execution. */
 export function findBlocks(view: TransformerModel): Block[] {
-  const blocks: Block[] = []
+  const readers = readersOf(view)
+  const parts = [...attentionParts(view), ...ownFeedForwards(view)]
+  const blocks = parts.flatMap((part) => readBlock(view, part, readers) ?? [])
+  const order = new Map([...view.graph.nodes()].map((node, index) => [node, index]))
+  return blocks.sort(
+    (a, b) => (order.get(a.contraction.node) ?? 0) - (order.get(b.contraction.node) ?? 0),
+  )
+}
+
+/** What a block is read from. */
+interface BlockPart extends Pick<Block, 'key' | 'kind' | 'layer' | 'dimension' | 'isExpert'> {
+  readonly contraction: Contraction | undefined
+  /** Where what the projection writes joins the stream. */
+  joinAt(output: Value): Node | undefined
+}
+
+const attentionParts = (view: TransformerModel): BlockPart[] =>
+  view.attention.map(({ layer, dimension, outputProjection, context }, index) => ({
+    key: `attention.${index}`,
+    kind: 'attention',
+    layer,
+    dimension,
+    isExpert: false,
+    contraction: outputProjection,
+    joinAt: (output) => joinOf(view.analysis, output, context),
+  }))
+
+/** A width that shares its product with heads is of their block. */
+function ownFeedForwards(view: TransformerModel): BlockPart[] {
+  const shared = new Set(view.attention.map(({ outputProjection }) => outputProjection))
+  return feedForwardParts(view)
+    .filter(({ part }) => !shared.has(part.outputProjection))
+    .map(({ key, layer, part, isExpert }) => ({
+      key,
+      kind: 'feedForward',
+      layer,
+      dimension: part.dimension,
+      isExpert,
+      contraction: part.outputProjection,
+      joinAt: () => part.join,
+    }))
+}
+
+/** All products that read a value. */
+function readersOf(view: TransformerModel): ReadonlyMap<Value, readonly Node[]> {
   const readers = new Map<Value, Node[]>()
   for (const { node, operands } of view.analysis.contractions)
     for (const { input } of operands) {
       const value = node.inputs[input]
       if (value) readers.set(value, [...(readers.get(value) ?? []), node])
     }
-  const add = (
-    key: string,
-    kind: Block['kind'],
-    layer: number,
-    dimension: ModelDimension | undefined,
-    contraction: Contraction | undefined,
-    joinAt: (output: Value) => Node | undefined,
-    isExpert = false,
-  ): void => {
-    const operand = contraction?.operands[0]
-    const input = operand && contraction.node.inputs[operand.input]
-    const output = contraction?.node.outputs[0]
-    if (!contraction || !input || !output) return
-    const axes = view.analysis.axes(input) ?? []
-    // Heads that are laid over each other: each has all that is behind its axis.
-    const tail = contraction.share === undefined ? [operand.what] : axes.slice(operand.axis)
-    const inputs = productOf(tail)
-    const width = inputs.size.value
-    if (!width) return
-    const turn = isPointwise(contraction.node) ? lastOf(operand.axis, axes.length) : undefined
-    const isLast = axes.at(-1) === operand.what || endsWith(view, input, width)
-    if (tail.length === 1 && !turn && !isLast) return
-    const rows = turn ? turn.flatMap((axis) => axes[axis] ?? []) : axes
-    const join = joinAt(output)
-    const columns = view.analysis.axes(output)?.[1]
-    const outputs = (join?.outputs ?? []).filter(
-      (each) => each && (!turn || view.analysis.axes(each)?.at(-1)?.root === columns?.root),
-    )
-    const [joined] = outputs
-    const projection = readProjection(contraction)
-    blocks.push({
-      key,
-      kind,
-      layer,
-      isExpert,
-      dimension,
-      contraction,
-      projection,
-      stacked: projection ? undefined : readStacked(view.analysis, contraction),
-      input,
-      width,
-      turn,
-      inputs,
-      sizes: tail.map(({ size }) => size.value ?? 1),
-      isUnmixed: contraction.share !== undefined || view.analysis.seams.has(input),
-      readers: readers.get(input) ?? [],
-      output,
-      // What an expert says is weighed before it joins: the stream doesn't lack what its weight lacks.
-      stream: isExpert ? undefined : outputs.find((each) => each && isSameRows(view, each, rows)),
-      joined,
-      tokens: tokensOfRows(view, rows),
-    })
-  }
-  for (const [index, each] of view.attention.entries())
-    add(
-      `attention.${index}`,
-      'attention',
-      each.layer,
-      each.dimension,
-      each.outputProjection,
-      (output) => joinOf(view.analysis, output, each.context),
-    )
-  // A width that shares its product with heads is of their block.
-  const shared = new Set(view.attention.map(({ outputProjection }) => outputProjection))
-  for (const { key, layer, part, isExpert } of feedForwardParts(view))
-    if (!shared.has(part.outputProjection))
-      add(
-        key,
-        'feedForward',
-        layer,
-        part.dimension,
-        part.outputProjection,
-        () => part.join,
-        isExpert,
-      )
-  const order = new Map([...view.graph.nodes()].map((node, index) => [node, index]))
-  return blocks.sort(
-    (a, b) => (order.get(a.contraction.node) ?? 0) - (order.get(b.contraction.node) ?? 0),
+  return readers
+}
+
+function readBlock(
+  view: TransformerModel,
+  { contraction, joinAt, ...part }: BlockPart,
+  readers: ReadonlyMap<Value, readonly Node[]>,
+): Block | undefined {
+  const operand = contraction?.operands[0]
+  const input = operand && contraction.node.inputs[operand.input]
+  const output = contraction?.node.outputs[0]
+  if (!contraction || !input || !output) return undefined
+  const axes = view.analysis.axes(input) ?? []
+  // Heads that are laid over each other: each has all that is behind its axis.
+  const tail = contraction.share === undefined ? [operand.what] : axes.slice(operand.axis)
+  const inputs = productOf(tail)
+  const width = inputs.size.value
+  if (!width) return undefined
+  const turn = isPointwise(contraction.node) ? lastOf(operand.axis, axes.length) : undefined
+  const isLast = axes.at(-1) === operand.what || endsWith(view, input, width)
+  if (tail.length === 1 && !turn && !isLast) return undefined
+  const rows = turn ? turn.flatMap((axis) => axes[axis] ?? []) : axes
+  const columns = view.analysis.axes(output)?.[1]
+  const outputs = (joinAt(output)?.outputs ?? []).filter(
+    (each) => each && (!turn || view.analysis.axes(each)?.at(-1)?.root === columns?.root),
   )
+  const projection = readProjection(contraction)
+  return {
+    ...part,
+    contraction,
+    projection,
+    stacked: projection ? undefined : readStacked(view.analysis, contraction),
+    input,
+    width,
+    turn,
+    inputs,
+    sizes: tail.map(({ size }) => size.value ?? 1),
+    isUnmixed: contraction.share !== undefined || view.analysis.seams.has(input),
+    readers: readers.get(input) ?? [],
+    output,
+    // What an expert says is weighed before it joins: the stream doesn't lack what its weight lacks.
+    stream: part.isExpert
+      ? undefined
+      : outputs.find((each) => each && isSameRows(view, each, rows)),
+    joined: outputs[0],
+    tokens: tokensOfRows(view, rows),
+  }
 }
 
 /** Feed-forwards by key, the experts of a mixture one by one. */
