@@ -52,8 +52,19 @@ export function makeTokenBatch(
 export const isTokens = ({ dims, dataType }: Port): boolean =>
   dims.length === 2 && dataType.startsWith('int')
 
+/** [batch, channels, height, width] of open sides. */
+export const isPicturePort = ({ dims, dataType }: Port): boolean =>
+  isFloat(dataType) &&
+  dims.length > 3 &&
+  typeof dims[1] === 'number' &&
+  dims.slice(2).filter(isOpen).length > 1
+
+const isOpen = (dim: number | string): boolean => typeof dim === 'string'
+
 /** [batch, heads, past, head size] of open length; features of pairs have two axes of one length. */
-export const isCachePort = ({ dims, dataType }: Port): boolean =>
+export const isCachePort = (port: Port): boolean => isLikeCache(port) && !isPicturePort(port)
+
+const isLikeCache = ({ dims, dataType }: Port): boolean =>
   dims.length === 4 &&
   isFloat(dataType) &&
   dims.some((dim) => typeof dim !== 'number') &&

@@ -1,4 +1,5 @@
 /** Data by its path: what the file is decides how it is read. */
+
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { AttncError } from '../errors.js'
@@ -7,6 +8,7 @@ import { findCacheBranch } from '../model/cache-branch.js'
 import type { Port } from '../runtime/session.js'
 import { areGraphs, findAddressedRows } from './addressed-rows.js'
 import type { Batch } from './batch.js'
+import { findChannels } from './channels.js'
 import { readJsonLines } from './json-lines.js'
 import { readArrays } from './npz.js'
 import { randomBatches } from './random.js'
@@ -47,7 +49,11 @@ export function portsOf({ graph }: Model): Port[] {
       return {
         name,
         dataType: type?.dataType ?? 'float32',
-        dims: (type?.dims ?? []).map((dim) => (typeof dim === 'number' ? dim : String(dim ?? ''))),
+        dims: (type?.dims ?? []).map((dim, axis) =>
+          typeof dim === 'number'
+            ? dim
+            : ((axis === 1 ? findChannels(input) : undefined) ?? String(dim ?? '')),
+        ),
         ...(rows === undefined ? {} : { rows }),
         ...(choice?.input === input && { atStart: choice.atStart }),
       }

@@ -4,8 +4,9 @@
  */
 import type { LoadedModel } from '../model-folder/load.js'
 import { openSession } from '../runtime/session.js'
+import { isPicturePort } from './batch.js'
 import { portsOf } from './open-data.js'
-import { randomBatches } from './random.js'
+import { lengthsToTry, randomBatches } from './random.js'
 
 /** What most models take first, then shorter ones, then what sound needs. */
 const lengths = [128, 64, 32, 16, 8, 512, 2048, 8192]
@@ -20,9 +21,10 @@ export async function findRandomLength(
   if (inputs.every(({ dims }) => dims.slice(1).every((dim) => typeof dim === 'number')))
     return undefined
   await using session = await openSession({ path, optimization: 'basic', signal })
-  for (const sequenceLength of lengths) {
+  const rows = inputs.some(isPicturePort) ? 2 : 8
+  for (const sequenceLength of lengthsToTry(inputs, lengths, rows)) {
     // Several samples: in one, padding drawn by chance may keep positions short.
-    const size = { sequenceLength, batchSize: 8, samples: 8 }
+    const size = { sequenceLength, batchSize: rows, samples: rows }
     const [batch] = randomBatches({ inputs, vocabulary, seed: 0, ...size })
     const runs = await session.run(batch?.feeds ?? {}).then(
       () => true,

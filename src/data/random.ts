@@ -7,6 +7,7 @@ import {
   type Batch,
   emptyCache,
   isCachePort,
+  isPicturePort,
   isSwitch,
   makeTokenBatch,
   switchAtStart,
@@ -20,6 +21,32 @@ export interface RandomOptions {
   readonly samples: number
   readonly vocabulary?: number | undefined
   readonly seed: number
+}
+
+/** Sides of pictures that models are made for. */
+const sides = [224, 32, 64, 256, 384, 512, 336, 448, 518, 640, 128, 16, 28]
+
+/** Numbers that an input drawn by chance may hold: more is no trial but a machine that stops. */
+const MOST = 2 ** 25
+
+/** Lengths to try, of those given or of pictures' sides where inputs are such, as far as samples of them can be held. */
+export function lengthsToTry(
+  inputs: readonly Port[],
+  given: readonly number[],
+  rows: number,
+): number[] {
+  const isHeld = (length: number): boolean =>
+    inputs.every((port) => elementCount(sizesOf(port, inputs, rows, length)) <= MOST)
+  return (inputs.some(isPicturePort) ? sides : given).filter(isHeld)
+}
+
+/** Tokens beside pictures: texts that go with them are short. */
+const BESIDE_PICTURES = 16
+
+function sizesOf(port: Port, all: readonly Port[], rows: number, length: number): number[] {
+  const isBeside = !isPicturePort(port) && all.some(isPicturePort)
+  const open = isBeside ? Math.min(length, BESIDE_PICTURES) : length
+  return port.dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === 0 ? rows : open))
 }
 
 /** Tokens where the inputs are tokens, normal numbers elsewhere. */
@@ -46,9 +73,7 @@ export function randomBatches(options: RandomOptions): Batch[] {
         feeds[port.name] = isSwitch(port) ? switchAtStart(port) : emptyCache(port, rows)
         continue
       }
-      const dims = port.dims.map((dim, axis) =>
-        typeof dim === 'number' ? dim : axis === 0 ? rows : sequenceLength,
-      )
+      const dims = sizesOf(port, inputs, rows, sequenceLength)
       const isFloat = port.dataType.startsWith('float') || port.dataType === 'bfloat16'
       feeds[port.name] = tensorOf(
         port.dataType,

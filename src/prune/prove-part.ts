@@ -1,7 +1,7 @@
 /** The proof of one part of a plan: the model after it against a copy in which the part is masked. */
 import type { Batch } from '../data/batch.js'
 import { portsOf } from '../data/open-data.js'
-import { randomBatches } from '../data/random.js'
+import { lengthsToTry, randomBatches } from '../data/random.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { readModel } from '../model/model.js'
@@ -63,14 +63,21 @@ export async function provePart(
     })
     return largerOf(found, long)
   }
-  const [wanted, instead] = part.attention ? [PATTERN_LENGTH, SHORT] : [SHORT, LONG]
-  return random(wanted).catch((error) => {
-    if (error instanceof AttncError && error.kind === 'numeric') throw error
-    options.signal?.throwIfAborted()
-    return random(instead).catch((again) => {
-      throw again instanceof AttncError && again.code === 'RUN_FAILED' ? notByChance(again) : again
-    })
-  })
+  const wanted = part.attention ? [PATTERN_LENGTH, SHORT] : [SHORT, LONG]
+  let last: unknown = new AttncError(
+    'RUN_FAILED',
+    'runtime',
+    'Its inputs have too many open sizes to be drawn.',
+  )
+  for (const length of lengthsToTry(portsOf(masked), wanted, 2))
+    try {
+      return await random(length)
+    } catch (error) {
+      if (error instanceof AttncError && error.kind === 'numeric') throw error
+      options.signal?.throwIfAborted()
+      last = error
+    }
+  throw last instanceof AttncError && last.code === 'RUN_FAILED' ? notByChance(last) : last
 }
 
 /**
