@@ -8,6 +8,7 @@ import type { CommandContext } from './command-context.js'
 import type { KnownFlags } from './config-file.js'
 import { openTerminal, type Terminal } from './progress.js'
 import { appendToReport, summaryText } from './summary.js'
+import { explainUsage } from './usage-error.js'
 
 export interface ErrorReport {
   readonly error: {
@@ -96,12 +97,19 @@ export abstract class BaseCommand extends Command {
 
   override async catch(error: Error): Promise<void> {
     this.terminal?.stop()
-    const known = this.signal.aborted ? (this.signal.reason as Error) : error
+    const known = this.signal.aborted ? (this.signal.reason as Error) : this.explain(error)
     if (known instanceof AttncError) for (const line of known.details) this.log(line)
     process.exitCode = exitCodeOf(known)
     this.summarise(known)
     if (this.jsonEnabled()) this.logJson(this.toErrorJson(known))
     else throw known instanceof AttncError ? withoutStack(known) : known
+  }
+
+  private explain(error: Error): Error {
+    const id = this.id ?? this.ctor.id
+    const command = `${this.config.bin} ${id.replaceAll(':', ' ')}`
+    const flags = { ...this.ctor.baseFlags, ...this.ctor.flags }
+    return explainUsage(error, { command, flags })
   }
 
   override async finally(error: Error | undefined): Promise<void> {

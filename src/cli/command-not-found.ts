@@ -1,5 +1,6 @@
 /** A hook of oclif: what was typed is no command, and some command is spelled nearly so. */
 import { AttncError, exitCodes } from '../errors.js'
+import { editDistance } from './nearest.js'
 
 export interface NotFound {
   readonly id: string
@@ -29,25 +30,4 @@ export default async function commandNotFound({ id, argv = [], config }: NotFoun
     throw new AttncError(code, 'usage', message, { suggestions })
   process.stdout.write(`${JSON.stringify({ error: { code, message, suggestions } }, null, 2)}\n`)
   process.exitCode = exitCodes.usage
-}
-
-/** Letters to insert, remove, replace or swap with the next. */
-function editDistance(one: string, other: string): number {
-  const rows = [Array.from({ length: other.length + 1 }, (_, i) => i)]
-  for (let i = 1; i <= one.length; i++) {
-    const row = [i]
-    for (let j = 1; j <= other.length; j++) {
-      const at = (a: number, b: number): number => (a === i ? row[b] : rows[a]?.[b]) as number
-      const isSame = one[i - 1] === other[j - 1]
-      const isSwapped = one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1]
-      row[j] = Math.min(
-        at(i - 1, j) + 1,
-        at(i, j - 1) + 1,
-        at(i - 1, j - 1) + (isSame ? 0 : 1),
-        isSwapped && i > 1 && j > 1 ? at(i - 2, j - 2) + 1 : Number.POSITIVE_INFINITY,
-      )
-    }
-    rows.push(row)
-  }
-  return rows.at(-1)?.at(-1) ?? 0
 }

@@ -5,6 +5,7 @@
  */
 import { lilconfig } from 'lilconfig'
 import { AttncError } from '../errors.js'
+import { nearestOf } from './nearest.js'
 
 export type Settings = Readonly<Record<string, unknown>>
 
@@ -95,11 +96,17 @@ function checkKey(
 ): void {
   if (sections.some((section) => name in section)) return
   const known = [...new Set(sections.flatMap((section) => Object.keys(section)))].sort()
+  const nearest = nearestOf(name, known)
   throw new AttncError(
     'CONFIG_KEY',
     'usage',
     `"${path}" sets "${shown}", which is no flag of ${sections.length > 1 ? 'any command' : 'that command'}.`,
-    { suggestions: [`Known: ${known.join(', ')}.`] },
+    {
+      suggestions: [
+        ...(nearest.length > 0 ? [`Did you mean "${nearest.join('" or "')}"?`] : []),
+        `Known: ${known.join(', ')}.`,
+      ],
+    },
   )
 }
 

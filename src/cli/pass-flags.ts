@@ -18,6 +18,7 @@ export const trainingFlags = {
   roles: Flags.option({
     options: weightRoles,
     multiple: true,
+    multipleNonGreedy: true,
     delimiter: ',',
     description:
       'which weights are trained, by what they do; with lora, embeddings, norms and biases are trained themselves [default: attention,feedForward for lora, else all]',
