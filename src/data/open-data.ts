@@ -11,7 +11,7 @@ import type { Batch } from './batch.js'
 import { findChannels } from './channels.js'
 import { readJsonLines } from './json-lines.js'
 import { readArrays } from './npz.js'
-import { randomBatches } from './random.js'
+import { mostRows, randomBatches } from './random.js'
 import { sliceArrays } from './slice-arrays.js'
 import { readTestDataSet } from './test-data-set.js'
 import { readText, type TextMode } from './text.js'
@@ -37,7 +37,10 @@ export interface DataOptions {
   readonly seed?: number | undefined
 }
 
-/** What a session would say of the graph's inputs; those with a default are left out. */
+/** Inputs of more numbers are damage: nothing could fill them. */
+const MOST_NUMBERS = 2 ** 28
+
+/** What a session would say of the graph's inputs; those with a default are left out. Error: INPUT_TOO_LARGE. */
 export function portsOf({ graph }: Model): Port[] {
   const numbered = findAddressedRows(graph)
   const choice = findCacheBranch(graph)?.choice
@@ -45,6 +48,7 @@ export function portsOf({ graph }: Model): Port[] {
     .filter((value) => !value.constant)
     .map((input) => {
       const { name, type } = input
+      assertFillable(name, type?.dims)
       const rows = numbered.get(name)
       return {
         name,
@@ -58,6 +62,17 @@ export function portsOf({ graph }: Model): Port[] {
         ...(choice?.input === input && { atStart: choice.atStart }),
       }
     })
+}
+
+function assertFillable(name: string, dims: readonly unknown[] = []): void {
+  const stated = dims.filter((dim) => typeof dim === 'number').filter((dim) => dim > 0)
+  if (stated.reduce((count, dim) => count * dim, 1) <= MOST_NUMBERS) return
+  throw new AttncError(
+    'INPUT_TOO_LARGE',
+    'model',
+    `Input "${name}" is declared as [${dims.map((dim) => dim ?? '?')}], which is more than can be fed.`,
+    { suggestions: ['The file may be damaged: copy or export the model again.'] },
+  )
 }
 
 /**
@@ -74,15 +89,17 @@ export function openData(path: string, options: DataOptions): Batch[] {
   const samples =
     options.samples === undefined ? undefined : Math.max(options.samples, stated.batch ?? 0)
   const { vocabulary, folder } = options
-  if (path === 'random')
+  if (path === 'random') {
+    const drawn = length ?? 128
     return randomBatches({
       inputs,
-      sequenceLength: length ?? 128,
-      batchSize,
+      sequenceLength: drawn,
+      batchSize: Math.min(batchSize, mostRows(inputs, drawn)),
       samples: samples ?? 32,
       vocabulary,
       seed: options.seed ?? 0,
     })
+  }
   if (!existsSync(path))
     throw new AttncError('DATA_MISSING', 'usage', `There is no data at "${path}".`, {
       suggestions: ['Give a .txt, .jsonl, .npz or .npy file, or a test_data_set folder.'],

@@ -1,4 +1,5 @@
 /** Seeded inputs of the declared types, for when there is no data: only when asked for. */
+import { AttncError } from '../errors.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { elementCount } from '../onnx/tensor.js'
 import type { Port } from '../runtime/session.js'
@@ -49,14 +50,39 @@ function sizesOf(port: Port, all: readonly Port[], rows: number, length: number)
   return port.dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === 0 ? rows : open))
 }
 
-/** Tokens where the inputs are tokens, normal numbers elsewhere. */
+/** How many rows may be drawn together: pairs of pairs of nodes are many numbers each. */
+export const mostRows = (inputs: readonly Port[], length: number): number =>
+  Math.max(
+    1,
+    Math.floor(
+      MOST / Math.max(1, ...inputs.map((port) => elementCount(sizesOf(port, inputs, 1, length)))),
+    ),
+  )
+
+/** Error: INPUT_TOO_LARGE. */
+function assertDrawable(inputs: readonly Port[], rows: number, length: number): void {
+  for (const port of inputs) {
+    if (isCachePort(port)) continue
+    const sizes = sizesOf(port, inputs, rows, length)
+    if (elementCount(sizes) <= 2 * MOST) continue
+    throw new AttncError(
+      'INPUT_TOO_LARGE',
+      'usage',
+      `Input "${port.name}" would be drawn as [${sizes}], which is more than memory should hold.`,
+      { suggestions: ['Name a smaller --sequence-length, fewer rows, or data of your own.'] },
+    )
+  }
+}
+
+/** Tokens where the inputs are tokens, normal numbers elsewhere. Error: INPUT_TOO_LARGE. */
 export function randomBatches(options: RandomOptions): Batch[] {
   const { inputs, batchSize, samples, sequenceLength, vocabulary = 2 } = options
   const next = generator(options.seed)
   if (areGraphs(inputs)) return randomGraphs(options)
   const isTokens = areTokens(inputs)
   const fixed = inputs[0]?.dims[0]
-  const rows = typeof fixed === 'number' ? fixed : batchSize
+  const rows = typeof fixed === 'number' ? fixed : Math.min(batchSize, samples)
+  assertDrawable(inputs, rows, sequenceLength)
   const batches: Batch[] = []
   for (let at = 0; at < samples; at += rows) {
     if (isTokens) {

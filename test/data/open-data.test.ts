@@ -270,3 +270,23 @@ test('random inputs are seeded, and tokens stay in the vocabulary', () => {
       .every((id) => id >= 0 && id < 7),
   ).toBe(true)
 })
+
+describe('inputs of very many numbers', () => {
+  test('of pairs and paths are drawn in batches of fewer rows', () => {
+    const model = modelOf([['x', FLOAT, 'batch', 'n', 'n', 'n', 8]])
+    const batches = openData('random', { model, folder, samples: 4, batchSize: 32 })
+    expect(batches.map(({ feeds }) => feeds['x']?.dims)).toEqual([
+      [2, 128, 128, 128, 8],
+      [2, 128, 128, 128, 8],
+    ])
+  })
+
+  test.each<[string, Input, number, number]>([
+    ['that are declared so', ['x', FLOAT, 'batch', 2 ** 40], 16, 3],
+    ['at the length that is asked for', ['x', FLOAT, 'batch', 'n', 'n', 'n'], 4096, 2],
+  ])('%s are refused', (_, input, sequenceLength, exit) => {
+    expect(() => openData('random', { model: modelOf([input]), folder, sequenceLength })).toThrow(
+      expect.objectContaining({ code: 'INPUT_TOO_LARGE', oclif: { exit } }),
+    )
+  })
+})
