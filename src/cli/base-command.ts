@@ -126,7 +126,11 @@ export abstract class BaseCommand extends Command {
     if (path === undefined) return
     const command = [this.id ?? this.ctor.id, ...this.argv].map(String)
     const exitCode = Number(process.exitCode ?? 0)
-    appendToReport(path, summaryText({ command, lines: this.printed, error, exitCode }))
+    try {
+      appendToReport(path, summaryText({ command, lines: this.printed, error, exitCode }))
+    } catch (full) {
+      throw full instanceof AttncError ? withoutStack(full) : full
+    }
   }
 
   override toErrorJson(error: unknown): ErrorReport {

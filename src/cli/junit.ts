@@ -1,4 +1,5 @@
 /** Check and conditions as JUnit XML, which CI systems show as tests. */
+import { AttncError } from '../errors.js'
 import { writeWhole } from '../write-whole.js'
 
 export interface JUnitCase {
@@ -38,6 +39,13 @@ export function writeJUnit(path: string, suite: string, cases: readonly JUnitCas
   writeWhole(path, junitXml(suite, cases))
 }
 
+/** What stopped a run before there was anything to judge; nothing where it was interrupted. Error: OUTPUT_UNWRITABLE. */
+export function writeFailure(path: string, command: string, error: unknown): void {
+  if (!(error instanceof AttncError) || error.kind === 'interrupted') return
+  const message = `${error.message} (${error.code})`
+  writeJUnit(path, `attnc ${command}`, [{ name: command, result: 'failed', message }])
+}
+
 const entities: Readonly<Record<string, string>> = {
   '&': '&amp;',
   '<': '&lt;',
@@ -46,5 +54,6 @@ const entities: Readonly<Record<string, string>> = {
   '\n': '&#10;',
 }
 
+/** XML has no characters that steer terminals, not even escaped. */
 const escaped = (text: string): string =>
-  text.replace(/[&<>"\n]/g, (each) => entities[each] ?? each)
+  text.replace(/[&<>"\n]/g, (each) => entities[each] ?? each).replace(/[^\t\x20-\uFFFD]/g, '\uFFFD')

@@ -7,6 +7,7 @@ import { type CalibrationState, isComplete, mergeStates } from '../calibrate/sta
 import { AttncError } from '../errors.js'
 import { loadModel } from '../model-folder/load.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { checkWritable } from '../write-whole.js'
 import { chooseCalibration, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 
@@ -32,6 +33,7 @@ export async function runCalibrate(
   context: CommandContext,
 ): Promise<Outcome> {
   const shard = flags.shard === undefined ? undefined : parseShard(flags.shard)
+  checkWritable(flags.output)
   const source = loadModel(path)
   const batches = await chooseCalibration(source, flags.data, flags, context)
   const { name: provider } = await chooseProvider(flags.provider)

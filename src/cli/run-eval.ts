@@ -15,7 +15,7 @@ import { checkWritable } from '../write-whole.js'
 import { chooseData, chooseDataOfOther, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 import { describeVerdicts, readConditions, verdictCases } from './evaluation.js'
-import { writeJUnit } from './junit.js'
+import { writeFailure, writeJUnit } from './junit.js'
 import { describeChange, table } from './text.js'
 
 export interface EvalFlags extends DataChoice {
@@ -30,12 +30,28 @@ export interface EvalFlags extends DataChoice {
 
 export type EvalJson = ReturnType<typeof evalJson>
 
+interface Outcome {
+  readonly json: EvalJson
+  readonly lines: readonly string[]
+}
+
 export async function runEval(
   path: string,
   flags: EvalFlags,
   context: CommandContext,
-): Promise<{ readonly json: EvalJson; readonly lines: readonly string[] }> {
+): Promise<Outcome> {
   if (flags.junit !== undefined) checkWritable(flags.junit)
+  try {
+    return await measure(path, flags, context)
+  } catch (error) {
+    // Conditions that are missed were written as cases of their own.
+    const isJudged = error instanceof MetricMissed
+    if (flags.junit !== undefined && !isJudged) writeFailure(flags.junit, 'eval', error)
+    throw error
+  }
+}
+
+async function measure(path: string, flags: EvalFlags, context: CommandContext): Promise<Outcome> {
   const conditions = readConditions(flags['fail-if'])
   const source = loadModel(path)
   const original = flags.reference === undefined ? undefined : loadModel(flags.reference)

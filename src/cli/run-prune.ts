@@ -23,7 +23,7 @@ import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js
 import type { CommandContext } from './command-context.js'
 import { describeResult } from './describe-prune.js'
 import { checkCases, readConditions, verdictCases } from './evaluation.js'
-import { writeJUnit } from './junit.js'
+import { writeFailure, writeJUnit } from './junit.js'
 import { folderJson, metricsJson } from './prune-json.js'
 import { reportPrune } from './report-prune.js'
 import { checkPage } from './run-report.js'
@@ -103,14 +103,9 @@ export async function runPrune(
       exitCode: result.skipped.length > 0 ? exitCodes.partial : undefined,
     }
   } catch (error) {
-    if (junit && error instanceof AttncError)
-      writeJUnit(
-        junit,
-        'attnc prune',
-        error instanceof MetricMissed
-          ? verdictCases(error.verdicts)
-          : [{ name: 'prune', result: 'failed', message: `${error.message} (${error.code})` }],
-      )
+    if (junit && error instanceof MetricMissed)
+      writeJUnit(junit, 'attnc prune', verdictCases(error.verdicts))
+    else if (junit) writeFailure(junit, 'prune', error)
     throw error
   }
 }

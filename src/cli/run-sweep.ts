@@ -1,4 +1,5 @@
 /** `attnc sweep` behind its flags. */
+import { join } from 'node:path'
 import { describeQuality } from '../amounts.js'
 import { defaultMetric } from '../evaluate/evaluate.js'
 import type { MetricName } from '../evaluate/metric-name.js'
@@ -9,6 +10,7 @@ import { isSingle } from '../prune/apply-to-folder.js'
 import { choosePasses } from '../prune/choose-passes.js'
 import { type Sweep, sweep } from '../prune/sweep.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
+import { checkWritable } from '../write-whole.js'
 import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 import { describeBytes, describeChange, describeCount, table } from './text.js'
@@ -32,6 +34,7 @@ export async function runSweep(
   context: CommandContext,
 ): Promise<{ readonly json: Sweep; readonly lines: readonly string[] }> {
   const ratios = [...new Set(flags.ratios.split(',').map(parseRatio))].sort((a, b) => a - b)
+  checkWritable(join(flags.output, 'sweep.json'))
   const source = loadModel(path)
   const view = readModel(source.model.graph)
   const passesOf = (ratio: number) =>

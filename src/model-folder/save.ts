@@ -8,6 +8,7 @@
 import { createReadStream, statSync } from 'node:fs'
 import { mkdir, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { describeBytes } from '../amounts.js'
 import { assertLawful } from '../graph/check.js'
 import { exportModel } from '../graph/export.js'
 import { type Graph, innerGraphs, type Model } from '../graph/graph.js'
@@ -255,7 +256,10 @@ async function checkSpace(folder: string, to: string, bytes: number): Promise<vo
   const { bavail, bsize } = await statfs(folder)
   const free = bavail * bsize
   if (bytes > free)
-    throw diskFull(to, `${bytes} bytes are needed and ${free} are free on that disk`)
+    throw diskFull(
+      to,
+      `${describeBytes(bytes)} are needed and ${describeBytes(free)} are free on that disk`,
+    )
 }
 
 const fileSize = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
