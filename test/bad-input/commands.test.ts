@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import Apply from '../../commands/apply.js'
+import Calibrate from '../../commands/calibrate.js'
 import Eval from '../../commands/eval.js'
 import Inspect from '../../commands/inspect.js'
 import Prune from '../../commands/prune.js'
+import Sweep from '../../commands/sweep.js'
 import Train from '../../commands/train.js'
 import type { ErrorReport } from '../../src/cli/base-command.js'
 import { type CommandClass, example, runCommand } from '../commands/run-command.js'
@@ -28,6 +30,9 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 const below = (flag: string): string =>
   `--data EXAMPLE/calibration.txt ${flag} FOLDER/empty.txt/results`
 
+const nowhere = 'FOLDER/empty.txt/results'
+const unwritable = ['OUTPUT_UNWRITABLE', 2] as const
+
 describe('refused by name, with nothing written', () => {
   test.each<[command: string, from: CommandClass, argv: string, code: string, exit: number]>([
     ['inspect', Inspect, 'FOLDER/text.onnx', 'NOT_PROTOBUF', 3],
@@ -41,6 +46,9 @@ describe('refused by name, with nothing written', () => {
     ['prune', Prune, 'EXAMPLE -o FOLDER/out --plan-out FOLDER/full', 'OUTPUT_NOT_A_FILE', 2],
     ['eval', Eval, `EXAMPLE ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
     ['train', Train, `EXAMPLE -o FOLDER/out ${below('--adapter-out')}`, 'OUTPUT_UNWRITABLE', 2],
+    // Said before the data are looked for.
+    ['calibrate', Calibrate, `EXAMPLE --data FOLDER/gone.txt -o ${nowhere}`, ...unwritable],
+    ['sweep', Sweep, `EXAMPLE --data FOLDER/gone.txt --eval x -o ${nowhere}`, ...unwritable],
     ['apply', Apply, 'EXAMPLE -o FOLDER/out --plan FOLDER/all.json', 'LAYER_EMPTIED', 2],
     ['apply', Apply, 'EXAMPLE -o FOLDER/out --plan FOLDER/gone.json', 'PLAN_MISSING', 2],
   ])('%s: %#', async (_, command, argv, code, exit) => {
