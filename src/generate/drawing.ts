@@ -24,17 +24,39 @@ export interface Drawing {
 }
 
 /** Windows that run together at most: a processor gains nothing by more, a GPU has as much to do with few. */
-const together = { cpu: 16, gpu: 2048, fixed: 4096 }
-/** A cache is there before and after a step, and an exported graph repeats and turns it in between. */
+const onProcessor = 16
+const together = { moved: 2048, fixed: 4096 }
+/** A cache is there before and after a step, and an exported graph repeats and turns it in between; or it stays where it is. */
 const copiesOfCache = { moved: 4, fixed: 1 }
 
-/** undefined where the cache shall stay in its place and can't. Errors: ENCODER_TEXT, those of ports. */
-export function prepareDrawing(options: ReciteOptions, isFixed: boolean): Drawing | undefined {
-  const { source, length, seed, provider, single } = options
+/** As every model can. Errors: ENCODER_TEXT, those of ports. */
+export function prepareDrawing(options: ReciteOptions): Drawing {
+  const { model, ports } = readDecoder(options)
+  const rows = windowsTogether(options, ports, 'moved')
+  drawInGraph(model, ports, options.seed)
+  return { model, ports, rows, isFixed: false }
+}
+
+/** With a cache that stays in its place; undefined where it can't. Errors: ENCODER_TEXT, those of ports. */
+export function prepareFixedDrawing(options: ReciteOptions): Drawing | undefined {
+  const { model, ports } = readDecoder(options)
+  const rows = windowsTogether(options, ports, 'fixed')
+  const fixed = fixCache(model, ports, { rows, length: options.length })
+  if (!fixed) return undefined
+  drawInGraph(model, fixed, options.seed, true)
+  return { model, ports: fixed, rows, isFixed: true }
+}
+
+/** The model of the folder that generates, made lighter; a GPU keeps its cache in half precision. */
+function readDecoder({
+  source,
+  provider,
+  single,
+}: ReciteOptions): Pick<Drawing, 'model' | 'ports'> {
   const { location, file } = chooseGenerator(source, single === true)
   const { model } = loadFrom(location, file)
-  const own = readLanguagePorts(model)
-  if (own.encoderIds)
+  const ports = readLanguagePorts(model)
+  if (ports.encoderIds)
     throw new AttncError(
       'ENCODER_TEXT',
       'usage',
@@ -42,31 +64,26 @@ export function prepareDrawing(options: ReciteOptions, isFixed: boolean): Drawin
       { suggestions: ['Give data: .txt or .jsonl.'] },
     )
   edit(model.graph, 'attnc.lighten', lighten)
-  const open = provider === 'cuda' ? halveStates(model, own) : own
-  const [stated] = open.ids.dims
-  const rows = typeof stated === 'number' ? stated : windowsTogether(options, open, isFixed)
-  const ports = isFixed ? fixCache(model, open, { rows, length }) : open
-  if (!ports) return undefined
-  drawInGraph(model, ports, seed, isFixed)
-  return { model, ports, rows, isFixed }
+  return { model, ports: provider === 'cuda' ? halveStates(model, ports) : ports }
 }
 
-/** As many as there is room for the caches of. */
+/** As many as the model states, or as there is room for the caches of. */
 function windowsTogether(
   { windows, length, provider = 'cpu', vocabulary = 0 }: ReciteOptions,
   ports: LanguagePorts,
-  isFixed: boolean,
+  cache: keyof typeof copiesOfCache,
 ): number {
-  const most = Math.min(windows, together[provider === 'cpu' ? 'cpu' : isFixed ? 'fixed' : 'gpu'])
+  const [stated] = ports.ids.dims
+  if (typeof stated === 'number') return stated
+  const most = Math.min(windows, provider === 'cpu' ? onProcessor : together[cache])
   const room = provider === 'cpu' ? undefined : roomOf(provider, undefined)
   if (!room) return most
-  const cache = ports.states.reduce((sum, port) => {
+  const bytes = ports.states.reduce((sum, port) => {
     const count = elementCount(cacheSizes(ports, port, 1, length))
     return sum + (count * bitsPerElement(port.dataType)) / 8
   }, 0)
   const scores = 4 * vocabulary * Float32Array.BYTES_PER_ELEMENT
-  const copies = copiesOfCache[isFixed ? 'fixed' : 'moved']
-  const fitting = Math.max(1, Math.floor(room.bytes / (copies * cache + scores)))
+  const fitting = Math.max(1, Math.floor(room.bytes / (copiesOfCache[cache] * bytes + scores)))
   const rounds = Math.ceil(windows / Math.min(most, fitting))
   return Math.ceil(windows / rounds)
 }

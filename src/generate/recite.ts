@@ -14,9 +14,9 @@ import type { RunOptions } from '../runtime/batches.js'
 import { materialise } from '../runtime/materialise.js'
 import { openDecoder } from './decoder.js'
 import { noiseSize } from './draw.js'
-import { type Drawing, prepareDrawing } from './drawing.js'
+import { type Drawing, prepareDrawing, prepareFixedDrawing } from './drawing.js'
 import { findStart } from './start-token.js'
-import { compareWithWhole, placesToCompare } from './whole-text.js'
+import { assertAsWhole, placesToCompare } from './whole-text.js'
 
 export interface ReciteOptions extends RunOptions {
   /** Its folder may hold a model with a cache: without one this takes long. */
@@ -50,9 +50,9 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
   const { source, windows, batchSize, provider, fixesCache = provider === 'cuda' } = options
   const said =
     (fixesCache ? await sayInPlace(options) : undefined) ??
-    (await say(options, prepareDrawing(options, false) as Drawing))
+    (await say(options, prepareDrawing(options)))
   const inputs = portsOf(source.model)
-  const taken = (said as number[][]).slice(0, windows)
+  const taken = said.slice(0, windows)
   return Array.from({ length: Math.ceil(windows / batchSize) }, (_, index) =>
     makeTokenBatch(taken.slice(index * batchSize, (index + 1) * batchSize), inputs),
   )
@@ -60,7 +60,7 @@ export async function recite(options: ReciteOptions): Promise<Batch[]> {
 
 /** By a cache that stays in its place; undefined where the model has none such, or would say something else. */
 async function sayInPlace(options: ReciteOptions): Promise<number[][] | undefined> {
-  const drawing = prepareDrawing(options, true)
+  const drawing = prepareFixedDrawing(options)
   if (!drawing) return undefined
   try {
     return await say(options, drawing)
@@ -68,13 +68,13 @@ async function sayInPlace(options: ReciteOptions): Promise<number[][] | undefine
     options.signal?.throwIfAborted()
     // It was worth a try; the way that every model can go follows.
     if (!(error instanceof AttncError)) throw error
-    options.log.info(`The cache can't stay in its place: ${error.message}`)
+    options.log.info(`The cache can't stay in its place. ${error.message}`)
     return undefined
   }
 }
 
-/** undefined where a fixed cache turns out not to say what the model says. */
-async function say(options: ReciteOptions, drawing: Drawing): Promise<number[][] | undefined> {
+/** All windows, and a few more where they come by batches. Error: CACHE_IN_PLACE where a fixed cache doesn't say what the model says. */
+async function say(options: ReciteOptions, drawing: Drawing): Promise<number[][]> {
   const { windows, length, seed, log, signal } = options
   const { ports, rows: size, isFixed } = drawing
   const ways = beginnings(options)
@@ -110,7 +110,7 @@ async function say(options: ReciteOptions, drawing: Drawing): Promise<number[][]
         log.progress('reciting', Math.min(done, windows), windows)
       }
       const [first = []] = rows
-      if (scores.size > 0 && !(await compareWithWhole(options, first, scores))) return undefined
+      if (scores.size > 0) await assertAsWhole(options, first, scores)
       said.push(...rows)
     }
   } finally {

@@ -3,6 +3,7 @@
  * positions for those that are counted or fed, and what a graph means by its masks is not for it to know. So one text that
  * it made up is read by the model as it is, all at once, and both say what they expect next.
  */
+import { AttncError } from '../errors.js'
 import { loadFrom } from '../model-folder/load.js'
 import { chooseGenerator } from './choose-model.js'
 import { openDecoder } from './decoder.js'
@@ -20,12 +21,12 @@ export function placesToCompare(length: number): number[] {
   return last > 0 ? [...places, last] : places
 }
 
-/** `scores` are those after tokens of the text, by their places. */
-export async function compareWithWhole(
+/** `scores` are those after tokens of the text, by their places. Error: CACHE_IN_PLACE. */
+export async function assertAsWhole(
   options: ReciteOptions,
   text: readonly number[],
   scores: ReadonlyMap<number, Float32Array>,
-): Promise<boolean> {
+): Promise<void> {
   const { location, file } = chooseGenerator(options.source, options.single === true)
   const { model, path } = loadFrom(location, file)
   await using decoder = await openDecoder({ ...options, ports: readLanguagePorts(model), path })
@@ -35,12 +36,13 @@ export async function compareWithWhole(
     distance(scores.get(place) as Float32Array, whole[at] as ArrayLike<number>),
   )
   const worst = Math.max(...apart)
-  if (worst <= mostApart) return true
+  if (worst <= mostApart) return
   const place = places[apart.indexOf(worst)] as number
-  options.log.info(
-    `The cache can't stay in its place: after ${place + 1} tokens ${(100 * worst).toFixed(0)} % of the probability would lie elsewhere.`,
+  throw new AttncError(
+    'CACHE_IN_PLACE',
+    'numeric',
+    `After ${place + 1} tokens ${(100 * worst).toFixed(0)} % of the probability lies elsewhere than in the model as it is.`,
   )
-  return false
 }
 
 /** Half of what the probabilities of two rows of scores differ by in all: 0 is the same, 1 nothing in common. */
