@@ -1,6 +1,6 @@
 /**
  * Attention over a cache as ONNX Runtime's GroupQueryAttention, whose cache has room for all tokens and takes the new one in
- * place where input and output lie in the same memory.
+ * place where input and output lie in the same memory. Models that have the operator keep it.
  */
 import type { GraphEdit } from '../graph/edit.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
@@ -21,25 +21,40 @@ export function placeCaches(change: GraphEdit, carry: Carry, last: Value, length
   const shapes = inferShapes(change.graph)
   const room = change.constant(toConstant(tensorOf('int32', [], [length])))
   const placed: Record<string, string> = {}
+  const stay = (past: Value, output: Value): void => {
+    const { dataType, dims = [] } = past.type ?? {}
+    const type = { dataType, dims: dims.with(2, length) }
+    change.setType(past, type)
+    change.setType(output, type)
+    placed[output.name] = past.name
+  }
   for (const node of [...change.graph.nodes()]) {
+    for (const [past, output] of ownCaches(node, carry)) stay(past, output)
     const found = node.op === 'Softmax' ? readProducts(node, shapes) : undefined
     const key = found && !found.isTurned ? cachedIn(found.key, carry) : undefined
     const value = found && cachedIn(found.value, carry)
     if (!found || !key || !value || !fits(found, shapes)) continue
     const outputs = replace(change, shapes, found, { key, value, counts: [last, room] })
     for (const [at, { past, whole }] of [key, value].entries()) {
-      const { dataType, dims = [] } = past.type ?? {}
-      const type = { dataType, dims: dims.with(2, length) }
       const output = outputs[at] as Value
-      change.setType(past, type)
-      change.setType(output, type)
       change.hide(whole)
       change.expose(output)
       eraseUnread(change, whole.producer as Node)
-      placed[output.name] = past.name
+      stay(past, output)
     }
   }
   return placed
+}
+
+/** Keys and values before and after of a node that is the operator already: none, where they are not both caches. */
+function ownCaches({ op, domain, inputs, outputs }: Node, carry: Carry): [Value, Value][] {
+  if (op !== 'GroupQueryAttention' || domain !== 'com.microsoft') return []
+  const caches = [0, 1].flatMap((at): [Value, Value][] => {
+    const [past, output] = [inputs[3 + at], outputs[1 + at]]
+    const isOwn = past?.isGraphInput && output?.isGraphOutput && carry[output.name] === past.name
+    return past && output && isOwn ? [[past, output]] : []
+  })
+  return caches.length === 2 ? caches : []
 }
 
 /** One token more behind a cache: [B, K, T, d] and [B, K, 1, d] are [B, K, T + 1, d]. */

@@ -5,6 +5,7 @@
  */
 import { edit, type GraphEdit } from '../graph/edit.js'
 import type { Graph, Model } from '../graph/graph.js'
+import { tensorOf, toConstant } from '../onnx/numbers.js'
 import { fixSizes } from '../rewrite/fix-sizes.js'
 import type { Port } from '../runtime/session.js'
 import { placeCaches } from './cached-attention.js'
@@ -42,17 +43,18 @@ export function fixCache(
     if (Object.keys(carry).length < ports.states.length) return undefined
     const read = (each: readonly Port[]): Port[] =>
       each.filter((port) => isRead(change, port)).map((port) => sized(graph, port))
-    const counters = ports.counters.filter(({ port }) => isRead(change, port))
+    fixTotal(change, ports, size.length)
+    const own: Port = { name: last.name, dataType: 'int32', dims: [size.rows] }
+    const counters = [...ports.counters, { port: own, says: 'last' as const }]
     return {
       ...ports,
       ids: sized(graph, ports.ids),
       masks: read(ports.masks),
       positions: read(ports.positions),
       segments: read(ports.segments),
-      counters: [
-        ...counters.map(({ port, says }) => ({ port: sized(graph, port), says })),
-        { port: { name: LAST, dataType: 'int32', dims: [size.rows] }, says: 'last' },
-      ],
+      counters: counters
+        .filter(({ port }) => isRead(change, port))
+        .map(({ port, says }) => ({ port: sized(graph, port), says })),
       states: read(ports.states),
       carry,
       logits: { ...ports.logits, dims: [size.rows, 1, ports.logits.dims[2] ?? ''] },
@@ -69,6 +71,16 @@ function fixStep(change: GraphEdit, ports: LanguagePorts, { rows, length }: Cach
     sizes.set(name, dims)
   for (const port of ports.states) sizes.set(port.name, cacheSizes(ports, port, rows, past))
   fixSizes(change, ({ name }) => sizes.get(name))
+}
+
+/** The operator asks on the host how many tokens there are at most: all that there is room for. */
+function fixTotal(change: GraphEdit, { counters }: LanguagePorts, length: number): void {
+  for (const { port, says } of counters) {
+    const input = change.graph.values.get(port.name)
+    if (says !== 'total' || !input || port.dims.length > 1) continue
+    const dims = port.dims.map(() => 1)
+    change.replaceUses(input, change.constant(toConstant(tensorOf(port.dataType, dims, [length]))))
+  }
 }
 
 /** Masks are read by nobody once attention counts tokens itself: what nothing reads is no input any more. */

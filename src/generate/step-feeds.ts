@@ -69,9 +69,15 @@ function fillRows(
 /** [rows, length] of ones, padded with zeros to a fixed length. */
 function maskOf(port: Port, rows: number, length: number): RuntimeTensor {
   const last = port.dims.at(-1)
-  if (typeof last === 'number' && last !== length)
-    return fillRows(port, [new Array<number>(length).fill(1)], rows)
-  return ones(port.dataType, [...sizes(port, rows).slice(0, -1), length])
+  const dims = [...sizes(port, rows).slice(0, -1), typeof last === 'number' ? last : length]
+  if (dims.at(-1) === length) return ones(port.dataType, dims)
+  const mask = zeros(port.dataType, dims)
+  const [seen, room] = [Math.min(length, dims.at(-1) ?? 0), dims.at(-1) ?? 1]
+  const { data } = ones(port.dataType, [seen])
+  // Many rows, at every token: arrays are copied, not numbers.
+  for (let at = 0; at < mask.data.length; at += room)
+    (mask.data as Float32Array).set(data as Float32Array, at)
+  return mask
 }
 
 /** A mask covers the encoder's tokens, the tokens of this run, or the cache as well. */

@@ -55,7 +55,11 @@ const cases = [
   // Heads of 12 numbers, which ONNX Runtime's operator does not take.
   ['zoo/llama-past-ts', false],
   ['zoo/gemma2-past-dyn', false],
-  // Attention is an operator already.
+  // The operator is there already.
+  ['zoo/llama-gqa', true],
+  ['zoo/llama-gqa-packed', true],
+  ['zoo/llama-gqa-nbits', true],
+  // Attention is another operator.
   ['zoo/llama-past-op23', false],
   ['zoo/llama-past-fused', false],
 ] as const
