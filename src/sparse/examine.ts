@@ -5,7 +5,6 @@ import { extractSubgraph } from '../graph/extract.js'
 import type { Model } from '../graph/graph.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
-import { hasOpenBranches } from '../rewrite/first-branch.js'
 import { againOf } from './again.js'
 import type { MaskFacts } from './mask-facts.js'
 import { probeMasks } from './probe-masks.js'
@@ -53,7 +52,8 @@ export function openCopy({ graph }: Model): OpenedModel {
 /** Throws `Unreadable` where the other branch of the model can't follow. */
 function readAgain(view: TransformerModel, block: LayeredAttention): void {
   const again = againOf(block)
-  if (again.length === 0 && hasOpenBranches(view.graph))
+  // What stands in no branch is done in one way alone.
+  if (again.length === 0 && block.node.branch)
     throw new Unreadable('the branch with a cache has no attention of its weights')
   for (const each of again)
     try {

@@ -1,8 +1,10 @@
 /** What can't follow a pattern is said before anything is rewritten. */
 import { expect, it } from 'vitest'
 import type { Value } from '../../src/graph/graph.js'
+import { openBranches } from '../../src/graph/open-branches.js'
+import { hasOpenBranches } from '../../src/rewrite/first-branch.js'
 import { examine } from '../../src/sparse/examine.js'
-import { build } from '../axes/builder.js'
+import { type Builder, build } from '../axes/builder.js'
 
 // C hidden, H heads, D head size, S tokens
 const [C, H, D, S] = [16, 2, 8, 6]
@@ -79,4 +81,24 @@ it('a mask that is made in the shape of an activation stays what it is', async (
     return b.op('Add', [x, b.linear(b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C), C, C)])
   })
   expect((await examine(model)).map(({ masks }) => masks)).toEqual([{ causal: false, kept: [0] }])
+})
+
+it('attention beside a choice that has nothing to do with a cache', async () => {
+  const model = build((b) => {
+    const x = b.input('x', ['batch', S, C])
+    const way = (factor: number) => (inner: Builder) =>
+      inner.op('Mul', [inner.op('MatMul', [x, inner.weight(C, C)]), inner.scalar(factor)])
+    const chosen = b.branch(b.input('condition', [], 'bool'), way(1), way(2))
+    b.declare(chosen, ['batch', S, C])
+    const split = (value: Value): Value => b.transpose(b.reshape(value, 0, S, H, D), 0, 2, 1, 3)
+    const key = b.transpose(split(b.linear(chosen, C, C)), 0, 1, 3, 2)
+    const scores = b.op('MatMul', [split(b.linear(chosen, C, C)), key])
+    const shares = b.op('Softmax', [scores], { axis: -1 })
+    const context = b.op('MatMul', [shares, split(b.linear(chosen, C, C))])
+    return b.op('Add', [x, b.linear(b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C), C, C)])
+  })
+  // As where a file is read whose branches hold the same weights.
+  openBranches(model)
+  expect(hasOpenBranches(model.graph)).toBe(true)
+  expect((await examine(model)).map(({ reason }) => reason)).toEqual([undefined])
 })
