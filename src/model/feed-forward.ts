@@ -58,6 +58,8 @@ function readFeedForward(
   if (width === undefined || width < 2) return undefined
   const producers = findProducers(analysis, byNode, hidden, axis)
   if (producers.length === 0 || producers.includes(node)) return undefined
+  // Convolutions with norms between them are layers of their own, such as those that tell positions.
+  if (node.op === 'Conv' && isNormed(hidden, producers)) return undefined
   if (!isBent(analysis, byNode, hidden)) return undefined
   const parts = groups ?? expertAxis(analysis, contraction)
   // The sum over the experts is no width of theirs.
@@ -125,6 +127,11 @@ const passes = (node: Node): boolean =>
   node.op === 'BatchNormalization' ||
   norms.has(node.op) ||
   (node.op === 'Conv' && intAttribute(node, 'group', 1) !== 1)
+
+const isNormed = (hidden: Value, producers: readonly Node[]): boolean =>
+  [...upstream(hidden, (node) => passes(node) && !producers.includes(node))].some(({ op }) =>
+    norms.has(op),
+  )
 
 /** A depthwise convolution on a branch no wider than its stream mixes positions: it is not a feed-forward. */
 function isConvolutionModule(

@@ -90,3 +90,15 @@ it.each(Object.keys(norms))('neurons that say nothing go from a norm by %s', asy
   }
   expect(await lose('none')).toBeGreaterThan(3 * (await lose('ridge')))
 })
+
+it('convolutions with a norm between them are no feed-forward', () => {
+  const model = build((b) => {
+    const x = b.input('x', ['batch', C, S])
+    const convolve = (value: Value): Value =>
+      b.op('Conv', [value, b.weight(C, C / 2, 3)], { group: 2, pads: [1, 1] })
+    const turned = b.transpose(convolve(x), 0, 2, 1)
+    const normed = b.op('LayerNormalization', [turned, b.weight(C), b.weight(C)])
+    return b.op('Add', [x, convolve(b.op('Relu', [b.transpose(normed, 0, 2, 1)]))])
+  })
+  expect(readModel(model.graph).feedForward).toEqual([])
+})
