@@ -12,7 +12,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { AttncError } from './errors.js'
 
 /** Makes the folder too. Error: OUTPUT_UNWRITABLE; what was there before stays then. */
@@ -30,8 +30,25 @@ export function writeWhole(path: string, content: string | Uint8Array): void {
   }
 }
 
+/** Bytes of a name that file systems hold, less what is put behind it while it is written. */
+const LONGEST_NAME = 255 - 25
+
+/** Names that can't be made, or not as they were typed. Error: OUTPUT_UNWRITABLE. */
+export function checkName(path: string): void {
+  const name = basename(path)
+  const bytes = Buffer.byteLength(name)
+  if (bytes > LONGEST_NAME)
+    throw unwritable(
+      path,
+      new Error(`its name has ${bytes} bytes, and ${LONGEST_NAME} can be held`),
+    )
+  if (path.includes('\uFFFD') && !existsSync(path))
+    throw unwritable(path, new Error('it was typed in another encoding than UTF-8'))
+}
+
 /** Worth asking before long work. Errors: OUTPUT_NOT_A_FILE, OUTPUT_UNWRITABLE. */
 export function checkWritable(path: string): void {
+  checkName(path)
   let folder = dirname(resolve(path))
   while (!existsSync(folder)) folder = dirname(folder)
   if (!statSync(folder).isDirectory())

@@ -15,6 +15,7 @@ import {
 import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { AttncError } from '../errors.js'
+import { checkName } from '../write-whole.js'
 import { explain, unwritable } from './output-errors.js'
 
 export interface OutputOptions {
@@ -69,6 +70,7 @@ function followLink(path: string): string {
 /** Refuses a place where nothing could be written; worth asking before long work. */
 export function checkOutput(to: string, { force, from }: OutputOptions): void {
   const target = followLink(resolve(to))
+  checkName(target)
   const refuse = (code: string, message: string, suggestion: string): AttncError =>
     new AttncError(code, 'usage', message, { suggestions: [suggestion] })
   if (target.endsWith('.onnx'))

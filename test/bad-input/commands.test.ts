@@ -44,6 +44,7 @@ describe('refused by name, with nothing written', () => {
     ['prune', Prune, `EXAMPLE -o FOLDER/out ${below('--plan-out')}`, 'OUTPUT_UNWRITABLE', 2],
     ['prune', Prune, `EXAMPLE -o FOLDER/out ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
     ['prune', Prune, 'EXAMPLE -o FOLDER/out --plan-out FOLDER/full', 'OUTPUT_NOT_A_FILE', 2],
+    ['prune', Prune, `EXAMPLE -o FOLDER/out --plan-out FOLDER/${'x'.repeat(300)}`, ...unwritable],
     ['eval', Eval, `EXAMPLE ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
     ['train', Train, `EXAMPLE -o FOLDER/out ${below('--adapter-out')}`, 'OUTPUT_UNWRITABLE', 2],
     // Said before the data are looked for.
