@@ -158,7 +158,7 @@ export class Decoder implements AsyncDisposable {
     throw new AttncError(
       'NOT_A_NUMBER',
       'numeric',
-      `Output "${this.ports.logits.name}" is NaN after ${this.length} tokens.`,
+      `Output "${this.ports.logits.name}" is NaN after ${this.length} ${this.length === 1 ? 'token' : 'tokens'}.`,
       { suggestions: ['Run "attnc verify" on the model.'] },
     )
   }
