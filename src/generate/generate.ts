@@ -10,6 +10,7 @@ import { readLanguagePorts } from './language-ports.js'
 import { makeSampler, type Sampler, type SamplingOptions } from './sample.js'
 import { TextStream } from './text-stream.js'
 
+/** What is continued, by what, and how tokens are drawn. */
 export interface GenerateOptions extends RunOptions, SamplingOptions {
   readonly source: LoadedModel
   readonly prompt: string
@@ -23,6 +24,7 @@ export interface GenerateOptions extends RunOptions, SamplingOptions {
   readonly onText?: ((piece: string) => void) | undefined
 }
 
+/** The text that was made, and how fast. */
 export interface Generated {
   readonly text: string
   readonly tokens: readonly number[]
