@@ -12,7 +12,7 @@ import { drawInGraph } from './draw.js'
 import { fixCache } from './fixed-cache.js'
 import { halveStates } from './half-states.js'
 import { type LanguagePorts, readLanguagePorts } from './language-ports.js'
-import type { ReciteOptions } from './recite.js'
+import type { ReciteOptions } from './recite-options.js'
 import { cacheSizes } from './step-feeds.js'
 
 export interface Drawing {

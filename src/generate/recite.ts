@@ -6,44 +6,15 @@
  * comes up as well.
  */
 import { type Batch, makeTokenBatch } from '../data/batch.js'
-import { generator } from '../data/generator.js'
 import { portsOf } from '../data/open-data.js'
 import { AttncError } from '../errors.js'
-import type { LoadedModel } from '../model-folder/load.js'
-import type { RunOptions } from '../runtime/batches.js'
 import { materialise } from '../runtime/materialise.js'
-import { openDecoder } from './decoder.js'
+import { beginnings } from './beginnings.js'
+import { type Decoder, openDecoder } from './decoder.js'
 import { noiseSize } from './draw.js'
 import { type Drawing, prepareDrawing, prepareFixedDrawing } from './drawing.js'
-import { findStart } from './start-token.js'
+import type { ReciteOptions } from './recite-options.js'
 import { assertAsWhole, placesToCompare } from './whole-text.js'
-
-export interface ReciteOptions extends RunOptions {
-  /** Its folder may hold a model with a cache: without one this takes long. */
-  readonly source: LoadedModel
-  readonly windows: number
-  /** Tokens of a window. */
-  readonly length: number
-  /** Windows of a batch of what is returned. */
-  readonly batchSize: number
-  /** What some windows begin with a few tokens of. */
-  readonly texts?: readonly (readonly number[])[] | undefined
-  /** Tokens there are, where that is known. */
-  readonly vocabulary: number | undefined
-  readonly seed: number
-  /**
-   * At which tokens are drawn, by turns. Default 1: all that the model may say, as it saw it itself. Cooler is what it mostly
-   * says, where it wanders off into noise.
-   */
-  readonly temperatures?: readonly number[] | undefined
-  /** Only this file, though its folder has one with a cache. */
-  readonly single?: boolean | undefined
-  /** Whether caches stay in their place where the model allows it (`fixCache`). Default: on a GPU. */
-  readonly fixesCache?: boolean | undefined
-}
-
-/** Tokens of the data that a window begins with. */
-const prompt = 4
 
 /** Windows of `length` tokens as inputs of `source`. Errors: ENCODER_TEXT, those of ports, configs and sessions. */
 export async function recite(options: ReciteOptions): Promise<Batch[]> {
@@ -75,81 +46,47 @@ async function sayInPlace(options: ReciteOptions): Promise<number[][] | undefine
 
 /** All windows, and a few more where they come by batches. Error: CACHE_IN_PLACE where a fixed cache doesn't say what the model says. */
 async function say(options: ReciteOptions, drawing: Drawing): Promise<number[][]> {
-  const { windows, length, seed, log, signal } = options
-  const { ports, rows: size, isFixed } = drawing
-  const ways = beginnings(options)
-  const { temperatures = [1] } = options
+  const { ports, isFixed } = drawing
   const said: number[][] = []
   const file = materialise(drawing.model)
   try {
     await using decoder = await openDecoder({ ...options, ports, path: file.path, isFixed })
-    while (said.length < windows) {
-      const places = Array.from({ length: size }, (_, row) => said.length + row)
-      // Each by chance of its own: what it says is the same however many run together.
-      const chances = places.map((place) => chanceOf(seed, place))
-      const given = chances.map((chance, row) => byTurns(ways, said.length + row)(chance))
-      // Every way to begin comes with every temperature.
-      const heats = places.map((place) => byTurns(temperatures, Math.floor(place / ways.length)))
-      const rows = given.map(([first = 0]) => [first])
-      const compared = isFixed && said.length === 0 ? placesToCompare(length) : []
-      const scores = new Map<number, Float32Array>()
-      decoder.restart()
-      while ((rows[0]?.length ?? length) < length) {
-        signal?.throwIfAborted()
-        const { tokens, firstScores } = await decoder.drawOfAll(
-          rows.map((row) => row.slice(-1)),
-          chances.map((chance) => Math.floor(chance() * noiseSize)),
-          heats,
-        )
-        const place = (rows[0]?.length ?? 0) - 1
-        if (firstScores && compared.includes(place)) scores.set(place, firstScores)
-        // A beginning goes on as it was given, whatever the model would say there.
-        for (const [row, ids] of rows.entries())
-          ids.push(given[row]?.[ids.length] ?? (tokens[row] as number))
-        const done = said.length + (size * (rows[0]?.length ?? 0)) / length
-        log.progress('reciting', Math.min(done, windows), windows)
-      }
-      const [first = []] = rows
-      if (scores.size > 0) await assertAsWhole(options, first, scores)
-      said.push(...rows)
-    }
+    while (said.length < options.windows)
+      said.push(...(await sayTogether(options, drawing, decoder, said.length)))
   } finally {
     file.dispose()
   }
   return said
 }
 
-/** By turns. */
-const byTurns = <T>(ways: readonly T[], turn: number): T => ways[turn % ways.length] as T
-
-type Chance = () => number
-
-const chanceOf = (seed: number, window: number): Chance =>
-  generator(Math.floor(generator(seed)() * 2 ** 32) + window)
-
-/** The ways there are for a window to begin; at least one. */
-function beginnings({
-  source,
-  texts = [],
-  vocabulary,
-}: ReciteOptions): readonly ((chance: Chance) => readonly number[])[] {
-  const start = findStart(source.folder)
-  const ways = [
-    ...(texts.length > 0 ? [(chance: Chance) => drawPrompt(texts, chance)] : []),
-    ...(start !== undefined && start < (vocabulary ?? Number.POSITIVE_INFINITY)
-      ? [() => [start]]
-      : []),
-    ...(vocabulary ? [(chance: Chance) => [Math.floor(chance() * vocabulary)]] : []),
-  ]
-  return ways.length > 0 ? ways : [() => [0]]
-}
-
-/** A few tokens from anywhere in a text. */
-function drawPrompt(
-  texts: readonly (readonly number[])[],
-  random: () => number,
-): readonly number[] {
-  const text = texts[Math.floor(random() * texts.length)] ?? []
-  const from = Math.floor(random() * Math.max(text.length - prompt, 1))
-  return text.slice(from, from + prompt)
+/** As many windows as run together, from number `from` on. */
+async function sayTogether(
+  options: ReciteOptions,
+  { rows, isFixed }: Drawing,
+  decoder: Decoder,
+  from: number,
+): Promise<number[][]> {
+  const { windows, length, log, signal } = options
+  const begin = beginnings(options)
+  const begun = Array.from({ length: rows }, (_, row) => begin(from + row))
+  const said = begun.map(({ given: [first = 0] }) => [first])
+  const compared = isFixed && from === 0 ? placesToCompare(length) : []
+  const scores = new Map<number, Float32Array>()
+  decoder.restart()
+  for (let count = 1; count < length; count++) {
+    signal?.throwIfAborted()
+    const { tokens, firstScores } = await decoder.drawOfAll(
+      said.map((ids) => ids.slice(-1)),
+      begun.map(({ chance }) => Math.floor(chance() * noiseSize)),
+      begun.map(({ temperature }) => temperature),
+    )
+    if (firstScores && compared.includes(count - 1)) scores.set(count - 1, firstScores)
+    // A beginning goes on as it was given, whatever the model would say there.
+    for (const [row, ids] of said.entries())
+      ids.push(begun[row]?.given[count] ?? (tokens[row] as number))
+    log.progress('reciting', Math.min(from + (rows * (count + 1)) / length, windows), windows)
+  }
+  const [first = []] = said
+  if (scores.size > 0) await assertAsWhole(options, first, scores)
+  return said
 }

@@ -8,7 +8,7 @@ import { loadFrom } from '../model-folder/load.js'
 import { chooseGenerator } from './choose-model.js'
 import { openDecoder } from './decoder.js'
 import { readLanguagePorts } from './language-ports.js'
-import type { ReciteOptions } from './recite.js'
+import type { ReciteOptions } from './recite-options.js'
 
 /** Of the probability, what may lie elsewhere: several times what rounding to half precision moves. */
 const mostApart = 0.1
