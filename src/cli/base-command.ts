@@ -27,6 +27,8 @@ export abstract class BaseCommand extends Command {
   static override baseFlags = {
     threads: Flags.integer({
       min: 1,
+      // ONNX Runtime starts as many as it is told, for each session.
+      max: 1024,
       description: 'threads that ONNX Runtime may use; as many as there are cores by default',
       helpGroup: 'GLOBAL',
     }),

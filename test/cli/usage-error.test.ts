@@ -15,6 +15,7 @@ describe('wrong words', () => {
     ['no model', Prune, '--ratio 0.3', 'prune needs MODEL, and none was given.', []],
     ['two more models', Bench, 'a b c d', 'Unexpected arguments: c, d.', []],
     ['no number', Bench, 'a --runs some', '--runs: expected an integer but received: some.', []],
+    ['threads without end', Bench, 'a --threads 99999', 'less than or equal to 1024 but', []],
     ['no value', Bench, 'a --runs', 'Flag --runs expects a value.', []],
     ['flags that are needed', Sweep, 'a', 'required flag --eval; Missing required flag --out', []],
     ['a word of a list', Prune, 'a --scope head', 'one of: all, heads, feedForward.', []],
