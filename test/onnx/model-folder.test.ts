@@ -320,7 +320,7 @@ describe('saveModelFolder', () => {
       change.constant(lazyTensor('uint8', [2 ** 46], () => new Uint8Array()))
     })
     await expect(saveModelFolder({ models: { 'model.onnx': model }, to: target })).rejects.toThrow(
-      coded('DISK_FULL', 'bytes are needed'),
+      coded('DISK_FULL', '70.4 TB are needed'),
     )
     expect(readdirSync(folder)).toEqual(['source'])
   })
