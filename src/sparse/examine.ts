@@ -8,7 +8,8 @@ import type { LayeredAttention } from '../model/model-dimension.js'
 import { againOf } from './again.js'
 import type { MaskFacts } from './mask-facts.js'
 import { probeMasks } from './probe-masks.js'
-import { type ReadAttention, readAttention, Unreadable } from './read.js'
+import { type ReadAttention, readAttention } from './read.js'
+import { Unreadable } from './unreadable.js'
 import { writeOut } from './write-out.js'
 
 export interface Examined {

@@ -7,7 +7,7 @@ import type { FusedOperator } from '../plan/plan.js'
 import type { NodeBuilder } from '../train/node-builder.js'
 import type { EmitContext } from './emit.js'
 import type { Heads } from './heads.js'
-import { Unreadable } from './read.js'
+import { Unreadable } from './unreadable.js'
 
 /** [batch, heads, queries, value size]. Throws `Unreadable` where the operator can't do it. */
 export function emitFused(c: EmitContext, heads: Heads, operator: FusedOperator): Value {
@@ -26,6 +26,7 @@ function whyNotMultiHead({ read, facts }: EmitContext, heads: Heads): string | u
   if (heads.keyValueHeads !== read.heads) return 'groups of heads that share keys'
   if (read.softcap > 0) return 'soft cap'
   if (facts.window !== undefined) return 'window'
+  if (read.isCleared) return 'queries that see no key'
   return undefined
 }
 

@@ -7,7 +7,8 @@ import { intsAttribute, type Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import { upstream } from '../model/trace.js'
 import type { NodeBuilder } from '../train/node-builder.js'
-import { type ReadAttention, Unreadable } from './read.js'
+import type { ReadAttention } from './read.js'
+import { Unreadable } from './unreadable.js'
 
 export interface Heads {
   readonly query: Value

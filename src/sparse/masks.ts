@@ -6,7 +6,8 @@ import type { DataType } from '../onnx/data-type.js'
 import type { NodeBuilder } from '../train/node-builder.js'
 import { shapeWith } from './heads.js'
 import type { MaskFacts } from './mask-facts.js'
-import { type Mask, type ReadAttention, Unreadable } from './read.js'
+import type { Mask, ReadAttention } from './read.js'
+import { Unreadable } from './unreadable.js'
 
 /** [1 or batch, 1 or heads, queries, keys], added to the scores; undefined where no mask is left. */
 export function biasOf(
@@ -19,7 +20,7 @@ export function biasOf(
   const kept = facts.kept.map((index) => read.masks[index])
   if (kept.some((mask) => !mask)) throw new Unreadable(`it has ${read.masks.length} masks`)
   const biases = (kept as Mask[]).map((mask) =>
-    withHeads(build, view, read, mask, asBias(build, mask, type)),
+    withHeads(build, view, read, mask, asBias(build, mask, type, read.isCleared)),
   )
   if (biases.length === 0) return undefined
   const sum = biases.map(({ value }) => value).reduce((one, other) => build.op('Add', [one, other]))
@@ -37,11 +38,22 @@ interface HeadBias {
   readonly heads: number
 }
 
-function asBias(build: NodeBuilder, { value, how }: Mask, type: DataType): Value {
+/** A query of which all keys are hidden sees all of them alike, unless what hides them is −∞ or it is cleared later. */
+function asBias(
+  build: NodeBuilder,
+  { value, how, fill }: Mask,
+  type: DataType,
+  isCleared: boolean,
+): Value {
   if (how === 'add') return value
-  const [zero, hidden] = [0, Number.NEGATIVE_INFINITY].map((each) => build.number(each, type))
+  const isNothing = isCleared || fill === Number.NEGATIVE_INFINITY
+  const lowest = isNothing ? Number.NEGATIVE_INFINITY : hiddenOf(type)
+  const [zero, hidden] = [0, lowest].map((each) => build.number(each, type))
   return build.op('Where', how === 'keep' ? [value, zero, hidden] : [value, hidden, zero])
 }
+
+/** Added to a score, it takes the place of it; well above what the kernels hide with. */
+const hiddenOf = (type: DataType): number => (type === 'float16' ? -3e4 : -1e9)
 
 /** Laid out as the scores or narrower → four axes. */
 function withHeads(
@@ -87,14 +99,13 @@ export function paddingOf(
   if (softcap > 0) throw new Unreadable('its padding would pass a soft cap')
   const input = build.edit.graph.inputs.find(({ name }) => name === padding)
   if (!input) throw new Unreadable(`the model has no input "${padding}"`)
-  const hidden = type === 'float16' ? -3e4 : -1e9
   const made =
     known.get(padding) ??
     build.op('Unsqueeze', [
       build.op('Where', [
         build.cast(input, 'bool'),
         build.number(0, type),
-        build.number(hidden, type),
+        build.number(hiddenOf(type), type),
       ]),
       build.ints(1, 3),
     ])

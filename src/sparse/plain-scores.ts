@@ -10,7 +10,6 @@ import type { LayeredAttention } from '../model/model-dimension.js'
 import { onlyNumber } from '../onnx/numbers.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import { NodeBuilder } from '../train/node-builder.js'
-import { sizesOf } from '../train/sizes.js'
 import { type ScoreStep, scoreSteps } from './score-steps.js'
 
 /** Whether anything was written anew. */
@@ -23,12 +22,9 @@ export function writeScoresPlainly(
     const [logits] = node.inputs
     const steps = scores && logits && scoreSteps(scores, logits)
     if (!steps) return false
-    const measured = withoutMeasures(edit, view, steps)
-    return (
-      runs(view, steps)
-        .map((run) => writeRun(edit, view, scores, run))
-        .includes(true) || measured
-    )
+    return runs(view, steps)
+      .map((run) => writeRun(edit, view, scores, run))
+      .includes(true)
   })
   return written.includes(true)
 }
@@ -157,23 +153,4 @@ function scaledQueries(
   if (first !== scores || scores.producer?.op !== 'MatMul' || !query || !key) return undefined
   const turned = factors.reduce((product, factor) => build.op('Mul', [product, factor]), query)
   return build.op('MatMul', [turned, key])
-}
-
-/** Masks that ask the scores for their shape ask the inputs of the model. */
-function withoutMeasures(
-  edit: GraphEdit,
-  { analysis }: TransformerModel,
-  steps: readonly ScoreStep[],
-): boolean {
-  let found = false
-  for (const { from } of steps)
-    for (const { node } of [...from.uses]) {
-      const dims = node.op === 'Shape' && node.attributes.size === 0 && analysis.shapes.dims(from)
-      const sizes = dims && sizesOf(new NodeBuilder(edit, analysis.shapes, node), dims)
-      if (!sizes || !node.outputs[0]) continue
-      edit.replaceUses(node.outputs[0], sizes)
-      eraseUnread(edit, node)
-      found = true
-    }
-  return found
 }

@@ -39,12 +39,16 @@ export async function probeMasks(
   return new Map(blocks.map((block) => [block, combine(block, found)]))
 }
 
-function combine({ masks, softcap }: ReadAttention, found: ReadonlyMap<Value, Meaning>): MaskFacts {
+function combine(
+  { masks, softcap, isCleared }: ReadAttention,
+  found: ReadonlyMap<Value, Meaning>,
+): MaskFacts {
   const known = masks.map(({ value }) => found.get(value))
   const windows = known.flatMap((each) => each?.window ?? [])
   const paddings = new Set(known.flatMap((each) => each?.padding ?? []))
-  // Two inputs that hide keys: the second one's mask stays. What is added would pass a soft cap.
-  const [padding] = softcap > 0 ? [] : paddings
+  // Two inputs that hide keys: the second one's mask stays. What is added would pass a soft cap, and where all
+  // keys are padding it would leave something.
+  const [padding] = softcap > 0 || isCleared ? [] : paddings
   const kept = known.flatMap((each, index) =>
     !each || (each.padding !== undefined && each.padding !== padding) ? [index] : [],
   )
@@ -93,10 +97,19 @@ function measuredActivations(
   const { shapes, contractions } = view.analysis
   const products = new Set(contractions.map(({ node }) => node))
   const cuts = new Map<Value, TensorType>()
+  // Scores may be added to by what activations say: those have to run.
+  const read = new Set(
+    masks.flatMap((mask) =>
+      [...ancestorsOf(mask, (node) => !isMeasure(node))].flatMap((node) =>
+        isMeasure(node) ? [] : node.inputs,
+      ),
+    ),
+  )
   for (const mask of masks)
     for (const { op, domain, inputs } of ancestorsOf(mask)) {
       const [input] = inputs
       if (domain !== '' || (op !== 'Shape' && op !== 'Size') || !input?.producer) continue
+      if (read.has(input)) continue
       // A mask's own part that is shaped like an activation is no activation.
       const made = [...ancestorsOf(input, (node) => !isMeasure(node))]
       if (!made.some((node) => products.has(node))) continue

@@ -7,7 +7,9 @@ import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { onlyNumber } from '../onnx/numbers.js'
+import { readProbabilities } from './read-probabilities.js'
 import { scoreSteps } from './score-steps.js'
+import { Unreadable } from './unreadable.js'
 
 export interface Mask {
   readonly value: Value
@@ -15,6 +17,8 @@ export interface Mask {
   readonly scores: Value
   /** `add`: added to the scores; `keep`: true where a key is seen; `hide`: true where it is not. */
   readonly how: 'add' | 'keep' | 'hide'
+  /** What hidden scores are, where they are not added to. */
+  readonly fill?: number
 }
 
 export interface ReadAttention {
@@ -28,12 +32,12 @@ export interface ReadAttention {
   /** 0: none. */
   readonly softcap: number
   readonly masks: readonly Mask[]
+  /** Whether queries that see no key get nothing, where a softmax alone would spread over all keys. */
+  readonly isCleared: boolean
 }
 
-/** Why a block is left alone. */
-export class Unreadable extends Error {}
-
-const lowestSeen = -9999
+/** At or below, a score counts as hidden. */
+export const lowestSeen = -9999
 
 /** Throws `Unreadable`. */
 export function readAttention(view: TransformerModel, block: LayeredAttention): ReadAttention {
@@ -47,14 +51,14 @@ export function readAttention(view: TransformerModel, block: LayeredAttention): 
     throw new Unreadable('its products are no plain MatMul')
   const [query, turnedKey] = scoring.inputs as [Value, Value]
   if (turnedKey !== block.keys) throw new Unreadable('its scores are turned')
-  const weights = followProbabilities(probabilities, product)
-  const [left, value] = product.inputs as [Value, Value]
-  if (left !== weights) throw new Unreadable('its context is turned')
   checkSoftmax(view, node)
   checkOrder(view, block, scores)
   const chain = readScores(view, scores, node.inputs[0] as Value)
+  const { weights, isCleared } = readProbabilities(view, probabilities, product, chain.masks)
+  const [left, value] = product.inputs as [Value, Value]
+  if (left !== weights) throw new Unreadable('its context is turned')
   for (const mask of chain.masks) checkRows(view, block, mask)
-  return { block, query, turnedKey, value, heads: block.heads, ...chain }
+  return { block, query, turnedKey, value, heads: block.heads, isCleared, ...chain }
 }
 
 /** A mask is one for all rows of a batch, or has all of them: not one for each window of every image. */
@@ -140,7 +144,7 @@ function readWhere(view: TransformerModel, node: Node, from: Value): Mask {
   const fill = scalarOf(view, from === yes ? no : yes)
   if (!condition || fill === undefined || fill > lowestSeen)
     throw new Unreadable(`"${node.label}" replaces scores by what is no mask`)
-  return { value: condition, scores: from, how: from === yes ? 'keep' : 'hide' }
+  return { value: condition, scores: from, how: from === yes ? 'keep' : 'hide', fill }
 }
 
 /** One number, or a tensor of nothing else. */
@@ -155,31 +159,6 @@ function checkSameOrder(view: TransformerModel, from: Value, to: Value): void {
   const isSame = before?.length === after?.length && before?.every((leaf, i) => leaf === after?.[i])
   if (!isSame) throw new Unreadable(`"${to.name}" puts scores in another order`)
 }
-
-/** What the product with the values reads: the probabilities, or the same with NaN cleared. */
-function followProbabilities(probabilities: Value, product: Node): Value {
-  let at = probabilities
-  for (;;) {
-    if (at.isGraphOutput) throw new Unreadable('its probabilities are an output')
-    const readers = [...new Set([...at.uses].map(({ node }) => node))]
-    const next = readers.filter((node) => !isNanTest(node, at, readers))
-    if (next.length !== 1 || !next[0]) throw new Unreadable('its probabilities are read elsewhere')
-    if (next[0] === product) return at
-    const { op, domain } = next[0]
-    const isPassed =
-      domain === '' &&
-      (['Cast', 'Identity', 'Reshape', 'Dropout'].includes(op) || isNanCleared(next[0], at))
-    if (!isPassed) throw new Unreadable(`"${next[0].label}" (${op}) changes its probabilities`)
-    at = next[0].outputs[0] as Value
-  }
-}
-
-const isNanTest = (node: Node, value: Value, readers: readonly Node[]): boolean =>
-  node.op === 'IsNaN' &&
-  readers.some((each) => isNanCleared(each, value) && each.inputs[0]?.producer === node)
-
-const isNanCleared = (node: Node, value: Value): boolean =>
-  node.op === 'Where' && node.inputs[0]?.producer?.op === 'IsNaN' && node.inputs[2] === value
 
 /** Softmax over the last axis, the only one there is a pattern for. */
 function checkSoftmax(view: TransformerModel, node: Node): void {

@@ -20,8 +20,9 @@ import { asContext, readHeads, shapeWith } from './heads.js'
 import type { KeptBlocks, Layout } from './kept-blocks.js'
 import { biasOf, paddingOf } from './masks.js'
 import { parsePattern } from './pattern.js'
-import { readAttention, Unreadable } from './read.js'
+import { readAttention } from './read.js'
 import { patternMask } from './reference-mask.js'
+import { Unreadable } from './unreadable.js'
 import { writeOut } from './write-out.js'
 
 /** Errors: PATTERN, PATTERN_BLOCK. */

@@ -5,11 +5,14 @@
 import { isFusedAttention } from '../axes/rules/attention.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { eraseReplaced } from '../graph/erase-replaced.js'
+import type { Node } from '../graph/graph.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import { lowerNodes } from '../train/lower/lower.js'
 import { againOf } from './again.js'
+import { writeBlends } from './plain-blends.js'
+import { writeMeasures } from './plain-measures.js'
 import { writeProductsPlainly } from './plain-products.js'
 import { writeScoresPlainly } from './plain-scores.js'
 
@@ -35,8 +38,16 @@ export function writeOut(
   }
   const opened = replaced.size === 0 ? view : readModel(edit.graph)
   const softmaxes = new Set(blocks.map(({ node }) => node))
-  const own = opened.attention
+  const own = ownOf(opened, softmaxes)
+  const isMeasured = writeMeasures(edit, opened, own)
+  const isBlended = writeBlends(edit, opened, own)
+  const known = isBlended ? readModel(edit.graph) : opened
+  const blended = isBlended ? ownOf(known, softmaxes) : own
+  return writeScoresPlainly(edit, known, blended) || isMeasured ? readModel(edit.graph) : known
+}
+
+/** The blocks of these softmaxes, in both branches of a model with a cache and without. */
+const ownOf = (view: TransformerModel, softmaxes: ReadonlySet<Node>): LayeredAttention[] =>
+  view.attention
     .flatMap((each) => [each, ...againOf(each)])
     .filter(({ node }) => softmaxes.has(node))
-  return writeScoresPlainly(edit, opened, own) ? readModel(edit.graph) : opened
-}

@@ -1,0 +1,82 @@
+/**
+ * Scores that are hidden by arithmetic, s·b + n·(1 − b) with b of zeros and ones and n far below, written as what
+ * they are: a Where of b.
+ */
+import type { GraphEdit } from '../graph/edit.js'
+import type { Node, Value } from '../graph/graph.js'
+import type { TransformerModel } from '../model/model.js'
+import type { LayeredAttention } from '../model/model-dimension.js'
+import { isMover } from '../model/trace.js'
+import { fromConstant, numbersOf, onlyNumber } from '../onnx/numbers.js'
+import { eraseUnread } from '../rewrite/erase-unread.js'
+import type { ShapeInfo } from '../shape/infer.js'
+import { NodeBuilder } from '../train/node-builder.js'
+import { lowestSeen } from './read.js'
+import { scoreSteps } from './score-steps.js'
+
+/** Whether anything was written anew. */
+export function writeBlends(
+  edit: GraphEdit,
+  { analysis: { shapes } }: TransformerModel,
+  blocks: readonly LayeredAttention[],
+): boolean {
+  let found = false
+  for (const { scores, node } of blocks) {
+    const [logits] = node.inputs
+    const steps = (scores && logits && scoreSteps(scores, logits)) ?? []
+    for (const [index, { node: product, from }] of steps.entries()) {
+      const next = steps[index + 1]
+      const shown = otherOf(product, 'Mul', from)
+      const fill = next && shown && fillOf(shapes, next.node, next.from, shown)
+      const [blend] = next?.node.outputs ?? []
+      const type = shapes.dataType(from)
+      if (!shown || fill === undefined || !blend || !type || !next) continue
+      const build = new NodeBuilder(edit, shapes, next.node)
+      const where = [build.cast(shown, 'bool'), from, build.number(fill, type)]
+      edit.replaceUses(blend, build.op('Where', where))
+      eraseUnread(edit, next.node)
+      found = true
+    }
+  }
+  return found
+}
+
+/** n of `from` + n·(1 − shown), if that hides and `shown` holds zeros and ones. */
+function fillOf(shapes: ShapeInfo, node: Node, from: Value, shown: Value): number | undefined {
+  const added = otherOf(node, 'Add', from)
+  const taken = node.inputs[0] === from ? otherOf(node, 'Sub', from) : undefined
+  const product = (added ?? taken)?.producer
+  if (product?.op !== 'Mul' || product.domain !== '') return undefined
+  const numbers = product.inputs.map((value) => onlyNumber(value && shapes.constant(value)))
+  const at = numbers.findIndex((number) => number !== undefined)
+  const hidden = product.inputs[1 - at]
+  const fill = (numbers[at] ?? 0) * (added ? 1 : -1)
+  const isBlend = hidden !== undefined && complementOf(shapes, hidden) === shown
+  return isBlend && fill <= lowestSeen && isOnOff(shapes, shown) ? fill : undefined
+}
+
+/** x of 1 − x. */
+function complementOf(shapes: ShapeInfo, value: Value): Value | undefined {
+  const [one, other] = value.producer?.op === 'Sub' ? value.producer.inputs : []
+  return one && onlyNumber(shapes.constant(one)) === 1 ? other : undefined
+}
+
+/** Whether a value holds nothing but zeros and ones. */
+function isOnOff(shapes: ShapeInfo, value: Value): boolean {
+  if (shapes.dataType(value) === 'bool') return true
+  const constant = shapes.constant(value)
+  const known = constant && fromConstant(constant)
+  if (known) return numbersOf(known).every((number) => number === 0 || number === 1)
+  const node = value.producer
+  const moved = node?.domain === '' && node.op !== 'Pad' && (isMover(node) || node.op === 'Cast')
+  const data = node?.op === 'Concat' ? node.inputs : node?.inputs.slice(0, 1)
+  const source = complementOf(shapes, value)
+  if (source) return isOnOff(shapes, source)
+  return moved === true && !node?.op.startsWith('Scatter') && data !== undefined
+    ? data.every((each) => each !== undefined && isOnOff(shapes, each))
+    : false
+}
+
+/** The other operand of a node of this kind. */
+const otherOf = (node: Node, op: string, from: Value): Value | undefined =>
+  node.op === op && node.domain === '' ? node.inputs.find((each) => each !== from) : undefined

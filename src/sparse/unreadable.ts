@@ -1,0 +1,2 @@
+/** Why a block is left alone. */
+export class Unreadable extends Error {}
