@@ -7,6 +7,7 @@ import { bitsPerElement } from '../onnx/data-type.js'
 import { elementCount } from '../onnx/tensor.js'
 import { lighten } from '../rewrite/lighten.js'
 import { roomOf } from '../runtime/free-memory.js'
+import { findAddon } from '../runtime/native/library.js'
 import { chooseGenerator } from './choose-model.js'
 import { drawInGraph } from './draw.js'
 import { fixCache } from './fixed-cache.js'
@@ -39,6 +40,8 @@ export function prepareDrawing(options: ReciteOptions): Drawing {
 
 /** With a cache that stays in its place; undefined where it can't. Errors: ENCODER_TEXT, those of ports. */
 export function prepareFixedDrawing(options: ReciteOptions): Drawing | undefined {
+  // Sessions of onnxruntime-node have no tensors that stay where they are.
+  if (!findAddon()) return undefined
   const { model, ports } = readDecoder(options)
   const rows = windowsTogether(options, ports, 'fixed')
   const fixed = fixCache(model, ports, { rows, length: options.length })
