@@ -39,6 +39,8 @@ export abstract class BaseCommand extends Command {
   private terminal: Terminal | undefined
   private summary: string | undefined
   private readonly printed: string[] = []
+  /** The file that some of the flags come from. */
+  private defaults: string | undefined
 
   /** Aborted by Ctrl-C and by the end of the terminal. */
   protected get signal(): AbortSignal {
@@ -80,7 +82,9 @@ export abstract class BaseCommand extends Command {
       ...this.config.commands.map((each): [string, KnownFlags] => [each.id, each.flags]),
       [id, { ...this.ctor.baseFlags, ...this.ctor.flags }],
     ])
-    this.argv = [...configArguments(found, id, commands, this.argv), ...this.argv]
+    const defaults = configArguments(found, id, commands, this.argv)
+    if (defaults.length > 0) this.defaults = found.path
+    this.argv = [...defaults, ...this.argv]
   }
 
   private readonly interrupt = (): void => {
@@ -111,7 +115,7 @@ export abstract class BaseCommand extends Command {
     const id = this.id ?? this.ctor.id
     const command = `${this.config.bin} ${id.replaceAll(':', ' ')}`
     const flags = { ...this.ctor.baseFlags, ...this.ctor.flags }
-    return explainUsage(error, { command, flags })
+    return explainUsage(error, { command, flags, defaults: this.defaults })
   }
 
   override async finally(error: Error | undefined): Promise<void> {

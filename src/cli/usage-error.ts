@@ -18,16 +18,25 @@ export interface Typed {
   /** `attnc prune` */
   readonly command: string
   readonly flags: KnownFlags
+  /** The file of the flags that were not typed, where there are some. */
+  readonly defaults?: string | undefined
 }
 
 /** Error: USAGE in place of one of the parser; others as they are. */
-export function explainUsage(error: Error, { command, flags }: Typed): Error {
+export function explainUsage(error: Error, { command, flags, defaults }: Typed): Error {
   const isOfParser = 'parse' in error || /^(Parsing|Flag) --/.test(error.message)
   if (!isOfParser) return error
   const { flags: unknown, args } = error as ParseError
   const help = `"${command} --help" lists arguments and flags.`
   const refuse = (message: string, ...suggestions: string[]): AttncError =>
-    new AttncError('USAGE', 'usage', message, { cause: error, suggestions: [...suggestions, help] })
+    new AttncError('USAGE', 'usage', message, {
+      cause: error,
+      suggestions: [
+        ...suggestions,
+        ...(defaults === undefined ? [] : [`Some flags come from "${defaults}".`]),
+        help,
+      ],
+    })
   if (unknown) {
     const known = Object.keys(flags).map((name) => `--${name}`)
     const names = unknown.map((each) => each.replace(/=.*/s, ''))

@@ -5,6 +5,7 @@ import Prune from '../../commands/prune.js'
 import Sweep from '../../commands/sweep.js'
 import type { ErrorReport } from '../../src/cli/base-command.js'
 import { nearestOf } from '../../src/cli/nearest.js'
+import { explainUsage } from '../../src/cli/usage-error.js'
 import { type CommandClass, runCommand } from '../commands/run-command.js'
 
 describe('wrong words', () => {
@@ -40,4 +41,12 @@ test('the nearest words are all of the same distance, and none is far', () => {
   expect(nearestOf('rato', ['rate', 'ratio', 'seed'])).toEqual(['rate', 'ratio'])
   expect(nearestOf('raito', ['rate', 'ratio'])).toEqual(['ratio'])
   expect(nearestOf('x', ['p', 'seed'])).toEqual([])
+})
+
+test('a wrong value that comes from a file of defaults names the file', () => {
+  const typed = { command: 'attnc bench', flags: {}, defaults: '/project/.attncrc' }
+  expect(explainUsage(new Error('Parsing --runs \n\tExpected an integer'), typed)).toMatchObject({
+    message: '--runs: expected an integer.',
+    suggestions: ['Some flags come from "/project/.attncrc".', expect.any(String)],
+  })
 })
