@@ -28,18 +28,23 @@ export function makeTokenBatch(
   const longest = rows.reduce((top, row) => Math.max(top, row.length), 0)
   const length = fixed ? (fixed.dims[1] as number) : longest
   const dims = [rows.length, length]
-  const pad = (row: readonly number[], fill: (id: number, i: number) => number): number[] =>
-    Array.from({ length }, (_, i) => (i < row.length ? fill(row[i] as number, i) : 0))
-  const mask = rows.flatMap((row) => pad(row, () => 1))
+  const zerosOfAll = (): Float64Array => new Float64Array(rows.length * length)
   const fills: Fills = {
-    ids: rows.flatMap((row) => pad(row, (id) => id)),
-    mask,
-    positions: rows.flatMap(() => Array.from({ length }, (_, i) => i)),
-    segments: mask.map(() => 0),
+    ids: zerosOfAll(),
+    mask: zerosOfAll(),
+    positions: zerosOfAll(),
+    segments: zerosOfAll(),
+  }
+  const places = Float64Array.from({ length }, (_, i) => i)
+  for (const [at, row] of rows.entries()) {
+    const from = at * length
+    fills.ids.set(row.slice(0, length), from)
+    fills.mask.fill(1, from, from + Math.min(row.length, length))
+    fills.positions.set(places, from)
   }
   const feeds: Record<string, RuntimeTensor> = {}
   for (const port of inputs) feeds[port.name] = fillPort(port, dims, fills)
-  const tokenMask = tensorOf('float32', dims, mask)
+  const tokenMask = tensorOf('float32', dims, fills.mask)
   const tokenMasks = Object.fromEntries(
     inputs
       .filter(isTokens)
@@ -92,7 +97,7 @@ const asMask = { name: 'mask', dataType: 'float32' } as const
 
 const isFloat = (dataType: Port['dataType']): boolean => /^b?float/.test(dataType)
 
-type Fills = Readonly<Record<TokenRole, readonly number[]>>
+type Fills = Readonly<Record<TokenRole, Float64Array>>
 
 function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTensor {
   const { name, dataType } = port
@@ -115,11 +120,13 @@ function fillPort(port: Port, dims: readonly number[], fills: Fills): RuntimeTen
 }
 
 /** Rows of another length, for inputs that are not as long as the others: cut, or padded with zeros. */
-function fitRows(numbers: readonly number[], from: number, to: number): readonly number[] {
+function fitRows(numbers: Float64Array, from: number, to: number): Float64Array {
   if (from === to) return numbers
-  return Array.from({ length: (numbers.length / from) * to }, (_, i) =>
-    i % to < from ? (numbers[Math.floor(i / to) * from + (i % to)] as number) : 0,
-  )
+  const rows = numbers.length / from
+  const fitted = new Float64Array(rows * to)
+  for (let row = 0; row < rows; row++)
+    fitted.set(numbers.subarray(row * from, row * from + Math.min(from, to)), row * to)
+  return fitted
 }
 
 /** Samples [from, to) of what has samples first. */

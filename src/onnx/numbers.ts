@@ -67,17 +67,27 @@ export function tensorOf(
   dims: readonly number[],
   values: ArrayLike<number>,
 ): RuntimeTensor {
-  const whole = (value: number): bigint => BigInt(Math.trunc(value))
-  if (dataType === 'int64')
-    return { dataType, dims, data: BigInt64Array.from(Array.from(values, whole)) }
-  if (dataType === 'uint64')
-    return { dataType, dims, data: BigUint64Array.from(Array.from(values, whole)) }
+  if (dataType === 'int64') return { dataType, dims, data: new BigInt64Array(wordsOf(values)) }
+  if (dataType === 'uint64') return { dataType, dims, data: new BigUint64Array(wordsOf(values)) }
   if (dataType === 'float16') return { dataType, dims, data: pack(values, toHalf) }
   if (dataType === 'bfloat16') return { dataType, dims, data: pack(values, toBrain) }
   if (dataType === 'float32' && values instanceof Float32Array)
     return { dataType, dims, data: values.slice() }
   const Type = arrayTypeOf(dataType) ?? (Float32Array as unknown as ArrayType)
   return { dataType, dims, data: new Type(values) }
+}
+
+/** Integers of 64 bits as two words each, the low one first: a BigInt for each number takes ten times as long. */
+function wordsOf(values: ArrayLike<number>): ArrayBuffer {
+  const words = new Int32Array(2 * values.length)
+  for (let i = 0; i < values.length; i++) {
+    const value = Math.trunc(values[i] as number)
+    if (!Number.isFinite(value)) throw new RangeError(`${values[i]} is no whole number.`)
+    // Storing keeps the lower 32 bits.
+    words[2 * i] = value
+    words[2 * i + 1] = Math.floor(value / 2 ** 32)
+  }
+  return words.buffer
 }
 
 /** Elements as ordinary numbers. */

@@ -15,6 +15,7 @@ import {
 } from '../../src/onnx/data-type.js'
 import { FileBytes, stampFile } from '../../src/onnx/file-bytes.js'
 import type { TensorMessage } from '../../src/onnx/messages.js'
+import { tensorOf } from '../../src/onnx/numbers.js'
 import { sparseTensorFromMessage } from '../../src/onnx/sparse-tensor.js'
 import {
   elementCount,
@@ -286,4 +287,19 @@ describe('sparse tensors', () => {
     })
     expect(() => tensor.bytes()).toThrow('position 6 of 6')
   })
+})
+
+test('numbers become integers of 64 bits as BigInt makes them, and what is no number none', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.oneof(fc.double({ noNaN: true, min: -1e19, max: 1e19 }), fc.integer())),
+      (values) => {
+        const whole = values.map((value) => BigInt(Math.trunc(value)))
+        expect(tensorOf('int64', [values.length], values).data).toEqual(BigInt64Array.from(whole))
+        expect(tensorOf('uint64', [values.length], values).data).toEqual(BigUint64Array.from(whole))
+      },
+    ),
+  )
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY])
+    expect(() => tensorOf('int64', [1], [value])).toThrow(RangeError)
 })
