@@ -51,11 +51,17 @@ function ownCaches({ op, domain, inputs, outputs }: Node, carry: Carry): [Value,
   if (op !== 'GroupQueryAttention' || domain !== 'com.microsoft') return []
   const caches = [0, 1].flatMap((at): [Value, Value][] => {
     const [past, output] = [inputs[3 + at], outputs[1 + at]]
-    const isOwn = past?.isGraphInput && output?.isGraphOutput && carry[output.name] === past.name
-    return past && output && isOwn ? [[past, output]] : []
+    return past && output && goesOn(past, output, carry) ? [[past, output]] : []
   })
   return caches.length === 2 ? caches : []
 }
+
+/** Whether `output` is the cache [B, K, T, d] of the next step, and `past` that of this one. */
+const goesOn = (past: Value, output: Value, carry: Carry): boolean =>
+  past.isGraphInput &&
+  past.type?.dims?.length === 4 &&
+  output.isGraphOutput &&
+  carry[output.name] === past.name
 
 /** One token more behind a cache: [B, K, T, d] and [B, K, 1, d] are [B, K, T + 1, d]. */
 interface Cached {
@@ -70,9 +76,8 @@ function cachedIn(whole: Value, carry: Carry): Cached | undefined {
   const [first, fresh, ...more] = producer?.inputs ?? []
   if (producer?.op !== 'Concat' || !first || !fresh || more.length > 0) return undefined
   const past = single(first)
-  const isOwn = past.isGraphInput && whole.isGraphOutput && carry[whole.name] === past.name
   const isAlongTokens = [2, -2].includes(intAttribute(producer, 'axis', 0))
-  return isOwn && isAlongTokens ? { past, fresh, whole } : undefined
+  return isAlongTokens && goesOn(past, whole, carry) ? { past, fresh, whole } : undefined
 }
 
 /** What is put together alone is what it was: exporters write it of a cache that was nothing else at first. */

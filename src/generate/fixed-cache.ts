@@ -25,7 +25,7 @@ export interface CacheSize {
 /**
  * Changes the model, to one token of each row at a time; its ports afterwards. undefined where some cache is not simply
  * what attention over all of it reads: the model is of no use then. Masks are taken for those of texts that hide
- * nothing; `isAsBefore` finds out.
+ * nothing; `assertAsWhole` finds out.
  */
 export function fixCache(
   model: Model,
