@@ -63,9 +63,9 @@ export function chooseObjective(
   if (first && hasTeacher) {
     const tokens = batches[0]?.tokenMask?.dims[1]
     const rows = tokens === undefined ? undefined : sizesOf(model, first, batches)?.[1]
-    // Of other things than tokens, such as points of an image, there are as many as there are.
-    const isOther = rows !== undefined && rows !== tokens
-    const isTokenwise = dims.length === 3 && tokens !== undefined && !isOther
+    // Of other things than tokens, such as points of an image, there are as many as there are; what shows only while
+    // running is no count of tokens.
+    const isTokenwise = dims.length === 3 && tokens !== undefined && rows === tokens
     const counts = isTokenwise ? 'tokens' : 'samples'
     return { kind: 'teacher', output: first.name, counts, samples }
   }
@@ -96,7 +96,7 @@ function samplesOf({ graph }: Model, output: Value): Objective['samples'] {
   return undefined
 }
 
-/** Sizes of an output for the first batch; undefined where they show only while running. */
+/** Sizes of an output for the first batch, as stated where that is all that is known; undefined where they show only while running. */
 function sizesOf(
   { graph }: Model,
   output: Value,
@@ -112,7 +112,10 @@ function sizesOf(
   )
   return inferShapes(graph, { overrides })
     .dims(output)
-    ?.map((size) => size.value)
+    ?.map(({ value }, axis) => {
+      const stated = output.type?.dims?.[axis]
+      return value ?? (typeof stated === 'number' ? stated : undefined)
+    })
 }
 
 /** Whether the last axis has room for every id: hidden states of an encoder seldom do. */
