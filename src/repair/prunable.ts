@@ -1,5 +1,6 @@
 /** What may go from a block: units of one dimension that end in one output projection. */
-import type { Axis } from '../axes/axis.js'
+import { type Axis, leavesOf } from '../axes/axis.js'
+import { membersAlong, NO_MEMBER } from '../axes/members.js'
 import { Removal } from '../axes/removal.js'
 import { AttncError } from '../errors.js'
 import { type Block, findBlocks } from '../model/block.js'
@@ -90,16 +91,33 @@ export const nothingPrunable = (isProtected: boolean): AttncError =>
     },
   )
 
-function unitsOf(dimension: ModelDimension, what: Axis): Unit[] {
-  const { size, granularity, axis } = dimension
-  const inputs = Array.from({ length: what.size.value ?? 0 }, (_, i) => i)
-  const members = Array.from({ length: size }, (_, i) => i)
-  const units: Unit[] = []
-  for (let start = 0; start < size; start += granularity) {
-    const own = members.slice(start, start + granularity)
-    const rest = [...members.slice(0, start), ...members.slice(start + granularity)]
-    const kept = new Set(new Removal(new Map([[axis, rest]])).kept(what))
-    units.push({ members: own, rows: inputs.filter((row) => !kept.has(row)) })
+function unitsOf({ size, granularity, axis }: ModelDimension, what: Axis): Unit[] {
+  const units: { members: number[]; rows: number[] }[] = []
+  for (let member = 0; member < size; member++) {
+    if (member % granularity === 0) units.push({ members: [], rows: [] })
+    units.at(-1)?.members.push(member)
   }
-  return units
+  const owners = ownersOf(axis, what)
+  for (const [row, member] of owners?.entries() ?? [])
+    if (member !== NO_MEMBER) units[Math.floor(member / granularity)]?.rows.push(row)
+  return owners ? units : units.map((unit) => ({ ...unit, rows: rowsOf(unit.members, axis, what) }))
+}
+
+/** The member that each row goes with; undefined where a row is of several. */
+function ownersOf(axis: Axis, what: Axis): readonly number[] | undefined {
+  const size = what.size.value ?? 0
+  const occurrences = leavesOf(what).filter((leaf) => leaf === axis.root).length
+  if (occurrences === 0) return new Array<number>(size).fill(NO_MEMBER)
+  const [owners, another] = membersAlong(what, axis)
+  const left = new Removal(new Map([[axis, []]])).kept(what)?.length ?? 0
+  const owned = owners?.filter((member) => member !== NO_MEMBER).length
+  return occurrences === 1 && !another && owned === size - left ? owners : undefined
+}
+
+/** Rows that go when these members do. */
+function rowsOf(members: readonly number[], axis: Axis, what: Axis): number[] {
+  const gone = new Set(members)
+  const rest = Array.from({ length: axis.size.value ?? 0 }, (_, i) => i).filter((i) => !gone.has(i))
+  const kept = new Set(new Removal(new Map([[axis, rest]])).kept(what))
+  return Array.from({ length: what.size.value ?? 0 }, (_, i) => i).filter((row) => !kept.has(row))
 }

@@ -1,0 +1,25 @@
+/** What answers are counted by. */
+import { expect, it } from 'vitest'
+import { makeTokenBatch } from '../../src/data/batch.js'
+import { chooseObjective } from '../../src/train/objective.js'
+import { build } from '../axes/builder.js'
+
+it('a picture of a size that shows only while running is answered by sample, not by the tokens beside it', () => {
+  const S = 12
+  const model = build((b) => {
+    const ids = b.input('ids', ['batch', S], 'int64')
+    const shape = b.input('shape', [3], 'int64')
+    const words = b.op('Gather', [b.weight(50, 4), ids], { axis: 0 })
+    const picture = b.reshape(words, 0, -1)
+    const result = b.op('Reshape', [b.linear(picture, S * 4, 64), shape])
+    b.declare(result, ['rows', 8, 8])
+    return result
+  })
+  const ids = [0, 1].map((row) => Array.from({ length: S }, (_, i) => (row * 20 + i) % 50))
+  const port = { name: 'ids', dims: ['batch', S], dataType: 'int64' } as const
+  const batch = makeTokenBatch(ids, [port])
+  expect(chooseObjective(model, [batch], true)).toMatchObject({
+    kind: 'teacher',
+    counts: 'samples',
+  })
+})
