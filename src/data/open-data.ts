@@ -10,6 +10,7 @@ import { areGraphs, findAddressedRows } from './addressed-rows.js'
 import type { Batch } from './batch.js'
 import { findChannels } from './channels.js'
 import { readJsonLines } from './json-lines.js'
+import { isKeepMask } from './keep-mask.js'
 import { readArrays } from './npz.js'
 import { mostRows, randomBatches } from './random.js'
 import { sliceArrays } from './slice-arrays.js'
@@ -60,6 +61,7 @@ export function portsOf({ graph }: Model): Port[] {
         ),
         ...(rows === undefined ? {} : { rows }),
         ...(choice?.input === input && { atStart: choice.atStart }),
+        ...(isKeepMask(input) && { isMask: true }),
       }
     })
 }

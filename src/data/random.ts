@@ -105,7 +105,7 @@ export function randomBatches(options: RandomOptions): Batch[] {
         port.dataType,
         dims,
         Array.from({ length: elementCount(dims) }, () =>
-          isFloat ? normal(next) : Math.floor(next() * 2),
+          port.isMask ? 1 : isFloat ? normal(next) : Math.floor(next() * 2),
         ),
       )
     }
