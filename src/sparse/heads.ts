@@ -122,9 +122,24 @@ export function asContext(
   const axes = view.analysis.axes(block.context) ?? []
   const between = axes.slice(1, -2).map(({ size }) => size.value)
   if (between.length === 1 && between[0] === block.heads) return heads
-  if (between.includes(undefined)) throw new Unreadable('the shape of its context is not known')
+  if (between.includes(undefined)) {
+    // As many windows as the text has: the queries are laid out in the same way.
+    const [query] = block.scores?.producer?.inputs ?? []
+    const own = (query && view.analysis.axes(query)) ?? []
+    const count = axes.length - 2
+    const isAlike = own.length === axes.length && own.slice(0, count).every(isSameSize(axes))
+    if (!query || !isAlike) throw new Unreadable('the shape of its context is not known')
+    const leading = build.sizes(query, 0, count)
+    const last = build.sizes(heads, 2, 4)
+    return build.op('Reshape', [heads, build.op('Concat', [leading, last], { axis: 0 })])
+  }
   return build.op('Reshape', [heads, shapeWith(build, heads, [-1, ...(between as number[])])])
 }
+
+const isSameSize =
+  (axes: readonly Axis[]) =>
+  ({ size }: Axis, index: number): boolean =>
+    axes[index]?.size.equals(size) === true
 
 /** int64: `leading`, then the last two sizes of a value. */
 export function shapeWith(build: NodeBuilder, value: Value, leading: readonly number[]): Value {

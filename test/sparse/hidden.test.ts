@@ -69,7 +69,7 @@ const feeds = (mask: readonly number[]): Record<string, RuntimeTensor> => ({
 })
 const padded = feeds([1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0])
 
-async function expectSame(make: () => Model): Promise<void> {
+async function expectSame(make: () => Model, few = 'window:3+block:16'): Promise<void> {
   const [block] = await examine(make())
   expect(block?.reason).toBeUndefined()
   const run = async (pattern: string, as: 'slice' | 'mask') => {
@@ -81,7 +81,6 @@ async function expectSame(make: () => Model): Promise<void> {
   }
   const [dense] = await runModel(make(), [padded])
   expect(difference(await run('window:4096', 'slice'), dense ?? {})).toBeLessThan(1e-5)
-  const few = 'window:3+block:16'
   const [slice, mask] = [await run(few, 'slice'), await run(few, 'mask')]
   expect(difference(mask, dense ?? {})).toBeGreaterThan(1e-3)
   expect(difference(slice, mask)).toBeLessThan(1e-5)
@@ -137,4 +136,27 @@ it('keeps what activations add to scores, where their size is asked for as well'
   const [block] = await examine(make())
   expect(block?.masks?.kept).toEqual([0, 1])
   await expectSame(make)
+})
+
+it('windows of text, as many as the text has, keep their layout', async () => {
+  const W = 3
+  const make = (): Model =>
+    build((b) => {
+      const x = b.input('x', ['batch', 'tokens', C])
+      const mask = b.input('mask', ['batch', 'tokens'], 'int64')
+      const windows = (): Value => {
+        const heads = b.reshape(b.linear(x, C, C), 0, -1, W, H, D)
+        return b.transpose(heads, 0, 1, 3, 2, 4)
+      }
+      const [query, key, value] = [windows(), windows(), windows()] as [Value, Value, Value]
+      const product = b.op('MatMul', [query, b.transpose(key, 0, 1, 2, 4, 3)])
+      const shares = b.op('Softmax', [b.op('Add', [product, b.weight(1, 1, H, W, W)])], {
+        axis: -1,
+      })
+      const context = b.transpose(b.op('MatMul', [shares, value]), 0, 1, 3, 2, 4)
+      const joined = b.op('Reshape', [context, b.op('Shape', [x])])
+      const used = b.op('Cast', [b.op('Unsqueeze', [mask, b.integers(2)])], { to: float })
+      return b.op('Add', [used, b.op('Add', [x, b.linear(joined, C, C)])])
+    })
+  await expectSame(make, 'window:2+block:16')
 })
