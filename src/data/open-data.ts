@@ -84,6 +84,16 @@ function assertFillable(name: string, dims: readonly unknown[] = []): void {
 export function openData(path: string, options: DataOptions): Batch[] {
   const inputs = portsOf(options.model)
   const stated = statedSizes(inputs)
+  const batches = readBatches(path, options, inputs, stated)
+  return (stated.batch ?? 1) > 1 ? batches.map((batch) => ({ ...batch, isWhole: true })) : batches
+}
+
+function readBatches(
+  path: string,
+  options: DataOptions,
+  inputs: readonly Port[],
+  stated: ReturnType<typeof statedSizes>,
+): Batch[] {
   const length = stated.length ?? options.sequenceLength
   const sequenceLength = length ?? 512
   const batchSize = stated.batch ?? options.batchSize ?? 8

@@ -56,10 +56,10 @@ const sharedOf = ({ feeds }: Batch): string =>
     (_, each) => (typeof each === 'bigint' ? String(each) : each),
   )
 
-/** Whether every array has one row a sample, and the rows of all batches have one shape. */
+/** Whether every array has one row a sample, the rows of all batches have one shape, and the model takes any number of them. */
 export function canMix(batches: readonly Batch[]): boolean {
   const [first] = batches
-  if (!first) return false
+  if (!first || batches.some(({ isWhole }) => isWhole)) return false
   const shared = sharedOf(first)
   const shapes = JSON.stringify(arraysOf(first).map(([name, { dims }]) => [name, dims.slice(1)]))
   return batches.every((batch) => {

@@ -34,3 +34,13 @@ describe('a switch beside the samples', () => {
     expect(canMix([batchOf(4, 0, 0), batchOf(4, 4, 1)])).toBe(false)
   })
 })
+
+it('leaves batches whole that a model takes no fewer samples of', () => {
+  const batches = [0, 4, 8].map((from) => ({ ...batchOf(4, from, 0), isWhole: true }))
+  expect(sampler(batches, 7, 1)(0).ids).toHaveLength(4)
+  const { training, heldOut } = holdOut({ batches })
+  expect([training, heldOut].map((each) => each.map(({ ids }) => ids.length))).toEqual([
+    [4, 4],
+    [4],
+  ])
+})
