@@ -79,13 +79,27 @@ function assertFillable(name: string, dims: readonly unknown[] = []): void {
 
 /**
  * Batches of `path`: .txt and .md by the folder's tokenizer, .jsonl, .npz, .npy, a test data set, or
- * `random` for seeded inputs. Errors: DATA_MISSING, DATA_FORMAT, TEST_DATA_INCOMPLETE and those of each reader.
+ * `random` for seeded inputs. Errors: DATA_MISSING, DATA_TOO_SMALL, DATA_FORMAT, TEST_DATA_INCOMPLETE and those of each reader.
  */
 export function openData(path: string, options: DataOptions): Batch[] {
   const inputs = portsOf(options.model)
   const stated = statedSizes(inputs)
   const batches = readBatches(path, options, inputs, stated)
-  return (stated.batch ?? 1) > 1 ? batches.map((batch) => ({ ...batch, isWhole: true })) : batches
+  return (stated.batch ?? 1) > 1 ? wholeBatches(batches, inputs) : batches
+}
+
+/** A model of a fixed batch takes no fewer samples: what is left over of them is left out. Error: DATA_TOO_SMALL. */
+function wholeBatches(batches: readonly Batch[], [first]: readonly Port[]): Batch[] {
+  const rowsIn = ({ feeds }: Batch): number | undefined => feeds[first?.name ?? '']?.dims[0]
+  const whole = batches.filter((batch) => rowsIn(batch) === first?.dims[0])
+  if (whole.length === 0 && batches[0])
+    throw new AttncError(
+      'DATA_TOO_SMALL',
+      'usage',
+      `The model takes ${first?.dims[0]} samples at once, and the data has ${rowsIn(batches[0])}.`,
+      { suggestions: ['Give more data, a smaller --sequence-length, or no --samples.'] },
+    )
+  return whole.map((batch) => ({ ...batch, isWhole: true }))
 }
 
 function readBatches(

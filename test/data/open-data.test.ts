@@ -82,6 +82,18 @@ describe('text', () => {
     expect(batches.map(({ ids }) => ids)).toEqual([[[1, 2, 3, 4]], [[5, 6, 1, 7]]])
   })
 
+  test('of a model of a fixed batch comes in whole batches, and too little is said', () => {
+    const fixed: Input[] = [['input_ids', INT64, 2, 'sequence']]
+    const batches = read(fixed, 'a.jsonl', '{"text": "the cat"}\n'.repeat(5))
+    expect(batches.map(({ ids, isWhole }) => [ids.length, isWhole])).toEqual([
+      [2, true],
+      [2, true],
+    ])
+    expect(() => read(fixed, 'b.jsonl', '{"text": "the cat"}\n')).toThrow(
+      /2 samples at once.* has 1/,
+    )
+  })
+
   test('by the line is padded at the right, and the mask says so', () => {
     const lines = '{"text": "the cat sat"}\n\n{"text": "dog"}\n'
     const [batch] = read(text, 'a.jsonl', lines)
