@@ -1,19 +1,13 @@
 /** Heads and neurons that a norm runs over may go: it leaves them out, and the projection behind it answers for that. */
 import { expect, it } from 'vitest'
-import { decideAmp } from '../../passes/amp/decide.js'
-import { ampDefaults } from '../../passes/amp/options.js'
-import { calibrate } from '../../src/calibrate/calibrate.js'
-import type { Batch } from '../../src/data/batch.js'
 import { generator } from '../../src/data/generator.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { inspect } from '../../src/inspect/inspect.js'
-import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
-import { applyPart } from '../../src/plan/apply.js'
-import { checkSlice } from '../../src/prune/check.js'
 import { type Builder, build } from '../axes/builder.js'
-import { compareModels, difference, runModel } from '../zoo/compare.js'
+import { compareModels } from '../zoo/compare.js'
+import { errorOfCut } from './error-of-cut.js'
 
 // B batch, C hidden, H heads, D head size, S tokens, W neurons
 const [B, C, H, D, S, W] = [4, 16, 4, 4, 6, 12]
@@ -70,24 +64,8 @@ it.each(Object.keys(norms))('neurons that say nothing go from a norm by %s', asy
       const normed = norms[norm]?.(b, b.op('Relu', [wide]), W) as Value
       return b.op('Add', [x, b.linear(normed, W, C)])
     })
-  const batches: Batch[] = [{ feeds, tokenMask: undefined, ids: [] }]
-  const dense = model()
-  const view = readModel(dense.graph)
-  const calibration = await calibrate(dense, { batches, moments: true, log: silentLog })
-  const lose = async (recover: 'ridge' | 'none'): Promise<number> => {
-    const { slices, projections } = await decideAmp(
-      { model: dense, view, batches, calibration, log: silentLog },
-      { ...ampDefaults, recover, ratio: 0.4, ridge: 1e-6, bias: true },
-    )
-    expect(slices.map(({ remove }) => remove.length)).toEqual([5])
-    const [sliced, masked] = [model(), model()]
-    applyPart(masked.graph, { slices, projections }, { as: 'mask' })
-    applyPart(sliced.graph, { slices, projections })
-    const { largest } = await checkSlice(sliced, masked, batches, { log: silentLog })
-    expect(largest).toBeLessThan(1e-4)
-    const [[whole], [cut]] = [await runModel(model(), [feeds]), await runModel(sliced, [feeds])]
-    return difference(cut ?? {}, whole ?? {})
-  }
+  const lose = (recover: 'ridge' | 'none'): Promise<number> =>
+    errorOfCut(model, feeds, 5, { recover, ratio: 0.4, ridge: 1e-6, bias: true })
   expect(await lose('none')).toBeGreaterThan(3 * (await lose('ridge')))
 })
 

@@ -1,19 +1,13 @@
 /** AMP on feed-forwards of convolutions that read each position alone: they are re-fitted as products are. */
 import { expect, it } from 'vitest'
-import { decideAmp } from '../../passes/amp/decide.js'
 import { ampDefaults } from '../../passes/amp/options.js'
 import { findSkipped } from '../../passes/amp/skipped.js'
-import { calibrate } from '../../src/calibrate/calibrate.js'
-import type { Batch } from '../../src/data/batch.js'
 import { generator } from '../../src/data/generator.js'
 import type { Model, Value } from '../../src/graph/graph.js'
-import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
-import { applyPart } from '../../src/plan/apply.js'
-import { checkSlice } from '../../src/prune/check.js'
 import { type Builder, build } from '../axes/builder.js'
-import { difference, runModel } from '../zoo/compare.js'
+import { errorOfCut } from './error-of-cut.js'
 
 // C channels, W neurons of which each is there twice, S positions
 const [C, W, S] = [8, 12, 6]
@@ -54,26 +48,11 @@ it.each(Object.keys(layouts))('half of the neurons answer for their doubles: %s'
   const size = dims.reduce((product, each) => product * each, 1)
   const numbers = Array.from({ length: size }, () => random() - 0.5)
   const feeds = { x: tensorOf('float32', dims, numbers) }
-  const batches: Batch[] = [{ feeds, tokenMask: undefined, ids: [] }]
-  const dense = model()
-  const view = readModel(dense.graph)
+  const view = readModel(model().graph)
   expect(view.feedForward.map(({ width }) => width)).toEqual([W])
   expect(findSkipped(view, ampDefaults)).toEqual([])
-  const calibration = await calibrate(dense, { batches, moments: true, log: silentLog })
-  const lose = async (recover: 'ridge' | 'none'): Promise<number> => {
-    const { slices, projections } = await decideAmp(
-      { model: dense, view, batches, calibration, log: silentLog },
-      { ...ampDefaults, recover, ratio: 0.5, ridge: 1e-6 },
-    )
-    expect(slices.map(({ remove }) => remove.length)).toEqual([W / 2])
-    const [sliced, masked] = [model(), model()]
-    applyPart(masked.graph, { slices, projections }, { as: 'mask' })
-    applyPart(sliced.graph, { slices, projections })
-    const { largest } = await checkSlice(sliced, masked, batches, { log: silentLog })
-    expect(largest).toBeLessThan(1e-4)
-    const [[whole], [cut]] = [await runModel(model(), [feeds]), await runModel(sliced, [feeds])]
-    return difference(cut ?? {}, whole ?? {})
-  }
+  const lose = (recover: 'ridge' | 'none'): Promise<number> =>
+    errorOfCut(model, feeds, W / 2, { recover, ratio: 0.5, ridge: 1e-6 })
   expect(await lose('none')).toBeGreaterThan(0.05)
   expect(await lose('ridge')).toBeLessThan(0.005)
 })

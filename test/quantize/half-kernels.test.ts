@@ -2,15 +2,13 @@ import { expect, test } from 'vitest'
 import { quantize } from '../../passes/quantize/index.js'
 import { sparsify } from '../../passes/sparsify/index.js'
 import { edit } from '../../src/graph/edit.js'
-import type { Model, Node } from '../../src/graph/graph.js'
+import type { Node } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import { applyToFolder } from '../../src/prune/apply-to-folder.js'
 import { decidePlan } from '../../src/prune/decide.js'
 import { toHalfPrecision } from '../../src/quantize/half.js'
-import { materialise } from '../../src/runtime/materialise.js'
-import { type Feeds, openSession } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import { example } from '../commands/run-command.js'
 import { type AttentionCase, attentionCases, sparseNode } from '../kernels/cases.js'
@@ -18,6 +16,7 @@ import { largestDifference } from '../kernels/difference.js'
 import { type OneNode, oneNode } from '../kernels/one-node.js'
 import { type SelectCase, selectCases, selectNode } from '../kernels/select-cases.js'
 import { type StreamCase, streamCases, streamSteps } from '../kernels/stream-cases.js'
+import { runOnce } from '../runtime/run-once.js'
 
 test("operators of attnc's own go to half precision, with the function that they call", async () => {
   const load = () => loadModel(example)
@@ -71,13 +70,3 @@ test.each<[string, OneNode<object>]>([
       expect(largestDifference(numbersOf(tensor), numbersOf(other))).toBeLessThan(2e-2)
   }
 })
-
-async function runOnce(model: Model, feeds: Feeds): Promise<Record<string, RuntimeTensor>> {
-  const file = materialise(model)
-  try {
-    await using session = await openSession({ path: file.path, threads: 1 })
-    return await session.run(feeds)
-  } finally {
-    file.dispose()
-  }
-}

@@ -16,11 +16,11 @@ import type { Model, Node, Value } from '../../src/graph/graph.js'
 import { readModel } from '../../src/model/model.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import { applyPart } from '../../src/plan/apply.js'
-import { materialise } from '../../src/runtime/materialise.js'
 import { findAddon, findKernelLibrary } from '../../src/runtime/native/library.js'
 import { openNativeSession } from '../../src/runtime/native/session.js'
 import { parsePattern } from '../../src/sparse/pattern.js'
 import { build } from '../axes/builder.js'
+import { runOnce } from '../runtime/run-once.js'
 import { difference, runModel } from '../zoo/compare.js'
 
 const hasKernels = findAddon() !== undefined && findKernelLibrary() !== undefined
@@ -110,15 +110,8 @@ const feedsOf = ({ S, patterns: { length: H } }: Layer): { readonly x: RuntimeTe
   return { x: tensorOf('float32', [2, S, H * D], numbers) }
 }
 
-async function runKernels(model: Model, feeds: { readonly x: RuntimeTensor }) {
-  const file = materialise(model)
-  try {
-    await using session = await openNativeSession({ path: file.path, threads: 1 })
-    return await session.run(feeds)
-  } finally {
-    file.dispose()
-  }
-}
+const runKernels = (model: Model, feeds: { readonly x: RuntimeTensor }) =>
+  runOnce(model, feeds, openNativeSession)
 
 async function equalsMask(layer: Layer): Promise<void> {
   const feeds = feedsOf(layer)

@@ -9,12 +9,12 @@ import { importModel } from '../../src/graph/import.js'
 import { silentLog } from '../../src/log.js'
 import type { FunctionMessage, ModelMessage } from '../../src/onnx/messages.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
-import { materialise } from '../../src/runtime/materialise.js'
-import { openSession } from '../../src/runtime/session.js'
+import type { Feeds } from '../../src/runtime/session.js'
 import { addGradients } from '../../src/train/gradients.js'
 import { writeFunctions } from '../../src/train/lower/functions.js'
 import { train } from '../../src/train/train.js'
 import { linearModel, node, tensorMessage, valueInfo } from '../onnx/messages.js'
+import { runOnce } from '../runtime/run-once.js'
 
 const domain = 'pkg.block'
 const opsets = (version: bigint) => [
@@ -108,18 +108,8 @@ function message(inner: FunctionMessage = activation(18n), outer = layer): Model
 
 const x = tensorOf('float32', [3, 2], [0.5, -1, 2, 0.25, -0.75, 1])
 
-async function run(
-  model: Model,
-  feeds: Readonly<Record<string, RuntimeTensor>> = { x },
-): Promise<Record<string, RuntimeTensor>> {
-  const file = materialise(model)
-  try {
-    await using session = await openSession({ path: file.path, threads: 1 })
-    return await session.run(feeds)
-  } finally {
-    file.dispose()
-  }
-}
+const run = (model: Model, feeds: Feeds = { x }): Promise<Record<string, RuntimeTensor>> =>
+  runOnce(model, feeds)
 
 const outputOf = async (model: Model): Promise<number[]> =>
   Array.from(numbersOf((await run(model))['y'] as RuntimeTensor))
