@@ -39,8 +39,6 @@ export function sliceArrays(
   const batches: Batch[] = []
   for (let at = 0; at < count; at += size) {
     const to = Math.min(at + size, count)
-    // A model of fixed batch size leaves the last, smaller batch out.
-    if (typeof stated === 'number' && to - at < size && batches.length > 0) break
     batches.push(batchOf(arrays, inputs, { at, to, whole, samples: first?.dims[0] }))
   }
   return batches
