@@ -1,10 +1,8 @@
 /** Whether numbers are fed that stand for yes and no: others would push scores out of what floats can hold. */
 import type { Node, Value } from '../graph/graph.js'
+import { lowestSeen } from '../model/lowest-seen.js'
 import { isMeasure, isMover } from '../model/trace.js'
 import { onlyNumber } from '../onnx/numbers.js'
-
-/** Numbers from here down hide what they are added to. */
-const FAR_BELOW = -9999
 
 /** Whether all that becomes of an input is (1 − m) times a number far below: zeros hide, ones don't. */
 export function isKeepMask(input: Value): boolean {
@@ -33,5 +31,5 @@ const hides = ({ uses }: Value): boolean =>
   uses.size > 0 &&
   [...uses].every(({ node, index }) => {
     const factor = onlyNumber(node.inputs[1 - index]?.constant)
-    return node.op === 'Mul' && factor !== undefined && factor <= FAR_BELOW
+    return node.op === 'Mul' && factor !== undefined && factor <= lowestSeen
   })

@@ -3,15 +3,13 @@
  * all that hides them. Anything else is no meaning, and such a mask stays.
  */
 import type { Value } from '../graph/graph.js'
+import { lowestSeen } from '../model/lowest-seen.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import type { MaskFacts } from './mask-facts.js'
 import type { Lengths } from './probe-sizes.js'
 
 /** What one mask says, if that is all that it says. */
 export type Meaning = Omit<MaskFacts, 'kept'>
-
-/** At or below, a number that is added hides its pair. */
-const HIDDEN = -9999
 
 /** A mask's values with zeros in an input. */
 export interface Padding {
@@ -62,7 +60,7 @@ function readPairs(tensor: RuntimeTensor): Pairs | undefined {
   const isBool = tensor.dataType === 'bool'
   const visible = new Uint8Array(values.length)
   for (const [at, value] of values.entries()) {
-    if (!isBool && value !== 0 && !(value <= HIDDEN)) return undefined
+    if (!isBool && value !== 0 && !(value <= lowestSeen)) return undefined
     visible[at] = (isBool ? value !== 0 : value === 0) ? 1 : 0
   }
   return { batch: leading[0] ?? 1, queries, keys, visible }

@@ -4,6 +4,7 @@
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
+import { lowestSeen } from '../model/lowest-seen.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { isMover } from '../model/trace.js'
@@ -11,7 +12,6 @@ import { fromConstant, numbersOf, onlyNumber } from '../onnx/numbers.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import { NodeBuilder } from '../train/node-builder.js'
-import { lowestSeen } from './read.js'
 import { scoreSteps } from './score-steps.js'
 
 /** Whether anything was written anew. */

@@ -4,6 +4,7 @@
  */
 import { leavesOf } from '../axes/axis.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
+import { lowestSeen } from '../model/lowest-seen.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { onlyNumber } from '../onnx/numbers.js'
@@ -35,9 +36,6 @@ export interface ReadAttention {
   /** Whether queries that see no key get nothing, where a softmax alone would spread over all keys. */
   readonly isCleared: boolean
 }
-
-/** At or below, a score counts as hidden. */
-export const lowestSeen = -9999
 
 /** Throws `Unreadable`. */
 export function readAttention(view: TransformerModel, block: LayeredAttention): ReadAttention {
