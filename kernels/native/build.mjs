@@ -95,11 +95,12 @@ try {
   link('libattnc_kernels.so', files)
   link(
     'attnc_session.node',
-    ['runtime', 'session', 'device-memory', 'replay', 'addon', 'older-libraries'].map((name) =>
-      compile(`../src/runtime/native/addon/${name}.cpp`, `session-${name}`, [
-        '-DNAPI_VERSION=8',
-        `-I${nodeApi.include_dir}`,
-      ]),
+    ['runtime', 'session', 'device-memory', 'replay', 'crash', 'addon', 'older-libraries'].map(
+      (name) =>
+        compile(`../src/runtime/native/addon/${name}.cpp`, `session-${name}`, [
+          '-DNAPI_VERSION=8',
+          `-I${nodeApi.include_dir}`,
+        ]),
     ),
   )
   const cuda = isSanitized ? undefined : findCudaCompiler()

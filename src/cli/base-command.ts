@@ -4,6 +4,7 @@
  */
 import { Command, type Errors, Flags } from '@oclif/core'
 import { AttncError, exitCodes } from '../errors.js'
+import { hasCrashed, surviveCrashes } from '../runtime/native/crash.js'
 import type { CommandContext } from './command-context.js'
 import type { KnownFlags } from './config-file.js'
 import { openTerminal, type Terminal } from './progress.js'
@@ -68,6 +69,7 @@ export abstract class BaseCommand extends Command {
 
   override async init(): Promise<void> {
     await super.init()
+    surviveCrashes()
     for (const name of ending) process.on(name, this.interrupt)
     await this.addDefaults()
   }
@@ -123,6 +125,8 @@ export abstract class BaseCommand extends Command {
     if (!error) this.summarise(undefined)
     for (const name of ending) process.off(name, this.interrupt)
     await super.finally(error)
+    // Work that crashed is never over: without this the process would wait for it.
+    if (this.jsonEnabled() && hasCrashed()) process.exit()
   }
 
   /** Once: a failure has its summary before it is passed on. */

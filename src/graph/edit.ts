@@ -14,7 +14,7 @@ import {
   type Use,
   Value,
 } from './graph.js'
-import { graphsInside, isUse, link, nodesInside, unlink } from './links.js'
+import { countGiven, graphsInside, isUse, link, nodesInside, unlink } from './links.js'
 
 export interface NodeSpec {
   readonly op: string
@@ -200,12 +200,12 @@ export class GraphEdit {
   }
 
   setInput(node: Node, index: number, value: Value | undefined): void {
-    const before = node.inputs[index]
-    const { length } = node.inputs
+    const before = [...node.inputs]
     this.relink(node, index, value)
+    node.inputs.splice(countGiven(node.inputs))
     this.journal.push(() => {
-      this.relink(node, index, before)
-      node.inputs.length = length
+      this.relink(node, index, before[index])
+      node.inputs.splice(0, node.inputs.length, ...before)
     })
   }
 
@@ -271,7 +271,7 @@ export class GraphEdit {
     node.origin = label
     node.branch = branch
     for (const [key, attribute] of Object.entries(attributes)) node.attributes.set(key, attribute)
-    node.inputs.push(...inputs)
+    node.inputs.push(...inputs.slice(0, countGiven(inputs)))
     return node
   }
 

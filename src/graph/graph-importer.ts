@@ -13,6 +13,7 @@ import type { Tensor } from '../onnx/tensor.js'
 import { tensorFromMessage } from '../onnx/tensor-message.js'
 import { Graph, innerGraphs, Node, Value } from './graph.js'
 import { constantOf, importAttribute } from './import-attribute.js'
+import { countGiven } from './links.js'
 import { sortNodes } from './sort-nodes.js'
 import { importType } from './type-message.js'
 
@@ -138,7 +139,8 @@ export class GraphImporter {
 
   private connect(node: Node): void {
     const message = node.message as NodeMessage
-    for (const [index, name] of (message.input ?? []).entries()) {
+    const names = message.input ?? []
+    for (const [index, name] of names.slice(0, countGiven(names)).entries()) {
       const value = name === '' ? undefined : this.graph.findValue(name)
       if (name !== '' && !value)
         throw new AttncError(

@@ -2,7 +2,7 @@
  * Def–use links of a node with all that is inside it: nodes of inner graphs read values around them, so
  * they come and go with the node that holds them.
  */
-import { type Graph, innerGraphs, type Node, type Use } from './graph.js'
+import { type Graph, innerGraphs, type Node, type Use, type Value } from './graph.js'
 
 /** Graphs that a node holds, and those inside them. */
 export function* graphsInside(node: Node): IterableIterator<Graph> {
@@ -36,3 +36,10 @@ export function unlink(node: Node): void {
 
 export const isUse = (use: Use, node: Node, index: number): boolean =>
   use.node === node && use.index === index
+
+/**
+ * How many of a node's inputs are to be named. Names at the end that stand for nothing say what leaving them away says,
+ * and ONNX Runtime crashes on some of them.
+ */
+export const countGiven = (inputs: readonly (Value | string | undefined)[]): number =>
+  inputs.findLastIndex((each) => each !== undefined && each !== '') + 1

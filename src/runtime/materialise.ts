@@ -15,7 +15,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { AttncError } from '../errors.js'
 import { exportModel } from '../graph/export.js'
 import type { Model } from '../graph/graph.js'
@@ -63,6 +63,9 @@ export function materialise(model: Model): Materialised {
 
 /** Folders that are there now: one listener for all, however many models are open. */
 const folders = new Set<string>()
+
+/** Whether the file is one of these: people know the model by another name. */
+export const isMaterialised = (path: string): boolean => folders.has(dirname(path))
 
 const remove = (folder: string): void => rmSync(folder, { recursive: true, force: true })
 

@@ -117,6 +117,13 @@ export interface NativeAddon {
   endProfiling(session: NativeSessionHandle): string
   /** Bytes of the arena on the session's device; zeros where ONNX Runtime is older than 1.23. */
   memory?(session: NativeSessionHandle): ArenaMemory
+  /**
+   * From now on faults in ONNX Runtime's work stop that work for good and not the process; their signals' numbers come
+   * out of the file descriptor. Once in a process.
+   */
+  watchForCrashes?(): number
+  /** Ends the process without a look at its threads. */
+  leave?(code: number): never
   /** What the kernels of the library run with on this machine. */
   instructionSet(library: string): string
   /** Replaces numbers ≤ 0 by their exponentials as the kernels compute them; for tests. */

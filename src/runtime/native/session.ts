@@ -11,6 +11,7 @@ import { explainFailure } from '../failure.js'
 import type { ProviderName } from '../provider.js'
 import { explainRefusal } from '../refusal.js'
 import type { Feeds, Port, Session } from '../session.js'
+import { orCrash, watchForCrashes } from './crash.js'
 import { endsWithProcess, untilAborted } from './in-progress.js'
 import {
   type ArenaMemory,
@@ -26,7 +27,7 @@ import {
 } from './library.js'
 import { type NativeSessionOptions, openHandle } from './open.js'
 
-/** Opens a session. Errors: NATIVE_MISSING, SESSION_REFUSED, PROVIDER_FAILED. */
+/** Opens a session. Errors: NATIVE_MISSING, SESSION_REFUSED, PROVIDER_FAILED, RUNTIME_CRASHED. */
 export async function openNativeSession(options: NativeSessionOptions): Promise<NativeSession> {
   options.signal?.throwIfAborted()
   const addon = findAddon()
@@ -34,10 +35,11 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
     throw new AttncError('NATIVE_MISSING', 'runtime', "attnc's session addon is not built.", {
       suggestions: ['Run "npm run build:native"; it needs g++ and nothing else.'],
     })
+  watchForCrashes(addon)
   const provider = options.provider ?? 'cpu'
   const { signal } = options
   const open = (replays: boolean): Promise<OpenedNative> =>
-    openHandle(addon, { ...options, replays }, provider)
+    orCrash(() => openHandle(addon, { ...options, replays }, provider))
   const recorded =
     options.replays && addon.replay ? await open(true).catch(() => undefined) : undefined
   try {
@@ -198,7 +200,7 @@ export class NativeSession implements Session {
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
     const run = this.lastRun.then(() => {
       this.ways.signal?.throwIfAborted()
-      return endsWithProcess(this, work)
+      return endsWithProcess(this, () => orCrash(work))
     })
     this.lastRun = run.catch(() => {})
     return run
@@ -221,6 +223,7 @@ export class NativeSession implements Session {
       return outputs
     } catch (cause) {
       if (signal?.aborted) throw signal.reason
+      if (cause instanceof AttncError) throw cause
       throw explainFailure(cause, this.provider)
     }
   }

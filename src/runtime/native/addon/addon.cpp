@@ -3,6 +3,7 @@
 // read where JavaScript keeps it, an output is memory of ONNX Runtime until it is collected.
 #include <chrono>
 
+#include "crash.h"
 #include "javascript.h"
 #include "loader.h"
 #include "replay.h"
@@ -248,6 +249,12 @@ napi_value exponential(napi_env env, const Values& arguments) {
   return nullptr;
 }
 
+// watchForCrashes() → file descriptor out of which the number of a signal comes
+napi_value watch(napi_env env, const Values&) { return number(env, watch_for_crashes()); }
+
+// leave(code)
+napi_value leave_now(napi_env env, const Values& arguments) { leave((int)whole(env, arguments[0])); }
+
 }  // namespace
 
 }  // namespace attnc
@@ -268,5 +275,7 @@ NAPI_MODULE_INIT() {
   add("memory", attnc::entry<attnc::memory, 1>);
   add("instructionSet", attnc::entry<attnc::instruction_set, 1>);
   add("exponential", attnc::entry<attnc::exponential, 2>);
+  add("watchForCrashes", attnc::entry<attnc::watch, 0>);
+  add("leave", attnc::entry<attnc::leave_now, 1>);
   return exports;
 }

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "crash.h"
+
 namespace attnc {
 
 using Values = std::vector<napi_value>;
@@ -134,6 +136,7 @@ inline napi_value start(napi_env env, std::unique_ptr<Job> job) {
   const auto execute = [](napi_env, void* data) {
     Job& each = *(Job*)data;
     try {
+      const Work counted;
       each.work();
     } catch (const std::exception& error) {
       each.error = error.what();

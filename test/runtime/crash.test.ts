@@ -1,0 +1,78 @@
+/**
+ * Damaged models that ONNX Runtime crashes on, while it opens them and while it runs them: an error with a code, and a
+ * process that cleans up and ends by itself. Should a later ONNX Runtime bear these, find others: test/fuzz does.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { importModel } from '../../src/graph/import.js'
+import { encodeModel, toBytes } from '../../src/onnx/codec.js'
+import type { ModelMessage, NodeMessage } from '../../src/onnx/messages.js'
+import { materialise } from '../../src/runtime/materialise.js'
+import { findAddon } from '../../src/runtime/native/library.js'
+import { openSession } from '../../src/runtime/session.js'
+import { attentionModel } from '../fuzz/models.js'
+import { node, valueInfo } from '../onnx/messages.js'
+
+const isBuilt = findAddon()?.watchForCrashes !== undefined
+if (!isBuilt)
+  process.stderr.write(
+    'skipped: no addon that survives crashes; "npm run build:native" builds it\n',
+  )
+
+let path: string
+beforeEach(() => {
+  path = join(mkdtempSync(join(tmpdir(), 'attnc-crash-')), 'model.onnx')
+})
+afterEach(() => rmSync(join(path, '..'), { recursive: true, force: true }))
+
+/** Its third input is optional, and is named as one that is not there. */
+function withoutBias(): ModelMessage {
+  const model = attentionModel()
+  const without = (each: NodeMessage): NodeMessage =>
+    each.op_type === 'LayerNormalization'
+      ? { ...each, input: [...(each.input ?? []).slice(0, 2), ''] }
+      : each
+  return { ...model, graph: { ...model.graph, node: (model.graph?.node ?? []).map(without) } }
+}
+
+/** The largest of x and of an input that is not there. */
+const largestOfNothing: ModelMessage = {
+  ir_version: 10n,
+  opset_import: [{ domain: '', version: 21n }],
+  graph: {
+    name: 'g',
+    node: [node('Max', ['x', ''], ['y'])],
+    input: [valueInfo('x', 'n')],
+    output: [valueInfo('y', 'n')],
+  },
+}
+
+function crash(model: ModelMessage, feeds: object) {
+  writeFileSync(path, toBytes(encodeModel(model)))
+  const words = ['--import', 'tsx', join(import.meta.dirname, 'crash-process.ts'), path]
+  return spawnSync(process.execPath, [...words, JSON.stringify(feeds)], { encoding: 'utf8' })
+}
+
+describe.runIf(isBuilt)('a crash of ONNX Runtime', () => {
+  test.each([
+    ['opens', withoutBias(), {}, /^RUNTIME_CRASHED: .*SIGSEGV.*\ncleaned up\n$/],
+    ['runs', largestOfNothing, { x: [1, 2] }, /^opened\nRUNTIME_CRASHED: .*\ncleaned up\n$/],
+  ])('while it %s a model is an error with a code', (_, model, feeds, text) => {
+    const { stdout, stderr, status, signal } = crash(model, feeds)
+    expect({ status, signal, stderr }).toEqual({ status: 3, signal: null, stderr: '' })
+    expect(stdout).toMatch(text)
+  })
+})
+
+test('what attnc writes of inputs that are named as absent can be run', async () => {
+  const file = materialise(importModel(withoutBias()))
+  try {
+    await using session = await openSession({ path: file.path, threads: 1 })
+    expect(session.inputs.map(({ name }) => name)).toEqual(['ids'])
+  } finally {
+    file.dispose()
+  }
+})
