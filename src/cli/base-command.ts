@@ -10,6 +10,7 @@ import type { KnownFlags } from './config-file.js'
 import { openTerminal, type Terminal } from './progress.js'
 import { appendToReport, summaryText } from './summary.js'
 import { explainUsage } from './usage-error.js'
+import { withoutStack } from './without-stack.js'
 
 export interface ErrorReport {
   readonly error: {
@@ -159,11 +160,4 @@ export abstract class BaseCommand extends Command {
 function exitCodeOf(error: unknown): number {
   const { oclif } = error as Partial<Errors.CLIError>
   return oclif?.exit ?? exitCodes.unexpected
-}
-
-/** What a user did wrong is said without a stack, and without what others called it before. */
-function withoutStack(error: AttncError): AttncError {
-  error.stack = ''
-  delete error.cause
-  return error
 }

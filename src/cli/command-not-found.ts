@@ -1,6 +1,7 @@
 /** A hook of oclif: what was typed is no command, and some command is spelled nearly so. */
 import { AttncError, exitCodes } from '../errors.js'
 import { editDistance } from './nearest.js'
+import { withoutStack } from './without-stack.js'
 
 export interface NotFound {
   readonly id: string
@@ -27,7 +28,7 @@ export default async function commandNotFound({ id, argv = [], config }: NotFoun
   ]
   const code = 'COMMAND_UNKNOWN'
   if (![...argv, ...words].includes('--json'))
-    throw new AttncError(code, 'usage', message, { suggestions })
+    throw withoutStack(new AttncError(code, 'usage', message, { suggestions }))
   process.stdout.write(`${JSON.stringify({ error: { code, message, suggestions } }, null, 2)}\n`)
   process.exitCode = exitCodes.usage
 }

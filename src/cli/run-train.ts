@@ -70,6 +70,7 @@ export async function runTrain(
   const memoryLimit = limit === undefined ? undefined : parseBytes('memory-limit', limit)
   const source = loadModel(path)
   checkOutput(flags.output, { force: flags.force, from: source.folder })
+  if (flags.checkpoint !== undefined) checkWritable(flags.checkpoint)
   if (flags['adapter-out'] !== undefined)
     checkWritable(join(flags['adapter-out'], 'adapter_config.json'))
   const batches = await chooseData(source, flags.data, flags, context)

@@ -23,8 +23,10 @@ export function loadTokenizer(folder: string): Tokenizer {
       },
     )
   const config = join(folder, 'tokenizer_config.json')
+  const settings = existsSync(config) ? readJson(config) : {}
+  const content = readJson(path)
   try {
-    const reader = new Reader(readJson(path), existsSync(config) ? readJson(config) : {})
+    const reader = new Reader(content, settings)
     return {
       encode: (text, special = false) => [
         ...reader.encode(text, { add_special_tokens: special }).ids,
@@ -32,12 +34,7 @@ export function loadTokenizer(folder: string): Tokenizer {
       decode: (ids) => reader.decode([...ids], { skip_special_tokens: true }),
     }
   } catch (cause) {
-    throw new AttncError(
-      'TOKENIZER_UNREADABLE',
-      'usage',
-      `"${path}" can't be read as a tokenizer.`,
-      { cause, suggestions: ['Copy or download the file again.'] },
-    )
+    throw unreadable(path, cause)
   }
 }
 
@@ -56,4 +53,28 @@ export function checkVocabulary(
   )
 }
 
-const readJson = (path: string): object => JSON.parse(readFileSync(path, 'utf8')) as object
+function readJson(path: string): object {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as object
+  } catch (cause) {
+    throw unreadable(path, cause)
+  }
+}
+
+function unreadable(path: string, cause: unknown): AttncError {
+  const { code, message } = cause as NodeJS.ErrnoException
+  const isDenied = code === 'EACCES' || code === 'EPERM'
+  return new AttncError(
+    'TOKENIZER_UNREADABLE',
+    'usage',
+    `"${path}" can't be read as a tokenizer: ${isDenied ? `this user may not (${code})` : message}.`,
+    {
+      cause,
+      suggestions: [
+        isDenied
+          ? `Give read permission: chmod u+r "${path}".`
+          : 'Copy or download the file again.',
+      ],
+    },
+  )
+}

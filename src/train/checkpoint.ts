@@ -2,11 +2,11 @@
  * A training run on disk, so that one that is killed goes on to the same numbers: the vectors of the
  * step, the best parameters so far and the settings they belong to. Written aside and renamed.
  */
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { existsSync } from 'node:fs'
 import { readArrays, writeArrays } from '../data/npz.js'
 import { AttncError } from '../errors.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
+import { writeWhole } from '../write-whole.js'
 
 export interface Checkpoint {
   /** Updates that are done. */
@@ -18,19 +18,17 @@ export interface Checkpoint {
   readonly settings: string
 }
 
+/** Error: OUTPUT_UNWRITABLE. */
 export function writeCheckpoint(path: string, checkpoint: Checkpoint): void {
   const { updates, vectors, best, settings } = checkpoint
   const state = { updates, best: best.loss, age: best.age, settings }
   const text = new TextEncoder().encode(JSON.stringify(state))
-  const bytes = writeArrays({
+  const content = writeArrays({
     ...vectors,
     best: { dataType: 'float32', dims: [best.parameters.length], data: best.parameters },
     state: { dataType: 'uint8', dims: [text.length], data: text },
   })
-  mkdirSync(dirname(path), { recursive: true })
-  const aside = `${path}.part`
-  writeFileSync(aside, bytes)
-  renameSync(aside, path)
+  writeWhole(path, content)
 }
 
 /** The run at `path`, or undefined where there is none. Errors: CHECKPOINT_FORMAT, RESUME_MISMATCH. */

@@ -47,6 +47,7 @@ describe('refused by name, with nothing written', () => {
     ['prune', Prune, `EXAMPLE -o FOLDER/out --plan-out FOLDER/${'x'.repeat(300)}`, ...unwritable],
     ['eval', Eval, `EXAMPLE ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
     ['train', Train, `EXAMPLE -o FOLDER/out ${below('--adapter-out')}`, 'OUTPUT_UNWRITABLE', 2],
+    ['train', Train, `EXAMPLE -o FOLDER/out ${below('--checkpoint')}`, 'OUTPUT_UNWRITABLE', 2],
     // Said before the data are looked for.
     ['calibrate', Calibrate, `EXAMPLE --data FOLDER/gone.txt -o ${nowhere}`, ...unwritable],
     ['sweep', Sweep, `EXAMPLE --data FOLDER/gone.txt --eval x -o ${nowhere}`, ...unwritable],

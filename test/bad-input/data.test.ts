@@ -47,6 +47,13 @@ describe('data is refused that', () => {
       'tokenizer.json',
     ],
     [
+      'is text with settings of a tokenizer that are none',
+      'x.txt',
+      { 'x.txt': 'a b', ...fits, 'tokenizer_config.json': '{' },
+      'TOKENIZER_UNREADABLE',
+      'tokenizer_config.json" can\'t be read as a tokenizer: ',
+    ],
+    [
       'is text with the tokenizer of another model',
       'x.txt',
       { 'x.txt': 'a b a b a b', ...tooLarge },

@@ -23,6 +23,11 @@ describe('an unknown command', () => {
     })
   })
 
+  it('is called an error, without the name of a class', async () => {
+    const refused: unknown = await commandNotFound({ id: 'pruen', config }).catch((it) => it)
+    expect(String(refused)).toBe(`Error: ${error.message}`)
+  })
+
   it.each([
     { id: 'pruen', argv: ['model', '--json'] },
     { id: 'pruen:model:--json', argv: [] },
