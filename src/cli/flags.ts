@@ -18,7 +18,9 @@ export const requiredOutput = Flags.string({ ...output, required: true })
 
 export const outputFlags = {
   output: Flags.string(output),
-  force: Flags.boolean({ description: 'replace the folder if it is there' }),
+  force: Flags.boolean({
+    description: 'replace the folder if it is there, with all that is in it',
+  }),
 }
 
 /** How texts are cut. */

@@ -25,7 +25,7 @@ export async function runApply(
   context: CommandContext,
 ): Promise<{ readonly json: FolderJson; readonly lines: readonly string[] }> {
   const source = loadModel(path)
-  checkOutput(flags.output, { force: flags.force, from: source.folder })
+  checkOutput(flags.output, { force: flags.force, from: source.folder, data: [flags.data] })
   const plan = readPlan(flags.plan)
   const batches = flags.data
     ? await chooseCalibration(source, flags.data, flags, context)

@@ -125,7 +125,12 @@ async function readOptions(
   const failIf = readConditions(flags['fail-if'])
   refuseContradictions(targets, failIf)
   const source = loadModel(path)
-  if (output !== undefined) checkOutput(output, { force, from: source.folder })
+  if (output !== undefined)
+    checkOutput(output, {
+      force,
+      from: source.folder,
+      data: [flags.data, flags.eval, flags.calibration],
+    })
   const { choice } = source.location
   if (choice && !isSingle(path)) context.log.info(`Read ${choice}.`)
   const view = readModel(source.model.graph)

@@ -69,7 +69,12 @@ export async function runTrain(
   const limit = flags['memory-limit']
   const memoryLimit = limit === undefined ? undefined : parseBytes('memory-limit', limit)
   const source = loadModel(path)
-  checkOutput(flags.output, { force: flags.force, from: source.folder })
+  const { data, 'held-out': judged, checkpoint } = flags
+  checkOutput(flags.output, {
+    force: flags.force,
+    from: source.folder,
+    data: [data, judged, checkpoint],
+  })
   if (flags.checkpoint !== undefined) checkWritable(flags.checkpoint)
   if (flags['adapter-out'] !== undefined)
     checkWritable(join(flags['adapter-out'], 'adapter_config.json'))

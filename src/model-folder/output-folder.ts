@@ -23,6 +23,8 @@ export interface OutputOptions {
   readonly force?: boolean | undefined
   /** The folder that is read meanwhile; the output may not contain it. */
   readonly from?: string | undefined
+  /** Files of data that are read: replacing a folder doesn't take them along. */
+  readonly data?: readonly (string | undefined)[] | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -68,7 +70,7 @@ function followLink(path: string): string {
 }
 
 /** Refuses a place where nothing could be written; worth asking before long work. */
-export function checkOutput(to: string, { force, from }: OutputOptions): void {
+export function checkOutput(to: string, { force, from, data = [] }: OutputOptions): void {
   const target = followLink(resolve(to))
   checkName(target)
   const refuse = (code: string, message: string, suggestion: string): AttncError =>
@@ -85,6 +87,13 @@ export function checkOutput(to: string, { force, from }: OutputOptions): void {
       'OUTPUT_CONTAINS_INPUT',
       `The output folder "${target}" contains the model that is read, "${source}".`,
       'Name an output folder beside the model.',
+    )
+  const lost = data.find((each) => each !== undefined && isBelow(target, followLink(resolve(each))))
+  if (lost !== undefined && force)
+    throw refuse(
+      'OUTPUT_CONTAINS_INPUT',
+      `The output folder "${target}" contains the data that are read, "${lost}", and would be replaced with all that is in it.`,
+      'Name another output folder, or put the data elsewhere.',
     )
   checkParent(target)
   const found = statSync(target, { throwIfNoEntry: false })

@@ -11,7 +11,9 @@ import Prune from '../../commands/prune.js'
 import Sweep from '../../commands/sweep.js'
 import Train from '../../commands/train.js'
 import type { ErrorReport } from '../../src/cli/base-command.js'
+import { encodeModel, toBytes } from '../../src/onnx/codec.js'
 import { type CommandClass, example, runCommand } from '../commands/run-command.js'
+import { attentionModel } from '../fuzz/models.js'
 import { listing } from './refusal.js'
 
 let folder: string
@@ -21,6 +23,9 @@ beforeEach(() => {
   writeFileSync(join(folder, 'empty.txt'), '')
   mkdirSync(join(folder, 'full'))
   writeFileSync(join(folder, 'full', 'model.onnx'), '')
+  mkdirSync(join(folder, 'held'))
+  writeFileSync(join(folder, 'held', 'model.onnx'), toBytes(encodeModel(attentionModel())))
+  writeFileSync(join(folder, 'held', 'text.txt'), 'once upon a time')
   const slices = [{ dimension: 'layer.0.width', remove: Array.from({ length: 512 }, (_, i) => i) }]
   writeFileSync(join(folder, 'all.json'), JSON.stringify({ format: 1, slices }))
 })
@@ -48,6 +53,8 @@ describe('refused by name, with nothing written', () => {
     ['eval', Eval, `EXAMPLE ${below('--junit')}`, 'OUTPUT_UNWRITABLE', 2],
     ['train', Train, `EXAMPLE -o FOLDER/out ${below('--adapter-out')}`, 'OUTPUT_UNWRITABLE', 2],
     ['train', Train, `EXAMPLE -o FOLDER/out ${below('--checkpoint')}`, 'OUTPUT_UNWRITABLE', 2],
+    ['prune', Prune, 'HELD -o HELD --force --data HELD/text.txt', 'OUTPUT_CONTAINS_INPUT', 2],
+    ['train', Train, 'HELD -o HELD --force --data HELD/text.txt', 'OUTPUT_CONTAINS_INPUT', 2],
     // Said before the data are looked for.
     ['calibrate', Calibrate, `EXAMPLE --data FOLDER/gone.txt -o ${nowhere}`, ...unwritable],
     ['sweep', Sweep, `EXAMPLE --data FOLDER/gone.txt --eval x -o ${nowhere}`, ...unwritable],
@@ -57,7 +64,12 @@ describe('refused by name, with nothing written', () => {
     const before = listing(folder)
     const words = argv
       .split(' ')
-      .map((word) => word.replace('FOLDER', folder).replace('EXAMPLE', example))
+      .map((word) =>
+        word
+          .replace('HELD', join(folder, 'held'))
+          .replace('FOLDER', folder)
+          .replace('EXAMPLE', example),
+      )
     const { stdout, exitCode } = await runCommand(command, [...words, '--json'])
     const { error } = JSON.parse(stdout) as ErrorReport
     expect(error).toMatchObject({ code, suggestions: [expect.any(String)] })
