@@ -74,7 +74,7 @@ export interface RewriteContext {
   setInts(name: string, values: readonly number[]): void
   removeAttribute(name: string): void
   /** Range number `position` of a Slice becomes [start, end); no end: to the last member. */
-  setRange(position: number, start: number, end: number | undefined): void
+  setRange(position: number, start: Size, end: Size | undefined): void
   /** The elements of an integer operand as the graph will compute them after the removal. */
   computed(input: number): readonly (Size | undefined)[] | undefined
   /** Makes an integer operand yield these elements; undefined entries stay as they are. */

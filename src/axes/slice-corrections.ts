@@ -56,7 +56,7 @@ function correct(
     edit.constant(int64Tensor(length, values), name)
   let result = operand
   const ratios = wanted.map((size, i) =>
-    size && size.value === undefined ? ratioOf(size, now[i]) : undefined,
+    size && size.value === undefined && now[i] ? size.ratioTo(now[i]) : undefined,
   )
   if (ratios.some((ratio) => ratio)) {
     const times = vector(ratios.map((ratio) => ratio?.[0] ?? 1))
@@ -100,42 +100,33 @@ const boolTensor = (dims: readonly number[], values: readonly number[]): Tensor 
   return { dataType: 'bool', dims, byteLength: bytes.length, bytes: () => bytes }
 }
 
-/** wanted/now as a fraction of integers, for 3·batch against 4·batch. */
-function ratioOf(wanted: Size, now: Size | undefined): [number, number] | undefined {
-  const [times] = wanted.monomials
-  const [over] = now?.monomials ?? []
-  if (!now || !times || !over) return undefined
-  const isMultiple = wanted.mul(Size.of(over.factor)).equals(now.mul(Size.of(times.factor)))
-  return isMultiple ? [times.factor, over.factor] : undefined
-}
-
 /** Range number `position` of a Slice becomes [start, end). */
 export function setRange(
   edit: GraphEdit,
   shapes: ShapeInfo,
   node: Node,
   position: number,
-  start: number,
-  end: number | undefined,
+  start: Size,
+  end: Size | undefined,
 ): void {
-  const last = Number.MAX_SAFE_INTEGER
-  const wanted: readonly [string, number, number][] = [
+  const last = Size.of(Number.MAX_SAFE_INTEGER)
+  const wanted: readonly [string, number, Size][] = [
     ['starts', 1, start],
     ['ends', 2, end ?? last],
   ]
   for (const [name, index, value] of wanted) {
     const attribute = node.attributes.get(name)
-    if (attribute?.kind === 'ints') {
+    if (attribute?.kind === 'ints' && value.value !== undefined) {
       edit.setAttribute(node, name, {
         kind: 'ints',
-        value: attribute.value.with(position, BigInt(value)),
+        value: attribute.value.with(position, BigInt(value.value)),
       })
       continue
     }
     const operand = node.inputs[index]
     const elements = operand && shapes.integers(operand)?.elements
     if (!operand || !elements) continue
-    const next = elements.map((_, i) => (i === position ? Size.of(value) : undefined))
+    const next = elements.map((_, i) => (i === position ? value : undefined))
     setIntegers(edit, shapes, node, index, next)
   }
 }

@@ -155,6 +155,6 @@ function rewriteContext(
       return value && shapes.integers(value)?.elements
     },
     setIntegers: (index, elements) => setIntegers(edit, shapes, node, index, elements),
-    setRange: (position, start, end) => setRange(edit, analysis.shapes, node, position, start, end),
+    setRange: (position, start, end) => setRange(edit, shapes, node, position, start, end),
   }
 }

@@ -150,6 +150,14 @@ export class Size {
     return quotient
   }
 
+  /** this/other as a fraction of whole numbers, where it is one: 3·batch against 4·batch. */
+  ratioTo(other: Size): readonly [number, number] | undefined {
+    const [[, times] = ['', 0]] = this.sorted()
+    const [[, over] = ['', 0]] = other.sorted()
+    const isMultiple = this.mul(Size.of(over)).equals(other.mul(Size.of(times)))
+    return times !== 0 && over !== 0 && isMultiple ? [times, over] : undefined
+  }
+
   /** Terms by falling degree, then by name. */
   private sorted(): [string, number][] {
     const degree = (monomial: string): number => (monomial ? monomial.split(SEPARATOR).length : 0)

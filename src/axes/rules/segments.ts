@@ -4,7 +4,14 @@ import { Size } from '../../shape/symbolic.js'
 import type { Axis } from '../axis.js'
 import { type AxisRule, fromFront, type RewriteContext, type RuleContext } from '../rule.js'
 import { segmentOf, sumOf } from '../unify.js'
-import { relateParts, relateStack, stackOf } from './stack.js'
+import {
+  keptPlace,
+  relateParts,
+  relateStack,
+  rewriteParts,
+  rewriteStack,
+  stackOf,
+} from './stack.js'
 
 /** Parts from the input `first` on, each with `apart - 1` others behind it that say nothing of its axes. */
 export const concat = (first: number, apart: number): AxisRule => ({
@@ -30,6 +37,9 @@ export const concat = (first: number, apart: number): AxisRule => ({
       const total = parts.reduce((size, part) => size.add(part.size), Size.of(0))
       context.unify(sumOf(parts, total), target)
     }
+  },
+  rewrite(context) {
+    rewriteStack(context)
   },
 })
 
@@ -87,6 +97,7 @@ export const split: AxisRule = {
     if (!relateParts(context, axis)) relateSegments(context, axis, outputs)
   },
   rewrite(context) {
+    if (rewriteParts(context)) return
     const axis = fromFront(intAttribute(context.node, 'axis', 0), context.input(0)?.length ?? 0)
     const wanted = [...context.node.outputs.keys()].map((index) => {
       const part = context.output(index)?.[axis]
@@ -186,7 +197,15 @@ function relateRange(context: RuleContext, whole: Axis, part: Axis, range: Slice
 /** Starts and ends move by the number of members that went before them. */
 function rewriteSlice(context: RewriteContext): void {
   const from = context.input(0) ?? []
+  const stay = keptPlace(context)
   for (const [position, range] of sliceRanges(context).entries()) {
+    const own = context.output(0)?.[range.axis]
+    if (own && stay?.axis === range.axis) {
+      const width = context.sizeOf(own)
+      const start = width.mul(Size.of(stay.place))
+      context.setRange(position, start, start.add(width))
+      continue
+    }
     const whole = from[range.axis]
     const kept = whole && context.kept(whole)
     if (!whole || !kept || range.step !== 1) continue
@@ -196,6 +215,6 @@ function rewriteSlice(context: RewriteContext): void {
     if (range.start === undefined || length === undefined) continue
     const start = kept.filter((member) => member < (range.start as number)).length
     const oldEnd = range.start + (part.size.value as number)
-    context.setRange(position, start, oldEnd >= size ? undefined : start + length)
+    context.setRange(position, Size.of(start), oldEnd >= size ? undefined : Size.of(start + length))
   }
 }

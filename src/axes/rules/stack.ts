@@ -3,10 +3,11 @@
  * spelled out by Split or Slice and Concat. The number of parts is a factor of both axes. The surprise: the
  * operator that takes apart has to look ahead, as its parts are no segments of their own then.
  */
-import { intAttribute, type Node, type Value } from '../../graph/graph.js'
+import type { GraphEdit } from '../../graph/edit.js'
+import { intAttribute, intsAttribute, type Node, type Use, type Value } from '../../graph/graph.js'
 import type { ShapeInfo } from '../../shape/infer.js'
 import { Size } from '../../shape/symbolic.js'
-import { fromFront, type RuleContext } from '../rule.js'
+import { fromFront, type RewriteContext, type RuleContext } from '../rule.js'
 
 interface Part {
   readonly source: Value
@@ -74,17 +75,19 @@ function partOf(value: Value, shapes: ShapeInfo): Part | undefined {
   if (producer.op !== 'Slice') return undefined
   const changed = whole.flatMap((size, at) => (own[at]?.equals(size) ? [] : [at]))
   const [axis] = changed
-  const [starts, axes, steps] = [1, 3, 4].map((index) => {
+  const read = (name: string, index: number): readonly (Size | undefined)[] | undefined => {
     const operand = producer.inputs[index]
-    return operand && shapes.integers(operand)?.elements.map((size) => size?.value)
-  })
-  if (axis === undefined || changed.length !== 1 || steps?.some((step) => step !== 1))
+    const stated = intsAttribute(producer, name)?.map((each) => Size.of(each))
+    return stated ?? (operand && shapes.integers(operand)?.elements)
+  }
+  const [starts, axes, steps] = [read('starts', 1), read('axes', 3), read('steps', 4)]
+  const width = axis === undefined ? undefined : own[axis]
+  if (axis === undefined || !width || changed.length !== 1 || steps?.some((step) => !step?.isOne))
     return undefined
-  const start = starts?.[axes ? axes.indexOf(axis) : axis]
-  const count = own[axis] && whole[axis]?.divideExact(own[axis])?.value
-  const width = own[axis]?.value
-  if (start === undefined || start < 0 || !count || !width || start % width !== 0) return undefined
-  return { source, axis, index: start / width, count }
+  const start = starts?.[axes?.findIndex((each) => each?.value === axis) ?? axis]
+  const count = whole[axis]?.divideExact(width)?.value
+  const index = start?.divideExact(width)?.value
+  return count && index !== undefined && index >= 0 ? { source, axis, index, count } : undefined
 }
 
 /** Relates a value to its parts where they will be stacked; false where they won't. */
@@ -92,20 +95,25 @@ export function relateParts(context: RuleContext, axis: number): boolean {
   const { node, shapes } = context
   const [made] = node.outputs
   const part = made && partOf(made, shapes)
-  const isStacked = [...(made?.uses ?? [])].some(({ node: next }) => {
+  const reads = node.outputs.flatMap((output) => [...(output?.uses ?? [])])
+  const isStacked = ({ node: next }: Use): boolean => {
     const isBetween = next.op === 'Unsqueeze' || next.op === 'Squeeze'
     const [behind] = isBetween ? [...(next.outputs[0]?.uses ?? [])] : []
     const stack = stackOf(behind?.node ?? next, shapes)
     return stack !== undefined && stack.source === node.inputs[0] && stack.axis === axis
-  })
+  }
   const from = context.input(0) ?? []
   const first = context.output(0)?.[axis]
   const whole = from[axis]
-  if (!part || part.axis !== axis || !isStacked || !first || !whole) return false
+  if (!part || part.axis !== axis || !reads.some(isStacked) || !first || !whole) return false
   for (const index of node.outputs.keys())
     for (const [position, each] of (context.output(index) ?? []).entries())
       context.unify(position === axis ? first : from[position], each)
-  context.unifyProducts([whole], [context.newAxis(Size.of(part.count)), first])
+  const parts = context.newAxis(Size.of(part.count))
+  context.unifyProducts([whole], [parts, first])
+  context.record({ parts })
+  const isReadAlone = node.outputs.some((output) => output?.isGraphOutput)
+  if (isReadAlone || !reads.every(isStacked)) context.block(parts, 'one of its parts is read alone')
   return true
 }
 
@@ -123,5 +131,62 @@ export function relateStack(
   const parts = context.newAxis(Size.of(count))
   context.unifyProducts([whole], [parts, context.newAxis(inner)])
   context.unifyProducts([target], change === 'gets a new axis' ? [parts] : [parts, own])
-  context.block(parts, 'is written as so many parts')
+  context.record({ parts })
+}
+
+/** Only the parts that stay are put together; what took the others out goes. */
+export function rewriteStack(context: RewriteContext): void {
+  const { node, edit } = context
+  const kept = keptParts(context)
+  if (!kept) return
+  const inputs = [...node.inputs]
+  const attributes = Object.fromEntries(node.attributes)
+  edit.replaceNode(node, { op: node.op, inputs: kept.map((index) => inputs[index]), attributes })
+  for (const input of inputs) if (input) eraseUnread(edit, input)
+}
+
+/** Which of the parts that stay a Slice takes, and along which axis; undefined where all stay, or it goes. */
+export function keptPlace(
+  context: RewriteContext,
+): { readonly axis: number; readonly place: number } | undefined {
+  const [value] = context.node.outputs
+  const part = value && partOf(value, context.shapes)
+  const place = part && keptParts(context)?.indexOf(part.index)
+  return part && place !== undefined && place >= 0 ? { axis: part.axis, place } : undefined
+}
+
+/** A Split whose parts are stacked has an output for each that stays; false where all do. */
+export function rewriteParts(context: RewriteContext): boolean {
+  const { node, edit } = context
+  const kept = keptParts(context)
+  if (!kept) return false
+  const outputs = kept.flatMap((index) => node.outputs[index] ?? [])
+  const axis = node.attributes.get('axis')
+  const isCounted = (node.graph.model.opsets.get('') ?? 0) >= 18
+  const made = edit.addNode({
+    op: node.op,
+    inputs: [node.inputs[0]],
+    outputs: outputs.map(({ name }) => name),
+    attributes: {
+      ...(axis && { axis }),
+      ...(isCounted && { num_outputs: { kind: 'int', value: BigInt(outputs.length) } }),
+    },
+    before: node,
+  })
+  for (const [index, output] of outputs.entries())
+    edit.replaceUses(output, made.outputs[index] as Value)
+  return true
+}
+
+function keptParts(context: RewriteContext): readonly number[] | undefined {
+  const parts = context.recorded()?.['parts']
+  return parts && context.kept(parts)
+}
+
+function eraseUnread(edit: GraphEdit, value: Value): void {
+  const { producer } = value
+  if (!producer) return edit.eraseConstant(value)
+  if (producer.outputs.some((each) => each && (each.uses.size > 0 || each.isGraphOutput))) return
+  edit.erase(producer)
+  for (const input of producer.inputs) if (input) eraseUnread(edit, input)
 }

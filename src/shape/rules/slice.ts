@@ -25,7 +25,7 @@ function rangeLength(size: Size, range: Range): Size | undefined {
     if (!at) return undefined
     const number = at.value
     // A table that is read up to a length holds so many rows, or the model would not run.
-    if (number === undefined) return size.value === undefined ? Size.min(at, size) : at
+    if (number === undefined) return size.value === undefined ? upTo(at, size) : at
     if (number >= FAR) return size
     if (number < 0) {
       if (size.value !== undefined) return Size.of(Math.max(0, size.value + number))
@@ -43,6 +43,14 @@ function rangeLength(size: Size, range: Range): Size | undefined {
   return step === 1
     ? length
     : (length.divideExact(Size.of(step)) ?? length.add(Size.of(step - 1)).floorDiv(Size.of(step)))
+}
+
+/** A place in an axis, or its end where the place is beyond. */
+function upTo(at: Size, size: Size): Size {
+  const [part, whole] = at.ratioTo(size) ?? []
+  const isInside =
+    part !== undefined && whole !== undefined && part / whole >= 0 && part / whole <= 1
+  return isInside ? at : Size.min(at, size)
 }
 
 const slice: ShapeRule = (context) => {
