@@ -170,6 +170,14 @@ export function isOriginal(analysis: AxisAnalysis, value: Value, leaf: Axis): bo
   return false
 }
 
+/** Where a value is made: the nearest product, or the value itself where there is none. */
+export function sourceOf(analysis: AxisAnalysis, value: Value): Node | Value {
+  const products = new Set(analysis.contractions.map(({ node }) => node))
+  for (const node of upstream(value, (each) => isTransparent(each) && !products.has(each)))
+    if (products.has(node)) return node
+  return value
+}
+
 export const sizeOfAll = (axes: readonly Axis[]): number =>
   axes.reduce((product, axis) => product * (axis.size.value ?? 1), 1)
 

@@ -7,6 +7,7 @@ import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import { leavesOf } from '../axes/axis.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import type { AttentionBlock } from './attention.js'
+import { sourceOf } from './attention-block.js'
 import { downstream, isMover, isTransparent, upstream } from './trace.js'
 
 /** The blocks, with those that share an output projection so put together. */
@@ -27,7 +28,7 @@ export function withHeadsTogether(
     // The same heads again, each time over some of the tokens.
     if (haveSameHeads(heads) && !meetAlongHeads(analysis, heads)) return [block]
     // Heads that share keys count them once.
-    const byKeys = [...new Map(heads.map((each) => [keySource(analysis, each), each])).values()]
+    const byKeys = [...new Map(heads.map((each) => [sourceOf(analysis, each.keys), each])).values()]
     const keyValueHeads = byKeys.reduce(
       (total, each) => total + (pickedFrom(analysis, each) ?? each.keyValueHeads),
       0,
@@ -77,14 +78,6 @@ function areBeside(heads: readonly AttentionBlock[]): boolean {
 function laidAt(value: Value): { readonly node: Node; readonly index: number } | undefined {
   for (const use of downstream(value, isMover)) if (use.node.op === 'Concat') return use
   return undefined
-}
-
-/** Where keys are made: the nearest product with a constant. */
-function keySource(analysis: AxisAnalysis, { keys }: AttentionBlock): Node | Value {
-  const products = new Set(analysis.contractions.map(({ node }) => node))
-  for (const node of upstream(keys, (each) => isTransparent(each) && !products.has(each)))
-    if (products.has(node)) return node
-  return keys
 }
 
 /** Of how many key-value heads a block's keys were picked: some, and some of them for several heads. */

@@ -12,6 +12,7 @@ import {
   findOutputProjection,
   isSingle,
   readShape,
+  sourceOf,
   splitOperands,
 } from './attention-block.js'
 import { isCross } from './cross-attention.js'
@@ -37,14 +38,19 @@ export function readSoftmax(
   const valueInput = values && product.node.inputs[values.input]
   if (!valueInput) return undefined
   const { queries, keyInput } = scores
-  const data = dataLeaves(analysis, byNode, queries)
+  const isLearned = analysis.isConstant(queries)
+  const data = isLearned
+    ? leavesBeside(analysis, queries, keyInput)
+    : dataLeaves(analysis, byNode, queries)
   const weighing = product.operands.find((each) => each !== values)
   const weights = (weighing && product.node.inputs[weighing.input]) ?? scoreValue
   const channels = readChannels(analysis, scores.product, logits, keys)
   for (const leaf of channels ? leavesOf(channels.valueHeadSizeAxis) : []) data.add(leaf)
   const shape = readShape(analysis, weights, keyInput, valueInput, context, keys, data)
   const summed = scores.product.operands[0]?.what
-  if (analysis.isConstant(queries) && !isProbe(analysis, keyInput, shape, summed)) return undefined
+  const isOfPositions = positions.has(keyInput)
+  if (isLearned && (isOfPositions || weighsAsIs(analysis, keyInput, valueInput, shape, summed)))
+    return undefined
   return {
     node,
     kind: isCross(analysis, byNode, positions, queries, keyInput) ? 'cross' : 'self',
@@ -61,22 +67,23 @@ export function readSoftmax(
   }
 }
 
-/**
- * Learned queries: their heads are heads of the keys, and values are made for them. A score of each token
- * that weighs the tokens as they are is no attention.
- */
-function isProbe(
+/** Leaves of learned queries that keys lack: so many of them, and no heads. */
+function leavesBeside(analysis: AxisAnalysis, queries: Value, keyInput: Value): Set<Axis> {
+  const own = new Set((analysis.axes(keyInput) ?? []).flatMap(leavesOf))
+  return new Set((analysis.axes(queries) ?? []).flatMap(leavesOf).filter((leaf) => !own.has(leaf)))
+}
+
+/** A learned score of each token that weighs the tokens as they are: no attention. */
+function weighsAsIs(
   analysis: AxisAnalysis,
   keyInput: Value,
-  shape: Pick<AttentionBlock, 'keyValueHeadAxes' | 'groupAxes' | 'valueHeadSizeAxis'>,
+  valueInput: Value,
+  { valueHeadSizeAxis }: Pick<AttentionBlock, 'valueHeadSizeAxis'>,
   summed: Axis | undefined,
 ): boolean {
-  const own = new Set((analysis.axes(keyInput) ?? []).flatMap(leavesOf))
-  const heads = [...shape.keyValueHeadAxes, ...shape.groupAxes]
-  const { valueHeadSizeAxis } = shape
-  const isAsItIs =
-    valueHeadSizeAxis && summed && sharesLeaf(valueHeadSizeAxis, new Set(leavesOf(summed)))
-  return heads.every((leaf) => own.has(leaf)) && !isAsItIs
+  const isSame = sourceOf(analysis, keyInput) === sourceOf(analysis, valueInput)
+  const leaves = new Set(summed ? leavesOf(summed) : [])
+  return isSame && valueHeadSizeAxis !== undefined && sharesLeaf(valueHeadSizeAxis, leaves)
 }
 
 function softmaxLeaves(analysis: AxisAnalysis, node: Node): Set<Axis> {

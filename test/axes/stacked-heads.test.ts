@@ -95,6 +95,32 @@ describe('heads that are split off and joined along the batch', { timeout: 60_00
     expect(await compareModels(cut, feedsOf([2]), without(cut(), [0]))).toBeLessThan(1e-5)
   })
 
+  it.each([
+    ['split', bySplit],
+    ['sliced', bySlices],
+  ])('%s, and laid into the stream by no product', async (_, parts) => {
+    const open = layer('batch', parts, false)
+    expect((await inspect(open())).attention.map(({ prunable }) => prunable)).toEqual([true])
+    expect(await compareModels(open, feedsOf([2, 1]), without(open(), [1]))).toBeLessThan(1e-5)
+  })
+
+  it.each([
+    ['of the tokens', false],
+    ['that are learned', true],
+  ])('with queries %s that go on as the stream', async (_, isLearned) => {
+    const open = written(2, (b, x) => {
+      const asked = isLearned ? b.op('Tile', [b.weight(1, 3, C), b.integers(2, 1, 1)]) : x
+      const split = (value: Value): Value => laidAlong(b, bySplit(b, b.linear(value, C, C), 2), 0)
+      const [query, key, value] = [asked, x, x].map(split) as [Value, Value, Value]
+      const scores = b.op('MatMul', [query, b.transpose(key, 0, 2, 1)])
+      const context = b.op('MatMul', [b.op('Softmax', [scores], { axis: -1 }), value])
+      return laidAlong(b, bySplit(b, b.op('Add', [query, context]), 0), 2)
+    })
+    const [block] = (await inspect(open())).attention
+    expect([block?.heads, block?.headSize, block?.prunable]).toEqual([H, D, true])
+    expect(await compareModels(open, feedsOf([2]), without(open(), [1]))).toBeLessThan(1e-5)
+  })
+
   it('stay where one of them is read alone', async () => {
     const open = written('batch', (b, x) => {
       const context = attend(b, x, (value) => laidAlong(b, bySplit(b, value, 2), 0))
