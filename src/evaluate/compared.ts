@@ -1,5 +1,6 @@
 /** A metric or a cost of a model, beside that of the original where there is one, and how sure it is. */
 import type { RunShape } from '../bench/cost.js'
+import type { Ratio } from '../bench/statistics.js'
 import type { ConditionName, Quantity } from './condition.js'
 import { atLeastThree, type Interval, jackknife } from './confidence.js'
 import type { Evaluated } from './evaluate.js'
@@ -10,6 +11,8 @@ export interface Compared {
   readonly shape?: RunShape | undefined
   readonly before: number | undefined
   readonly after: number
+  /** Of measurements in pairs, what these say, which is not quite what the two numbers say. */
+  measured?(quantity: Quantity): number
   /** 95 % of it; undefined where that can't be told. */
   interval(quantity: Quantity): Interval | undefined
 }
@@ -51,3 +54,29 @@ export const comparedCount = (
     return { low: exact, high: exact }
   },
 })
+
+/**
+ * What was measured in turns: its change is that of pairs. `before` and `after` are medians. Without an original both
+ * are of one model, and their ratio says how much they vary.
+ */
+export function comparedTurns(
+  named: Pick<Compared, 'metric' | 'shape'>,
+  {
+    before,
+    after,
+    ratio,
+  }: { readonly before: number; readonly after: number; readonly ratio: Ratio },
+  hasOriginal: boolean,
+): Compared {
+  const of = (quantity: Quantity, each: number): number => {
+    if (quantity === 'share') return each
+    return quantity === 'difference' ? (each - 1) * before : (each / ratio.ratio) * after
+  }
+  return {
+    ...named,
+    before: hasOriginal ? before : undefined,
+    after,
+    measured: (quantity) => of(quantity, ratio.ratio),
+    interval: (quantity) => ({ low: of(quantity, ratio.low), high: of(quantity, ratio.high) }),
+  }
+}

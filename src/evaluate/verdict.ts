@@ -57,7 +57,7 @@ export const notMeasured = ({ text, metric }: Condition): AttncError =>
 function judgeOne(condition: Condition, compared: Compared, rule?: UndecidedRule): Verdict {
   const { quantity, limit, sign } = condition
   const { before, after } = compared
-  const measured = quantityOf(quantity, before, after)
+  const measured = compared.measured?.(quantity) ?? quantityOf(quantity, before, after)
   // A metric that is no number has failed whatever was asked.
   const isNumber = !Number.isNaN(measured) && !Number.isNaN(after)
   const interval = isNumber ? compared.interval(quantity) : undefined

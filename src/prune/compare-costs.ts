@@ -1,7 +1,7 @@
 /** What conditions on costs ask for: each cost of the original and of the model made from it. */
 import { type CostName, isMeasured, type RunShape } from '../bench/cost.js'
 import { AttncError } from '../errors.js'
-import { type Compared, comparedCount } from '../evaluate/compared.js'
+import { type Compared, comparedCount, comparedTurns } from '../evaluate/compared.js'
 import { type Condition, isCost } from '../evaluate/condition.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { type CountedCosts, costsOf, cutCopy, type Subject } from './costs.js'
@@ -45,21 +45,8 @@ export async function compareCosts(
     cut: Subject,
   ): Promise<Compared> {
     const models = [cutCopy(original ?? cut), cutCopy(cut)] as const
-    const { before: was, after: is, ratio } = await measureCost(metric, models, shape, options)
-    return {
-      metric,
-      shape,
-      before: original && was,
-      after: is,
-      interval(quantity) {
-        const { low, high } = ratio
-        if (quantity === 'share') return { low, high }
-        // Without an original there are two rows of the same, whose ratio says how much they vary.
-        const middle = original ? was : is
-        const base = quantity === 'difference' ? was : 0
-        return { low: low * middle - base, high: high * middle - base }
-      },
-    }
+    const pair = await measureCost(metric, models, shape, options)
+    return comparedTurns({ metric, shape }, pair, original !== undefined)
   }
 }
 

@@ -1,7 +1,12 @@
 /** Conditions: how they are read, and that noise neither trips nor hides them. */
 import { describe, expect, test } from 'vitest'
 import { generator } from '../../src/data/generator.js'
-import { type Compared, comparedCount, comparedMetric } from '../../src/evaluate/compared.js'
+import {
+  type Compared,
+  comparedCount,
+  comparedMetric,
+  comparedTurns,
+} from '../../src/evaluate/compared.js'
 import { parseCondition } from '../../src/evaluate/condition.js'
 import { jackknife, studentQuantile } from '../../src/evaluate/confidence.js'
 import type { MetricName } from '../../src/evaluate/metric-name.js'
@@ -170,5 +175,29 @@ describe('a verdict', () => {
     expect(() => judge([parseCondition('cosine<0.9')], [])).toThrow(
       expect.objectContaining({ code: 'METRIC_UNKNOWN' }),
     )
+  })
+})
+
+describe('what was measured in turns', () => {
+  // Medians of all turns say 0.86, those of pairs 0.82.
+  const pair = { before: 100, after: 86, ratio: { ratio: 0.82, low: 0.8, high: 0.84 } }
+  const turns = (hasOriginal: boolean): Compared =>
+    comparedTurns({ metric: 'latency' }, pair, hasOriginal)
+
+  test.each([
+    ['latency>0.85x', 0.82, 'pass'],
+    ['latency>-15ms', -18, 'pass'],
+    ['latency>-25ms', -18, 'fail'],
+    ['latency>86ms', 86, 'undecided'],
+  ])('has a change within its interval: %s', (text, measured, result) => {
+    const verdict = judged(text, turns(true))
+    expect(verdict.measured).toBeCloseTo(measured, 12)
+    expect(verdict.interval?.low).toBeLessThan(verdict.measured)
+    expect(verdict.interval?.high).toBeGreaterThan(verdict.measured)
+    expect(verdict.result).toBe(result)
+  })
+
+  test('is compared with nothing where there is no original', () => {
+    expect(judged('latency>80ms', turns(false))).toMatchObject({ before: undefined, after: 86 })
   })
 })
