@@ -1,5 +1,6 @@
 /** Constants of two graphs by name: which changed, and how. Reads the numbers of both, one at a time. */
 import type { Graph } from '../graph/graph.js'
+import { haveSameBytes } from '../onnx/equal-tensors.js'
 import type { Tensor } from '../onnx/tensor.js'
 
 export interface ConstantDifference {
@@ -63,7 +64,7 @@ function changeOf(
   if (one.dims.join() !== other.dims.join()) return 'shape'
   if (one.strings || other.strings)
     return JSON.stringify(one.strings) === JSON.stringify(other.strings) ? undefined : 'numbers'
-  return Buffer.compare(one.bytes(), other.bytes()) === 0 ? undefined : 'numbers'
+  return haveSameBytes(one, other) ? undefined : 'numbers'
 }
 
 const describe = ({ dataType, dims }: Tensor): string => `${dataType} [${dims.join(', ')}]`
