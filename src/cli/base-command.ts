@@ -4,7 +4,7 @@
  */
 import { Command, type Errors, Flags } from '@oclif/core'
 import { AttncError, exitCodes } from '../errors.js'
-import { hasCrashed, surviveCrashes } from '../runtime/native/crash.js'
+import { hasCrashed, leaveWithoutWaiting, surviveCrashes } from '../runtime/native/crash.js'
 import type { CommandContext } from './command-context.js'
 import type { KnownFlags } from './config-file.js'
 import { openTerminal, type Terminal } from './progress.js'
@@ -92,7 +92,10 @@ export abstract class BaseCommand extends Command {
 
   private readonly interrupt = (): void => {
     // A second Ctrl-C doesn't wait for the clean-up.
-    if (this.signal.aborted) process.exit(exitCodes.interrupted)
+    if (this.signal.aborted) {
+      leaveWithoutWaiting()
+      process.exit(exitCodes.interrupted)
+    }
     this.controller.abort(
       new AttncError('INTERRUPTED', 'interrupted', 'Interrupted; nothing was written.'),
     )
@@ -126,8 +129,9 @@ export abstract class BaseCommand extends Command {
     if (!error) this.summarise(undefined)
     for (const name of ending) process.off(name, this.interrupt)
     await super.finally(error)
-    // Work that crashed is never over: without this the process would wait for it.
-    if (this.jsonEnabled() && hasCrashed()) process.exit()
+    if (this.signal.aborted) leaveWithoutWaiting()
+    // Else the process would wait for work that crashed or was given up.
+    if (this.jsonEnabled() && (hasCrashed() || this.signal.aborted)) process.exit()
   }
 
   /** Once: a failure has its summary before it is passed on. */

@@ -123,6 +123,19 @@ describe.runIf(isBuilt)('a session of the addon', () => {
       await expect(run).rejects.toMatchObject({ code: 'RUN_FAILED' })
     }))
 
+  it('gives up opening when it is aborted, without waiting for it', async () => {
+    const file = materialise(counter('n'))
+    try {
+      const controller = new AbortController()
+      const opening = openNativeSession({ path: file.path, signal: controller.signal })
+      const reason = new Error('enough')
+      controller.abort(reason)
+      await expect(opening).rejects.toBe(reason)
+    } finally {
+      file.dispose()
+    }
+  })
+
   it('refuses a file that is no model', async () => {
     await expect(openNativeSession({ path: '/nowhere/model.onnx' })).rejects.toMatchObject({
       code: 'SESSION_REFUSED',

@@ -9,7 +9,7 @@ import { AttncError } from '../../errors.js'
 import type { NativeAddon } from './library.js'
 
 let isWanted = false
-let isWatching = false
+let watching: NativeAddon | undefined
 let crash: AttncError | undefined
 const waiting = new Set<(reason: AttncError) => void>()
 
@@ -21,15 +21,24 @@ export function surviveCrashes(): void {
 /** Whether some thread of this process had a fault: it is to end by `process.exit`, since work seems to go on. */
 export const hasCrashed = (): boolean => crash !== undefined
 
+/**
+ * From now on `process.exit` doesn't wait for threads inside of ONNX Runtime: one that crashed is never done, and one
+ * that opens a large model not for seconds. To be called when everything else is cleaned up.
+ */
+export function leaveWithoutWaiting(): void {
+  const addon = watching
+  if (addon) process.on('exit', (code) => addon.leave?.(code))
+}
+
 /** Before the first session, where it is wanted and the addon was built since it can. */
 export function watchForCrashes(addon: NativeAddon): void {
-  if (!isWanted || isWatching || !addon.watchForCrashes) return
-  isWatching = true
+  if (!isWanted || watching || !addon.watchForCrashes) return
+  watching = addon
   const pipe = new Socket({ fd: addon.watchForCrashes(), readable: true, writable: false })
   pipe.unref()
   pipe.on('data', ([signal]) => {
     crash = crashed(signal ?? 0)
-    process.on('exit', (code) => addon.leave?.(code))
+    leaveWithoutWaiting()
     for (const reject of waiting) reject(crash)
   })
 }

@@ -38,8 +38,12 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
   watchForCrashes(addon)
   const provider = options.provider ?? 'cpu'
   const { signal } = options
-  const open = (replays: boolean): Promise<OpenedNative> =>
-    orCrash(() => openHandle(addon, { ...options, replays }, provider))
+  const open = (replays: boolean): Promise<OpenedNative> => {
+    const opening = orCrash(() => openHandle(addon, { ...options, replays }, provider))
+    // Opening can't be ended early: what it gives after an abort is let go.
+    const letGo = (): unknown => opening.then(({ handle }) => addon.close(handle)).catch(() => {})
+    return untilAborted(opening, signal, letGo)
+  }
   const recorded =
     options.replays && addon.replay ? await open(true).catch(() => undefined) : undefined
   try {
