@@ -1,12 +1,12 @@
 /**
- * Whether the inputs of a measurement fit into memory, told from shapes before anything is opened: a system
+ * Whether the inputs of a run fit into memory, told from shapes before anything is opened: a system
  * that runs out of memory ends the process without a word. The surprise: ONNX Runtime's arena grows by
  * doubling, so that it takes about twice what lives at once.
  */
 import { describeBytes } from '../amounts.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
-import type { Graph } from '../graph/graph.js'
+import type { Graph, Model } from '../graph/graph.js'
 import { roomOf } from '../runtime/free-memory.js'
 import type { ProviderName } from '../runtime/provider.js'
 import { sizesOfFeeds } from '../train/fit-memory.js'
@@ -72,10 +72,50 @@ function bytesAt({ graphs, batchesAt }: Inputs): (length: number) => number {
           return [name, Math.round(size + perToken * (length - short))] as const
         }),
       )
-      const { peakBytes, constantBytes } = estimateMemory(graph, sizes)
-      return sum + constantBytes + ARENA * (peakBytes - constantBytes)
+      return sum + neededBytes(graph, sizes)
     }, 0)
 }
+
+/** What a run takes at sizes of its inputs' symbols. */
+function neededBytes(graph: Graph, sizes: ReadonlyMap<string, number>): number {
+  const { peakBytes, constantBytes } = estimateMemory(graph, sizes)
+  return constantBytes + ARENA * (peakBytes - constantBytes)
+}
+
+/** Whether the largest of given batches fits. Error: TOO_LITTLE_MEMORY, with what would be needed and how many rows fit. */
+export function assertBatchesFit(
+  { graph }: Model,
+  batches: readonly Batch[],
+  provider: ProviderName = 'cpu',
+): void {
+  const room = roomOf(provider, undefined, 1)
+  const [largest] = batches.toSorted((one, other) => countFed(other) - countFed(one))
+  if (!room || !largest) return
+  const sizes = sizesOfFeeds(graph, largest.feeds)
+  const bytes = neededBytes(graph, sizes)
+  if (bytes <= room.bytes) return
+  const [name = '', { dims } = { dims: [] }] = Object.entries(largest.feeds)[0] ?? []
+  const rows = dims[0] ?? 1
+  const axis = graph.inputs.find((input) => input.name === name)?.type?.dims?.[0]
+  const neededFor = (count: number): number =>
+    typeof axis === 'string' ? neededBytes(graph, new Map([...sizes, [axis, count]])) : bytes
+  const fitting = longestWithin(ADVISED * room.bytes, neededFor, rows - 1)
+  throw new AttncError(
+    'TOO_LITTLE_MEMORY',
+    'runtime',
+    `A batch of ${name} [${dims.join(', ')}] needs about ${describeBytes(bytes)} of memory; ${describeBytes(room.bytes)} are free.`,
+    {
+      suggestions: [
+        fitting < 1
+          ? 'Not even one row fits: give shorter ones (--sequence-length), or take a machine with more memory.'
+          : `About ${fitting.toLocaleString('en')} rows fit: --batch-size ${fitting}.`,
+      ],
+    },
+  )
+}
+
+const countFed = ({ feeds }: Batch): number =>
+  Object.values(feeds).reduce((sum, { data }) => sum + data.length, 0)
 
 /** The largest number up to `most` that keeps within, within a twentieth and rounded down; 0 where none does. */
 function longestWithin(bytes: number, needed: (length: number) => number, most: number): number {

@@ -2,6 +2,7 @@
  * One pass over the data that serves every statistic: the graph is extended on a copy, run batch by
  * batch, and only what was reduced comes back.
  */
+import { assertBatchesFit } from '../bench/room.js'
 import type { Batch } from '../data/batch.js'
 import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
@@ -72,7 +73,7 @@ export function projectionInputs(view: TransformerModel, moments: boolean): Watc
   })
 }
 
-/** Errors: CALIBRATION_NOT_FINITE and those of running. */
+/** Errors: CALIBRATION_NOT_FINITE, TOO_LITTLE_MEMORY and those of running. */
 export async function calibrate(model: Model, options: CalibrationOptions): Promise<Calibration> {
   return finishState(await measure(model, options))
 }
@@ -99,6 +100,7 @@ export async function measure(model: Model, options: MeasureOptions): Promise<Ca
   const { stride } = state.key
   const indices = shardIndices(batches.length, shard).filter((index) => !state.done.has(index))
   if (indices.length === 0 || watches.length === 0) return state
+  assertBatchesFit(model, batches, provider)
   const { copy, instruments } = addInstruments(model, watches, stride)
   const wanted = indices.map((index) => batches[index] as Batch)
   state.providers.add(provider)

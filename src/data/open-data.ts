@@ -5,6 +5,7 @@ import { extname, join } from 'node:path'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { findCacheBranch } from '../model/cache-branch.js'
+import { numbersOf } from '../onnx/numbers.js'
 import type { Port } from '../runtime/session.js'
 import { areGraphs, findAddressedRows } from './addressed-rows.js'
 import type { Batch } from './batch.js'
@@ -79,13 +80,27 @@ function assertFillable(name: string, dims: readonly unknown[] = []): void {
 
 /**
  * Batches of `path`: .txt and .md by the folder's tokenizer, .jsonl, .npz, .npy, a test data set, or
- * `random` for seeded inputs. Errors: DATA_MISSING, DATA_TOO_SMALL, DATA_FORMAT, TEST_DATA_INCOMPLETE and those of each reader.
+ * `random` for seeded inputs. Errors: DATA_MISSING, DATA_TOO_SMALL, DATA_HIDDEN, DATA_FORMAT, TEST_DATA_INCOMPLETE and those of
+ * each reader.
  */
 export function openData(path: string, options: DataOptions): Batch[] {
   const inputs = portsOf(options.model)
   const stated = statedSizes(inputs)
-  const batches = readBatches(path, options, inputs, stated)
+  const batches = seenBatches(path, readBatches(path, options, inputs, stated))
   return (stated.batch ?? 1) > 1 ? wholeBatches(batches, inputs) : batches
+}
+
+/** What a mask hides whole says nothing: such batches are left out. Error: DATA_HIDDEN where that is all. */
+function seenBatches(path: string, batches: readonly Batch[]): Batch[] {
+  const seen = batches.filter(({ tokenMask }) => !tokenMask || numbersOf(tokenMask).some(Boolean))
+  if (seen.length === 0 && batches.length > 0)
+    throw new AttncError(
+      'DATA_HIDDEN',
+      'usage',
+      `The mask of "${path}" hides every token: all its numbers are 0, which stands for padding.`,
+      { suggestions: ['Put ones where tokens are, or leave the mask out of the data.'] },
+    )
+  return seen
 }
 
 /** A model of a fixed batch takes no fewer samples: what is left over of them is left out. Error: DATA_TOO_SMALL. */

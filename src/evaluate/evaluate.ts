@@ -1,4 +1,5 @@
 /** One call for every metric; the metric that fits the model and the data is the default. */
+import { assertBatchesFit } from '../bench/room.js'
 import type { Batch } from '../data/batch.js'
 import { type LabelNeeds, noLabels, numbersOfLabels, readLabels } from '../data/labels.js'
 import { assertSameTexts } from '../data/same-texts.js'
@@ -136,11 +137,12 @@ const noReference = (): AttncError =>
     suggestions: ['Give it with --reference.'],
   })
 
-/** Errors: those of `checkMetrics`, NOT_A_NUMBER, TOKENIZERS_DIFFER. */
+/** Errors: those of `checkMetrics`, TOO_LITTLE_MEMORY, NOT_A_NUMBER, TOKENIZERS_DIFFER. */
 export async function evaluate(model: Model, options: EvaluateOptions): Promise<Evaluated[]> {
   const found: Evaluated[] = []
   const { batches, metrics, reference } = options
   checkMetrics(model, { batches, metrics, hasReference: reference !== undefined })
+  assertBatchesFit(model, batches, options.provider)
   if (metrics.includes('perplexity')) {
     const { value, tokens, sampled } = await perplexity(model, options)
     found.push({ metric: 'perplexity', value, samples: tokens, sampled })

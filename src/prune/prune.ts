@@ -2,6 +2,7 @@
  * The main job: calibrate, decide, rewrite, check, write, measure. Everything a command does is here,
  * without a console.
  */
+import { assertBatchesFit } from '../bench/room.js'
 import type { Calibration } from '../calibrate/state.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
@@ -69,12 +70,15 @@ export interface PruneResult extends FolderResult {
   readonly verdicts: readonly Verdict[]
 }
 
-/** Errors: those of the passes, of plans, checks and writing, METRIC_MISSED. */
+/** Errors: those of the passes, of plans, checks and writing, TOO_LITTLE_MEMORY, METRIC_MISSED. */
 export async function prune(options: PruneOptions): Promise<PruneResult> {
   const { source, log } = options
   if (options.output !== undefined)
     checkOutput(options.output, { force: options.force, from: source.location.folder })
   const metrics = wantedMetrics(options)
+  // Said before hours of work, where data that are measured on at the end don't fit.
+  for (const batches of [options.batches, options.evaluate?.batches])
+    assertBatchesFit(source.model, batches ?? [], options.provider)
   const { plan, skipped, targets } = options.plan
     ? { plan: options.plan, skipped: [], targets: [] }
     : await decidePlan({ ...options, passes: options.passes ?? [] })

@@ -1,16 +1,21 @@
 /** What a measurement can't do or shouldn't be believed is said: memory that isn't there, outputs that are no numbers. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import Bench from '../../commands/bench.js'
+import Calibrate from '../../commands/calibrate.js'
+import Eval from '../../commands/eval.js'
+import Prune from '../../commands/prune.js'
 import { bench } from '../../src/bench/bench.js'
 import type { ErrorReport } from '../../src/cli/base-command.js'
+import { writeArrays } from '../../src/data/npz.js'
 import { silentLog } from '../../src/log.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { saveModelFolder } from '../../src/model-folder/save.js'
+import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { build } from '../axes/builder.js'
-import { example, runCommand } from '../commands/run-command.js'
+import { type CommandClass, example, runCommand } from '../commands/run-command.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-bench-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -30,6 +35,38 @@ describe('more tokens than memory holds', () => {
     const fitting = Number(/--sequence-length (\d+)/.exec(error.suggestions.join())?.[1])
     expect(fitting).toBeGreaterThan(256)
     expect(fitting).toBeLessThan(300_000)
+  })
+})
+
+describe('data whose batches memory does not hold', () => {
+  const file = join(folder, 'rows.npz')
+  const ones = (rows: number): RuntimeTensor => ({
+    dataType: 'int32',
+    dims: [rows, 256],
+    data: new Int32Array(rows * 256).fill(1),
+  })
+  // As many rows at once as there are: more than a terabyte of activations.
+  const rows = 60_000
+  const atOnce = ['--batch-size', String(rows), '--json']
+
+  test.each<[string, CommandClass, readonly string[]]>([
+    ['eval', Eval, ['--data', file]],
+    [
+      'calibrate',
+      Calibrate,
+      ['--data', file, '--samples', String(rows), '-o', join(folder, 'c.npz')],
+    ],
+    ['prune', Prune, ['--data', file, '--samples', String(rows), '-o', join(folder, 'out')]],
+  ])('%s refuses them before anything runs, with how many rows fit', async (_, command, argv) => {
+    writeFileSync(file, writeArrays({ input_ids: ones(rows), attention_mask: ones(rows) }))
+    const { stdout, exitCode } = await runCommand(command, [example, ...argv, ...atOnce])
+    const { error } = JSON.parse(stdout) as ErrorReport
+    expect(exitCode).toBe(7)
+    expect(error.code).toBe('TOO_LITTLE_MEMORY')
+    expect(error.message).toMatch(/^A batch of input_ids \[60000, 256\] needs about .+ are free\.$/)
+    const fitting = Number(/--batch-size (\d+)/.exec(error.suggestions.join())?.[1])
+    expect(fitting).toBeGreaterThan(8)
+    expect(fitting).toBeLessThan(rows / 2)
   })
 })
 

@@ -302,3 +302,22 @@ describe('inputs of very many numbers', () => {
     )
   })
 })
+
+describe('a mask over arrays of tokens', () => {
+  const arrays = (mask: readonly number[]): Uint8Array =>
+    writeArrays({
+      input_ids: tensorOf('int64', [4, 2], [1, 2, 3, 4, 5, 6, 7, 1]),
+      attention_mask: tensorOf('int64', [4, 2], mask),
+    })
+
+  test('that hides all of a batch leaves that out', () => {
+    const batches = read(text, 'some.npz', arrays([0, 0, 0, 0, 1, 0, 1, 1]))
+    expect(batches.map(({ ids }) => ids)).toEqual([[[5], [7, 1]]])
+  })
+
+  test('that hides everything is refused', () => {
+    expect(() => read(text, 'none.npz', arrays([0, 0, 0, 0, 0, 0, 0, 0]))).toThrow(
+      expect.objectContaining({ code: 'DATA_HIDDEN', kind: 'usage' }),
+    )
+  })
+})
