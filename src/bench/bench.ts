@@ -8,6 +8,7 @@ import { checkSameInputs } from '../compare/same-inputs.js'
 import type { Batch } from '../data/batch.js'
 import { portsOf } from '../data/open-data.js'
 import { randomBatches } from '../data/random.js'
+import { AttncError } from '../errors.js'
 import { countBytes } from '../inspect/inspect.js'
 import { countParameters } from '../inspect/parameters.js'
 import { readModel } from '../model/model.js'
@@ -105,7 +106,13 @@ export async function bench(
   const prefill = await benchPrefill(models, batches, options, pace).catch((error: unknown) => {
     throw inputs ? explainShortage(error, inputs) : error
   })
-  const decode = await benchDecode(models, decodeOptions(batches[0], vocabulary, options, pace))
+  const decoding = benchDecode(models, decodeOptions(batches[0], vocabulary, options, pace))
+  const decode = await decoding.catch((error: unknown) => {
+    // The prompt is measured, and no token can be chosen among scores that are no numbers.
+    if (!(error instanceof AttncError) || error.code !== 'NOT_A_NUMBER') throw error
+    options.log.warn(error.code, `${error.message} Decoding is not measured.`)
+    return models.map(() => undefined)
+  })
   const memory = await benchMemory(models, batches, options)
   const entries = models.map(
     (source, index): BenchEntry => ({

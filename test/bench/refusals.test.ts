@@ -10,10 +10,13 @@ import Prune from '../../commands/prune.js'
 import { bench } from '../../src/bench/bench.js'
 import type { ErrorReport } from '../../src/cli/base-command.js'
 import { writeArrays } from '../../src/data/npz.js'
+import { edit } from '../../src/graph/edit.js'
+import type { Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { saveModelFolder } from '../../src/model-folder/save.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
+import { tensorFromBytes } from '../../src/onnx/tensor.js'
 import { build } from '../axes/builder.js'
 import { type CommandClass, example, runCommand } from '../commands/run-command.js'
 
@@ -89,6 +92,29 @@ describe('outputs that are NaN', () => {
     ])
     expect(exitCode).toBe(0)
     expect(stderr.replaceAll(/\s+/g, ' ')).toMatch(/is NaN on these inputs.*\(NOT_A_NUMBER\)/)
+  })
+
+  test('of a language model leave decoding out, and the prompt is measured', async () => {
+    const { model } = loadModel(join(example, 'model_with_past.onnx'))
+    edit(model.graph, 'test', (change) => {
+      const logits = model.graph.outputs[0] as Value
+      const scores = logits.producer?.outputs[0] as Value
+      const none = change.constant(tensorFromBytes('float32', [], new Uint8Array([0, 0, 192, 127])))
+      const spoiled = change.add('Add', [scores, none])
+      change.replaceUses(scores, spoiled, ({ node }) => node !== spoiled.producer)
+      model.graph.outputs[0] = spoiled
+      change.setType(spoiled, logits.type)
+    })
+    const to = join(folder, 'nan-language')
+    await saveModelFolder({ models: { 'model.onnx': model }, to })
+    const { stderr, stdout, exitCode } = await runCommand(Bench, [
+      to,
+      ...['--sequence-length', '8', '--runs', '1', '--no-memory'],
+    ])
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(/prefill +[\d.]+ ms/)
+    expect(stdout).toMatch(/decode, a token +–/)
+    expect(stderr.replaceAll(/[\s›]+/g, ' ')).toMatch(/is NaN after .* Decoding is not measured\./)
   })
 
   test('are not seen in a model that says numbers', async () => {
