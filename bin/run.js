@@ -12,6 +12,15 @@ process.on('SIGINT', () => {
   if (process.listenerCount('SIGINT') === 1) process.exit(130)
 })
 
+// Before oclif's own, which throws: results may be sent to a file on a full disk. A reader that has seen enough is no error.
+process.stdout.on('error', ({ code, message }) => {
+  if (code === 'EPIPE') return
+  process.stderr.write(
+    `    Error: The results can't be written to stdout: ${message}.\n    Code: OUTPUT_UNWRITABLE\n    Try this: Send them to a file on a disk that has room.\n`,
+  )
+  process.exit(1)
+})
+
 const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8')
 const typed = process.argv.slice(2).join(' ')
 const page = '../dist/help.txt'
