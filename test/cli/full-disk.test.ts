@@ -15,7 +15,7 @@ const commands = [
   ...(isBuilt
     ? [
         ['inspect', example],
-        ['inspect', '--json'],
+        ['inspect', example, '--json'],
       ]
     : []),
 ]
