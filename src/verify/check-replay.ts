@@ -76,7 +76,7 @@ async function replay(
   const plan = statedPlan(source)
   const digest = source.model.metadata.get('attnc.input')
   const isTrained = source.model.metadata.has('attnc.trained')
-  const isMasked = checkSizes(plan, view, readModel(original.model.graph))
+  const isMasked = isStillWhole(plan, view, readModel(original.model.graph))
   const isNoted = existsSync(join(source.folder, 'plan.json'))
   const { plan: stored, isWhole } = isNoted ? readPlanNote(source.folder) : { plan, isWhole: true }
   if (JSON.stringify(planSummary(stored)) !== JSON.stringify(planSummary(plan)))
@@ -84,9 +84,10 @@ async function replay(
       'numeric',
       'plan.json beside the model removes something else than the model says.',
     )
-  if (isTrained) return 'sizes are those of the plan; its weights were trained after it'
   for (const part of stored.parts)
     applyPart(original.model.graph, part, { as: isMasked ? 'mask' : 'slice' })
+  if (!isMasked) checkSizes(view, readModel(original.model.graph))
+  if (isTrained) return 'sizes are those of the plan; its weights were trained after it'
   const replayed = reopenBranches(original.model)
   const { same, changed } = compareConstants(replayed.graph, source.model.graph)
   const isOther = changed.some(({ change }) => change !== 'added' && change !== 'removed')
@@ -132,28 +133,33 @@ function hasTraces(
 
 type View = Subject['view']
 
-/** Every dimension has what it had, less what went. True where nothing went at all: a masked model. */
-function checkSizes(plan: Plan, after: Subject['view'], before: Subject['view']): boolean {
-  const gone = removals(plan)
-  const sizeIn = (view: Subject['view'], id: string): number | undefined =>
-    view.dimensions.find((each) => each.id === id)?.size
+/** Whether nothing went at all: a masked model. */
+function isStillWhole(plan: Plan, after: View, before: View): boolean {
   const isCut = plan.parts.some(({ slices }) => slices.length > 0)
-  const isMasked = isCut
-    ? [...gone].every(([id]) => sizeIn(after, id) === sizeIn(before, id))
-    : plan.parts.every((part) => !hasTraces(part, after))
-  if (isMasked) return true
-  for (const [id, { count }] of gone) {
-    const [had, has] = [sizeIn(before, id), sizeIn(after, id)]
-    if (had === undefined)
-      throw new Objection('numeric', `The original has no dimension "${id}", which the plan cuts.`)
-    if (has !== undefined && has !== had - count)
-      throw new Objection(
-        'numeric',
-        `"${id}" had ${had} members and loses ${count} by the plan; ${has} are there.`,
-      )
-  }
-  return false
+  if (!isCut) return plan.parts.every((part) => !hasTraces(part, after))
+  const gone = [...removals(plan).keys()]
+  const unknown = gone.find((id) => sizeIn(before, id) === undefined)
+  if (unknown !== undefined)
+    throw new Objection(
+      'numeric',
+      `The original has no dimension "${unknown}", which the plan cuts.`,
+    )
+  // What keeps one member has no name any more, and others may go by it.
+  const isNamed = before.dimensions.every(({ id }) => sizeIn(after, id) !== undefined)
+  return isNamed && gone.every((id) => sizeIn(after, id) === sizeIn(before, id))
 }
+
+/** Every dimension has as many members as the plan leaves. */
+function checkSizes(view: View, wanted: View): void {
+  for (const { id, size } of wanted.dimensions) {
+    const has = sizeIn(view, id)
+    if (has !== undefined && has !== size)
+      throw new Objection('numeric', `"${id}" has ${size} members by the plan; ${has} are there.`)
+  }
+}
+
+const sizeIn = (view: View, id: string): number | undefined =>
+  view.dimensions.find((each) => each.id === id)?.size
 
 async function replayNumbers(
   replayed: LoadedModel,
