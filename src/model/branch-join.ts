@@ -2,7 +2,7 @@
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
 import { isElementwise } from '../axes/rules/elementwise.js'
 import type { Node, Value } from '../graph/graph.js'
-import { dependsOn, downstream, isTransparent } from './trace.js'
+import { dependsOn, downstream, isNorm, isTransparent } from './trace.js'
 
 export const roundings = ['QuantizeLinear', 'DequantizeLinear', 'Cast', 'Identity']
 
@@ -77,6 +77,3 @@ function isSumWith(analysis: AxisAnalysis, next: Node, value: Value, source: Val
 
 const isBranchStep = (node: Node): boolean =>
   isElementwise(node) || isTransparent(node) || isNorm(node) || node.op.startsWith('Reduce')
-
-const isNorm = (node: Node): boolean =>
-  node.op.includes('Normalization') && !node.op.startsWith('Skip')

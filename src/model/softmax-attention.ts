@@ -17,7 +17,7 @@ import {
 } from './attention-block.js'
 import { isCross } from './cross-attention.js'
 import { isProjection } from './projection.js'
-import { dependsOn, downstream, isTransparent, upstream } from './trace.js'
+import { dependsOn, downstream, isNorm, isTransparent, upstream } from './trace.js'
 
 export function readSoftmax(
   analysis: AxisAnalysis,
@@ -102,7 +102,7 @@ function findContext(
   probabilities: Value,
   keys: ReadonlySet<Axis>,
 ): Contraction | undefined {
-  for (const { node, index } of downstream(probabilities)) {
+  for (const { node, index } of downstream(probabilities, isPassed)) {
     const contraction = byNode.get(node)
     if (!contraction || contraction.operands.length < 2) continue
     const operand = contraction.operands.find((each) => each.input === index)
@@ -119,6 +119,9 @@ function findContext(
   }
   return undefined
 }
+
+/** Mixed heads may be normed, each pair of tokens for itself. */
+const isPassed = (node: Node): boolean => isTransparent(node) || isNorm(node)
 
 /** Leaves of all axes of scores or probabilities but the last two. */
 const headsOf = (analysis: AxisAnalysis, value: Value): Set<Axis> =>

@@ -27,6 +27,10 @@ export const isMeasure = (node: Node): boolean => node.op === 'Shape' || node.op
 /** Whether an operator makes shares of members that sum to one. */
 export const isSoftmax = ({ op }: Node): boolean => op === 'Softmax' || op === 'QLinearSoftmax'
 
+/** Whether an operator norms members beside each other, and does nothing else. */
+export const isNorm = ({ op }: Node): boolean =>
+  op.includes('Normalization') && !op.startsWith('Skip')
+
 /** Whether members pass this operator without seeing each other. */
 export const isTransparent = (node: Node): boolean => isElementwise(node) || isMover(node)
 

@@ -82,6 +82,22 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
   })
 
+  it('heads that are mixed and normed before they weigh the values', async () => {
+    const open = make((b, x) => {
+      const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 1, 3)
+      const scores = b.op('MatMul', [split(), b.transpose(split(), 0, 1, 3, 2)])
+      const shares = b.transpose(b.op('Softmax', [scores], { axis: -1 }), 0, 2, 3, 1)
+      const mixed = b.op('MatMul', [shares, b.weight(H, H)])
+      const normed = b.op('LayerNormalization', [mixed, b.weight(H), b.weight(H)], { axis: -1 })
+      const context = b.op('MatMul', [b.transpose(normed, 0, 3, 1, 2), split()])
+      const joined = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C)
+      return b.op('Add', [x, b.linear(joined, C, C)])
+    })
+    const seen = await inspect(open())
+    expect(seen.attention.map(({ heads, prunable }) => [heads, prunable])).toEqual([[H, true]])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
   it('attention among the channels of a head', async () => {
     const open = make((b, x) => {
       const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 3, 1)
