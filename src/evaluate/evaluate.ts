@@ -1,5 +1,6 @@
 /** One call for every metric; the metric that fits the model and the data is the default. */
 import { assertBatchesFit } from '../bench/room.js'
+import { answersTokens } from '../data/answer-sizes.js'
 import type { Batch } from '../data/batch.js'
 import { type LabelNeeds, noLabels, numbersOfLabels, readLabels } from '../data/labels.js'
 import { assertSameTexts } from '../data/same-texts.js'
@@ -54,7 +55,9 @@ export function defaultMetric(
   // Without labels too: what is missing is said of the metric that fits.
   if (!hasReference && dims.length > 0 && dims.length <= 2)
     return last === 1 || dims.length < 2 ? 'roc-auc' : 'accuracy'
-  const isText = (batches[0]?.ids.length ?? 0) > 0
+  const [output] = model.graph.outputs
+  const isText =
+    (batches[0]?.ids.length ?? 0) > 0 && output && answersTokens(model, output, batches)
   return hasReference && !(isText && dims.length === 3 && isVocabulary(model, last))
     ? 'cosine'
     : 'perplexity'
@@ -82,7 +85,7 @@ export interface MetricNeeds {
 
 /**
  * Refuses what can't be measured on these data, before anything runs. Errors: NO_LABELS, LABEL_RANGE, ONE_CLASS, NO_LOGITS,
- * NO_TOKENS, NO_EMBEDDING, NO_REFERENCE.
+ * NO_TOKENS, OTHER_TOKENS, NO_EMBEDDING, NO_REFERENCE.
  */
 export function checkMetrics(model: Model, { batches, metrics, hasReference }: MetricNeeds): void {
   for (const metric of metrics)
@@ -90,8 +93,10 @@ export function checkMetrics(model: Model, { batches, metrics, hasReference }: M
       const labels = readLabels(batches, labelNeeds(metric, classesOf(model)))
       if (metric === 'roc-auc') assertTwoClasses(labels)
     } else if (metric === 'perplexity') {
-      const { type } = findLogits(model)
+      const logits = findLogits(model)
+      const { type } = logits
       if ((batches[0]?.ids.length ?? 0) === 0) throw noTokens()
+      if (!answersTokens(model, logits, batches)) throw otherTokens(logits.name)
       const last = type?.dims?.at(-1)
       const hasScore = (id: number): boolean => typeof last !== 'number' || id < last
       if (!batches.every(({ ids }) => ids.every((row) => row.every(hasScore))))
@@ -126,6 +131,14 @@ function assertTwoClasses(labels: readonly number[]): void {
     { suggestions: ['Give more or other samples, or choose another metric with --metric.'] },
   )
 }
+
+const otherTokens = (output: string): AttncError =>
+  new AttncError(
+    'OTHER_TOKENS',
+    'usage',
+    `Perplexity needs scores for the tokens of the data; "${output}" has as many as another input.`,
+    { suggestions: ['Compare with another model by --reference and --metric cosine.'] },
+  )
 
 const noTokens = (): AttncError =>
   new AttncError('NO_TOKENS', 'usage', 'Perplexity needs tokens, and the data are none.', {

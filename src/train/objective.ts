@@ -2,6 +2,7 @@
  * What a model is trained for, read from its outputs and the data: the next token, a class, or yes and
  * no; or nothing but to answer as a teacher does.
  */
+import { answersTokens, sizesOf } from '../data/answer-sizes.js'
 import type { Batch } from '../data/batch.js'
 import { type LabelNeeds, noLabels, numbersOfLabels, readLabels } from '../data/labels.js'
 import { AttncError } from '../errors.js'
@@ -57,9 +58,11 @@ export function chooseObjective(
       : { kind: 'class', output: first.name, counts: 'samples', samples }
   }
   const logits = outputs.find(({ type }) => type?.dims?.length === 3)
-  if (logits && (batches[0]?.ids.length ?? 0) > 0)
-    if (isVocabulary(sizesOf(model, logits, batches)?.[2], batches) || !hasTeacher)
+  if (logits && (batches[0]?.ids.length ?? 0) > 0) {
+    const width = sizesOf(model, logits, batches)?.[2]
+    if (answersTokens(model, logits, batches) && (isVocabulary(width, batches) || !hasTeacher))
       return { kind: 'next token', output: logits.name, counts: 'tokens' }
+  }
   if (first && hasTeacher) {
     const tokens = batches[0]?.tokenMask?.dims[1]
     const rows = tokens === undefined ? undefined : sizesOf(model, first, batches)?.[1]
@@ -94,28 +97,6 @@ function samplesOf({ graph }: Model, output: Value): Objective['samples'] {
     if (axis >= 0) return { input, axis }
   }
   return undefined
-}
-
-/** Sizes of an output for the first batch, as stated where that is all that is known; undefined where they show only while running. */
-function sizesOf(
-  { graph }: Model,
-  output: Value,
-  [batch]: readonly Batch[],
-): (number | undefined)[] | undefined {
-  const overrides = new Map(
-    graph.inputs.flatMap(({ name, type }) =>
-      (type?.dims ?? []).flatMap((dim, axis) => {
-        const size = batch?.feeds[name]?.dims[axis]
-        return typeof dim === 'string' && size !== undefined ? [[dim, size] as const] : []
-      }),
-    ),
-  )
-  return inferShapes(graph, { overrides })
-    .dims(output)
-    ?.map(({ value }, axis) => {
-      const stated = output.type?.dims?.[axis]
-      return value ?? (typeof stated === 'number' ? stated : undefined)
-    })
 }
 
 /** Whether the last axis has room for every id: hidden states of an encoder seldom do. */

@@ -1,6 +1,8 @@
 /** What answers are counted by. */
 import { expect, it } from 'vitest'
 import { makeTokenBatch } from '../../src/data/batch.js'
+import { checkMetrics, defaultMetric } from '../../src/evaluate/evaluate.js'
+import type { Value } from '../../src/graph/graph.js'
 import { chooseObjective } from '../../src/train/objective.js'
 import { build } from '../axes/builder.js'
 
@@ -22,4 +24,25 @@ it('a picture of a size that shows only while running is answered by sample, not
     kind: 'teacher',
     counts: 'samples',
   })
+})
+
+it('scores of a decoder’s tokens are no next tokens of an encoder’s text', () => {
+  const model = build((b) => {
+    const [source, target] = [
+      b.input('source', [2, 9], 'int64'),
+      b.input('target', [2, 7], 'int64'),
+    ]
+    const embed = (ids: Value): Value => b.op('Gather', [b.weight(50, 4), ids], { axis: 0 })
+    const summary = b.op('ReduceMean', [embed(source), b.integers(1)], { keepdims: 1 })
+    const scores = b.linear(b.op('Add', [embed(target), summary]), 4, 50)
+    b.declare(scores, [2, 7, 50])
+    return scores
+  })
+  const ids = [0, 1].map((row) => Array.from({ length: 9 }, (_, i) => (row * 20 + i) % 50))
+  const ports = [{ name: 'source', dims: [2, 9], dataType: 'int64' }] as const
+  const batches = [makeTokenBatch(ids, ports)]
+  expect(chooseObjective(model, batches, true).kind).toBe('teacher')
+  expect(defaultMetric(model, batches, true)).toBe('cosine')
+  const needs = { batches, metrics: ['perplexity'] as const, hasReference: false }
+  expect(() => checkMetrics(model, needs)).toThrow('has as many as another input')
 })
