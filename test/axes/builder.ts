@@ -31,9 +31,17 @@ export class Builder {
   }
 
   /** All outputs of a node. */
-  ops(op: string, inputs: readonly Value[], outputs: number, domain = ''): Value[] {
+  ops(
+    op: string,
+    inputs: readonly Value[],
+    outputs: number,
+    domain = '',
+    settings: Record<string, Setting> = {},
+  ): Value[] {
     const names = Array.from({ length: outputs }, (_, index) => `made${index}`)
-    return this.change.addNode({ op, inputs, outputs: names, domain }).outputs as Value[]
+    const attributes = attributesOf(settings)
+    return this.change.addNode({ op, inputs, outputs: names, domain, attributes })
+      .outputs as Value[]
   }
 
   weight(...dims: number[]): Value {

@@ -98,6 +98,34 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
   })
 
+  it.each([
+    ['LSTM', 4],
+    ['GRU', 3],
+    ['RNN', 1],
+  ])('%s in front of a layer, and one that reads a feed-forward’s width', async (op, gates) => {
+    const recur = (b: Builder, x: Value, from: number): Value => {
+      const weights = [b.weight(1, gates * C, from), b.weight(1, gates * C, C)]
+      const [y] = b.ops(op, [b.transpose(x, 1, 0, 2), ...weights], 1, '', { hidden_size: C })
+      return b.transpose(b.reshape(y as Value, 0, 0, 0, C), 2, 0, 1, 3)
+    }
+    const open = make((b, x) => {
+      const seen = b.op('Squeeze', [recur(b, x, C), b.integers(2)])
+      const split = (): Value =>
+        b.transpose(b.reshape(b.linear(seen, C, C), 0, S, H, D), 0, 2, 1, 3)
+      const context = attend(b, split(), b.transpose(split(), 0, 1, 3, 2), split())
+      const joined = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C)
+      const stream = b.op('Add', [seen, b.linear(joined, C, C)])
+      const wide = b.op('Relu', [b.linear(stream, C, 24)])
+      return b.op('Add', [stream, b.op('Squeeze', [recur(b, wide, 24), b.integers(2)])])
+    })
+    const seen = await inspect(open())
+    expect(seen.attention.map(({ heads, prunable }) => [heads, prunable])).toEqual([[H, true]])
+    expect(
+      seen.dimensions.filter(({ size }) => size === 24).map(({ sliceable }) => sliceable),
+    ).toEqual([true])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
   it('attention among the channels of a head', async () => {
     const open = make((b, x) => {
       const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 3, 1)

@@ -8,6 +8,7 @@ import { elementwiseRules } from './elementwise.js'
 import { gatherRules } from './gather.js'
 import { layoutRules } from './layout.js'
 import { normalisationRules } from './normalisation.js'
+import { recurrenceRules } from './recurrence.js'
 
 export const axisRules: ReadonlyMap<string, AxisRule> = new Map(
   Object.entries({
@@ -18,6 +19,7 @@ export const axisRules: ReadonlyMap<string, AxisRule> = new Map(
     ...gatherRules,
     ...convolutionRules,
     ...attentionRules,
+    ...recurrenceRules,
   }),
 )
 

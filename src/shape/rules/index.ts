@@ -9,6 +9,7 @@ import { creationRules } from './creation.js'
 import { elementwiseRules } from './elementwise.js'
 import { layoutRules } from './layout.js'
 import { normalisationRules } from './normalisation.js'
+import { recurrenceRules } from './recurrence.js'
 import { selectionRules } from './selection.js'
 import { sliceRules } from './slice.js'
 
@@ -22,6 +23,7 @@ export const shapeRules: ReadonlyMap<string, ShapeRule> = new Map(
     ...contractionRules,
     ...normalisationRules,
     ...attentionRules,
+    ...recurrenceRules,
     ...contribRules,
     ...controlFlowRules,
   }),
