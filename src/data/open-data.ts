@@ -15,6 +15,7 @@ import { isKeepMask } from './keep-mask.js'
 import { readArrays } from './npz.js'
 import { mostRows, randomBatches } from './random.js'
 import { sliceArrays } from './slice-arrays.js'
+import { tableRows } from './table-rows.js'
 import { readTestDataSet } from './test-data-set.js'
 import { readText, type TextMode } from './text.js'
 import { loadTokenizer } from './tokenizer.js'
@@ -52,6 +53,7 @@ export function portsOf({ graph }: Model): Port[] {
       const { name, type } = input
       assertFillable(name, type?.dims)
       const rows = numbered.get(name)
+      const choices = tableRows(input)
       return {
         name,
         dataType: type?.dataType ?? 'float32',
@@ -61,6 +63,7 @@ export function portsOf({ graph }: Model): Port[] {
             : ((axis === 1 ? findChannels(input) : undefined) ?? String(dim ?? '')),
         ),
         ...(rows === undefined ? {} : { rows }),
+        ...(choices === undefined ? {} : { choices }),
         ...(choice?.input === input && { atStart: choice.atStart }),
         ...(isKeepMask(input) && { isMask: true }),
       }

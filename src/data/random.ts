@@ -105,7 +105,7 @@ export function randomBatches(options: RandomOptions): Batch[] {
         port.dataType,
         dims,
         Array.from({ length: elementCount(dims) }, () =>
-          port.isMask ? 1 : isFloat ? normal(next) : Math.floor(next() * 2),
+          port.isMask ? 1 : isFloat ? normal(next) : Math.floor(next() * (port.choices ?? 2)),
         ),
       )
     }
@@ -129,10 +129,10 @@ function randomGraphs({ inputs, samples, sequenceLength, seed }: RandomOptions):
         : nodes.has(dim)
           ? Math.max(2, Math.ceil(sequenceLength / EDGES))
           : sequenceLength
-    const feeds = inputs.map(({ name, dataType, dims, rows }) => {
+    const feeds = inputs.map(({ name, dataType, dims, rows, choices = 2 }) => {
       const sizes = dims.map(sizeOf)
       const isFloat = dataType.startsWith('float') || dataType === 'bfloat16'
-      const below = rows === undefined ? 2 : sizeOf(rows)
+      const below = rows === undefined ? choices : sizeOf(rows)
       const draw = (): number => (isFloat ? normal(next) : Math.floor(next() * below))
       const numbers = Array.from({ length: elementCount(sizes) }, draw)
       return [name, tensorOf(dataType, sizes, numbers)] as const

@@ -103,7 +103,10 @@ export async function inspect(model: Model, signal?: AbortSignal): Promise<Inspe
         headSize: block.headSize,
         valueHeadSize: block.valueHeadSize,
         ...(window ? { window } : {}),
-        ...prunability(block.dimension, 'has one head, which has to stay'),
+        ...prunability(
+          block.dimension,
+          block.heads > 1 ? 'each head has weights of its own' : 'has one head, which has to stay',
+        ),
       }
     }),
     feedForward: view.feedForward.map((block) => ({

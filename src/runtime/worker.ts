@@ -30,6 +30,8 @@ export interface Port {
   readonly rows?: number | string
   /** Of a switch between branches: what it says where there is no cache yet; 0 where nothing is said. */
   readonly atStart?: number
+  /** Of an input that chooses rows of a table that the model holds: how many there are. */
+  readonly choices?: number
   /** Whether it says with zeros and ones what is hidden. */
   readonly isMask?: boolean
 }
