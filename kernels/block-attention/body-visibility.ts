@@ -2,7 +2,7 @@
 import type { Value } from '../../src/graph/graph.js'
 import { int } from '../body-builder.js'
 import type { BlockAttentionAttributes } from './attributes.js'
-import type { BodyInputs, Kept } from './body.js'
+import type { BodyInputs, Kept } from './body-blocks.js'
 
 interface Visibility {
   readonly exists: Value

@@ -16,7 +16,8 @@ import {
   encodeAttributes,
   readSizes,
 } from './attributes.js'
-import { attentionBody, type GatheredBlocks, type RowSpan } from './body.js'
+import { attentionBody } from './body.js'
+import type { GatheredBlocks, RowSpan } from './body-blocks.js'
 import { canStore } from './can-run.js'
 import { type KeptBlocks, referenceAttention } from './reference.js'
 

@@ -1,6 +1,6 @@
 /** Compressed rows as a rectangle of columns, in standard operators: what gathering needs. */
 import type { Value } from '../../src/graph/graph.js'
-import type { GatheredBlocks, RowSpan } from '../block-attention/body.js'
+import type { GatheredBlocks, RowSpan } from '../block-attention/body-blocks.js'
 import { type BodyBuilder, int } from '../body-builder.js'
 
 /** block_rows [L, R+1] and block_columns [L, N] → [L, rows, fullest row]; −1 where a row has ended. */

@@ -32,10 +32,7 @@ export function referenceStream(
   attributes: StreamAttributes,
 ): RuntimeTensor[] {
   const { B, H, K, S, d, e, C, P } = sizes
-  const { sinks, window, heavy } = attributes
-  const query = numbersOf(inputs.query)
   const positions = numbersOf(inputs.positions)
-  const frequencies = inputs.frequencies && numbersOf(inputs.frequencies)
   const output = new Float64Array(B * H * S * e)
   // Slots that nothing comes into keep what they hold.
   const presentKey = Float64Array.from(numbersOf(inputs.pastKey))
@@ -44,61 +41,21 @@ export function referenceStream(
   const presentScores = Float64Array.from(inputs.scores ? numbersOf(inputs.scores) : [])
   for (let b = 0; b < B; b++) {
     const steps = Array.from({ length: S }, (_, s) => positions[b * S + s] as number)
-    const first = Math.min(...steps.filter((p) => p >= 0))
-    const last = Math.max(-1, ...steps)
     for (let k = 0; k < K; k++) {
       const cached = readCache(inputs, sizes, attributes, b, k)
-      const added = readStep(inputs, sizes, steps, b, k)
-      const tokens = [...cached, ...added]
+      const tokens = [...cached, ...readStep(inputs, sizes, steps, b, k)]
       for (let h = (k * H) / K; h < ((k + 1) * H) / K; h++)
-        for (const [s, p] of steps.entries()) {
-          if (p < 0) continue
-          const row = (b * H + h) * S + s
-          const asked = query.subarray(row * d, (row + 1) * d)
-          const beyond = Math.max(0, p - (sinks + window - 1))
-          const turned = frequencies
-            ? turnBack(asked, frequencies, beyond, attributes.rotaryInterleaved)
-            : asked
-          const seen = tokens.filter(({ position, isHeavy }) => {
-            const near = (attributes.denseStep ? first : p) - position < window
-            return position <= p && (position < sinks || near || isHeavy)
-          })
-          const scores = seen.map(({ position, key }) =>
-            scoreOf(position < sinks ? turned : asked, key, attributes),
-          )
-          const largest = Math.max(...scores)
-          const weights = scores.map((score) => Math.exp(score - largest))
-          const sum = weights.reduce((a, c) => a + c, 0)
-          for (const [index, token] of seen.entries()) {
-            const probability = (weights[index] as number) / sum
-            token.score += probability
-            for (let i = 0; i < e; i++)
-              output[row * e + i] =
-                (output[row * e + i] as number) + probability * (token.value[i] as number)
-          }
-        }
-      const store = (slot: number, token: Token | undefined): void => {
+        attend(inputs, steps, tokens, attributes, {
+          query: (b * H + h) * S,
+          output: output.subarray((b * H + h) * S * e, (b * H + h + 1) * S * e),
+        })
+      for (const [slot, token] of slotsAfter(tokens, Math.max(-1, ...steps), attributes)) {
         const at = (b * K + k) * C + slot
         presentKey.set(token?.key ?? new Float64Array(d), at * d)
         presentValue.set(token?.value ?? new Float64Array(e), at * e)
         presentSlots[(b * P + (P === 1 ? 0 : k)) * C + slot] = token ? token.position + 1 : 0
         if (inputs.scores) presentScores[at] = token?.score ?? 0
       }
-      for (const token of tokens.filter(({ isHeavy }) => !isHeavy)) {
-        if (token.position < sinks) store(token.position, token)
-        else if (token.position > last - window || last < 0)
-          store(sinks + ((token.position - sinks) % window), token)
-      }
-      const left = tokens
-        .filter(
-          ({ position, isHeavy }) => isHeavy || (position >= sinks && position <= last - window),
-        )
-        .sort((a, c) => a.position - c.position)
-      const kept = left
-        .toSorted((a, c) => c.score - a.score)
-        .slice(0, heavy)
-        .sort((a, c) => a.position - c.position)
-      for (let i = 0; i < heavy; i++) store(sinks + window + i, kept[i])
     }
   }
   const type = inputs.query.dataType
@@ -109,6 +66,66 @@ export function referenceStream(
     tensorOf('int64', [B, P, C], presentSlots),
     ...(inputs.scores ? [tensorOf('float32', [B, K, C], presentScores)] : []),
   ]
+}
+
+/** One head's queries over the tokens: adds to `output` [S, e], and to what tokens received. */
+function attend(
+  inputs: StreamInputs,
+  steps: readonly number[],
+  tokens: readonly Token[],
+  attributes: StreamAttributes,
+  rows: { readonly query: number; readonly output: Float64Array },
+): void {
+  const { sinks, window, denseStep, rotaryInterleaved } = attributes
+  const query = numbersOf(inputs.query)
+  const d = inputs.query.dims[3] as number
+  const e = rows.output.length / steps.length
+  const frequencies = inputs.frequencies && numbersOf(inputs.frequencies)
+  const first = Math.min(...steps.filter((p) => p >= 0))
+  for (const [s, p] of steps.entries()) {
+    if (p < 0) continue
+    const asked = query.subarray((rows.query + s) * d, (rows.query + s + 1) * d)
+    const beyond = Math.max(0, p - (sinks + window - 1))
+    const turned = frequencies ? turnBack(asked, frequencies, beyond, rotaryInterleaved) : asked
+    const seen = tokens.filter(({ position, isHeavy }) => {
+      const near = (denseStep ? first : p) - position < window
+      return position <= p && (position < sinks || near || isHeavy)
+    })
+    const scores = seen.map(({ position, key }) =>
+      scoreOf(position < sinks ? turned : asked, key, attributes),
+    )
+    const largest = Math.max(...scores)
+    const weights = scores.map((score) => Math.exp(score - largest))
+    const sum = weights.reduce((a, c) => a + c, 0)
+    for (const [index, token] of seen.entries()) {
+      const probability = (weights[index] as number) / sum
+      token.score += probability
+      for (let i = 0; i < e; i++)
+        rows.output[s * e + i] =
+          (rows.output[s * e + i] as number) + probability * (token.value[i] as number)
+    }
+  }
+}
+
+/** What comes into slots after a step whose newest position is `last`; nothing, where heavy hitters are too few. */
+function* slotsAfter(
+  tokens: readonly Token[],
+  last: number,
+  { sinks, window, heavy }: StreamAttributes,
+): Generator<readonly [slot: number, token: Token | undefined]> {
+  for (const token of tokens.filter(({ isHeavy }) => !isHeavy)) {
+    if (token.position < sinks) yield [token.position, token]
+    else if (token.position > last - window || last < 0)
+      yield [sinks + ((token.position - sinks) % window), token]
+  }
+  const left = tokens
+    .filter(({ position, isHeavy }) => isHeavy || (position >= sinks && position <= last - window))
+    .sort((a, c) => a.position - c.position)
+  const kept = left
+    .toSorted((a, c) => c.score - a.score)
+    .slice(0, heavy)
+    .sort((a, c) => a.position - c.position)
+  for (let i = 0; i < heavy; i++) yield [sinks + window + i, kept[i]]
 }
 
 function readCache(
