@@ -1,14 +1,14 @@
 /**
  * Opens the model at a path as programs do that survive crashes, and runs it on what the command line gives as JSON:
- * prints the error's code and message. Usage: crash-process.ts PATH [FEEDS]
+ * prints the error's code and message. Usage: crash-process.ts PATH [FEEDS [BYTES]]
  */
 import { AttncError } from '../../src/errors.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { surviveCrashes } from '../../src/runtime/native/crash.js'
 import { openNativeSession } from '../../src/runtime/native/session.js'
 
-const [path = '', feeds = '{}'] = process.argv.slice(2)
-surviveCrashes()
+const [path = '', feeds = '{}', bytes] = process.argv.slice(2)
+surviveCrashes(bytes === undefined ? undefined : Number(bytes))
 process.on('exit', () => process.stdout.write('cleaned up\n'))
 try {
   await using session = await openNativeSession({ path, threads: 1 })

@@ -50,10 +50,11 @@ const largestOfNothing: ModelMessage = {
   },
 }
 
-function crash(model: ModelMessage, feeds: object) {
+function crash(model: ModelMessage, feeds: object, ...bytes: number[]) {
   writeFileSync(path, toBytes(encodeModel(model)))
   const words = ['--import', 'tsx', join(import.meta.dirname, 'crash-process.ts'), path]
-  return spawnSync(process.execPath, [...words, JSON.stringify(feeds)], { encoding: 'utf8' })
+  const more = [JSON.stringify(feeds), ...bytes.map(String)]
+  return spawnSync(process.execPath, [...words, ...more], { encoding: 'utf8' })
 }
 
 describe.runIf(isBuilt)('a crash of ONNX Runtime', () => {
@@ -64,6 +65,41 @@ describe.runIf(isBuilt)('a crash of ONNX Runtime', () => {
     const { stdout, stderr, status, signal } = crash(model, feeds)
     expect({ status, signal, stderr }).toEqual({ status: 3, signal: null, stderr: '' })
     expect(stdout).toMatch(text)
+  })
+})
+
+/** Every number of x beside every other. */
+const allPairs: ModelMessage = {
+  ...largestOfNothing,
+  graph: {
+    name: 'g',
+    node: [
+      node('Unsqueeze', ['x', 'axis'], ['column']),
+      node('Add', ['x', 'column'], ['pairs']),
+      node('ReduceMax', ['pairs'], ['y']),
+    ],
+    initializer: [
+      {
+        name: 'axis',
+        dims: [1n],
+        data_type: 7,
+        raw_data: new Uint8Array(new BigInt64Array([1n]).buffer),
+      },
+    ],
+    input: [valueInfo('x', 'n')],
+    output: [valueInfo('y', 1, 1)],
+  },
+}
+
+describe.runIf(isBuilt)('memory that there is not', () => {
+  test('is not given to ONNX Runtime, which says so', () => {
+    const x = Array.from({ length: 30_000 }, (_, index) => index % 7)
+    const gigabyte = 2 ** 30
+    const { stdout, signal } = crash(allPairs, { x }, gigabyte)
+    expect(stdout).toMatch(
+      /^opened\nTOO_LITTLE_MEMORY: .* asked for 3\.60 GB more at node .*\ncleaned up\n$/,
+    )
+    expect(signal).toBe(null)
   })
 })
 

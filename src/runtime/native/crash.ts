@@ -4,18 +4,28 @@
  * process's signals, so a library doesn't turn it on by itself.
  */
 import { Socket } from 'node:net'
-import { constants } from 'node:os'
+import { constants, totalmem } from 'node:os'
 import { AttncError } from '../../errors.js'
+import type { ProviderName } from '../provider.js'
 import type { NativeAddon } from './library.js'
 
-let isWanted = false
+let most: number | undefined
 let watching: NativeAddon | undefined
 let crash: AttncError | undefined
 const waiting = new Set<(reason: AttncError) => void>()
 
-/** Turns it on for sessions that are opened from now on, and for good. */
-export function surviveCrashes(): void {
-  isWanted = true
+/**
+ * Turns it on for sessions that are opened from now on, and for good. Memory too is refused beyond `bytes`, all that
+ * there is: ONNX Runtime then says what it lacked, and the system has no reason to end the process.
+ */
+export function surviveCrashes(bytes = allMemory()): void {
+  most = bytes
+}
+
+/** Of the machine, or of the part of it that this process may use. */
+function allMemory(): number {
+  const allowed = process.constrainedMemory()
+  return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem()
 }
 
 /** Whether some thread of this process had a fault: it is to end by `process.exit`, since work seems to go on. */
@@ -30,10 +40,14 @@ export function leaveWithoutWaiting(): void {
   if (addon) process.on('exit', (code) => addon.leave?.(code))
 }
 
-/** Before the first session, where it is wanted and the addon was built since it can. */
-export function watchForCrashes(addon: NativeAddon): void {
-  if (!isWanted || watching || !addon.watchForCrashes) return
+/** Before a session is opened; does something where it is wanted and the addon was built since it can. */
+export function watchForCrashes(addon: NativeAddon, provider: ProviderName): void {
+  if (most === undefined || !addon.watchForCrashes) return
+  // What drivers of devices map is no memory that is taken.
+  if (provider !== 'cpu') addon.limitMemory?.(Number.POSITIVE_INFINITY)
+  if (watching) return
   watching = addon
+  if (provider === 'cpu') addon.limitMemory?.(most)
   const pipe = new Socket({ fd: addon.watchForCrashes(), readable: true, writable: false })
   pipe.unref()
   pipe.on('data', ([signal]) => {

@@ -122,6 +122,8 @@ export interface NativeAddon {
    * out of the file descriptor. Once in a process.
    */
   watchForCrashes?(): number
+  /** What this process asks for beyond so many bytes it doesn't get. */
+  limitMemory?(bytes: number): void
   /** Ends the process without a look at its threads. */
   leave?(code: number): never
   /** What the kernels of the library run with on this machine. */

@@ -35,8 +35,8 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
     throw new AttncError('NATIVE_MISSING', 'runtime', "attnc's session addon is not built.", {
       suggestions: ['Run "npm run build:native"; it needs g++ and nothing else.'],
     })
-  watchForCrashes(addon)
   const provider = options.provider ?? 'cpu'
+  watchForCrashes(addon, provider)
   const { signal } = options
   const open = (replays: boolean): Promise<OpenedNative> => {
     const opening = orCrash(() => openHandle(addon, { ...options, replays }, provider))

@@ -252,6 +252,14 @@ napi_value exponential(napi_env env, const Values& arguments) {
 // watchForCrashes() → file descriptor out of which the number of a signal comes
 napi_value watch(napi_env env, const Values&) { return number(env, watch_for_crashes()); }
 
+// limitMemory(bytes)
+napi_value limit(napi_env env, const Values& arguments) {
+  double bytes = 0;
+  check(env, napi_get_value_double(env, arguments[0], &bytes));
+  limit_memory(bytes);
+  return nullptr;
+}
+
 // leave(code)
 napi_value leave_now(napi_env env, const Values& arguments) { leave((int)whole(env, arguments[0])); }
 
@@ -276,6 +284,7 @@ NAPI_MODULE_INIT() {
   add("instructionSet", attnc::entry<attnc::instruction_set, 1>);
   add("exponential", attnc::entry<attnc::exponential, 2>);
   add("watchForCrashes", attnc::entry<attnc::watch, 0>);
+  add("limitMemory", attnc::entry<attnc::limit, 1>);
   add("leave", attnc::entry<attnc::leave_now, 1>);
   return exports;
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -74,6 +75,13 @@ Work::Work() {
 }
 
 Work::~Work() { working--; }
+
+void limit_memory(double bytes) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_DATA, &limit) != 0) return;
+  limit.rlim_cur = bytes < (double)limit.rlim_max ? (rlim_t)bytes : limit.rlim_max;
+  ::setrlimit(RLIMIT_DATA, &limit);
+}
 
 int watch_for_crashes() {
   int ends[2];

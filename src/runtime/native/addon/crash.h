@@ -12,6 +12,10 @@ class Work {
   Work& operator=(const Work&) = delete;
 };
 
+// This process gets no more memory than so many bytes: what asks for more is refused it, and says so. Without a limit the
+// system ends whoever asks last, without a word.
+void limit_memory(double bytes);
+
 // From now on a thread that has a fault stays where it is for good, and the signal's number comes out of the pipe whose
 // end is returned: what JavaScript waits for won't come. To be called once, by the thread of the event loop.
 int watch_for_crashes();
