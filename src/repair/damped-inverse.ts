@@ -1,4 +1,5 @@
 /** Second moments, damped so that they have an inverse. */
+import { AttncError } from '../errors.js'
 import { invertLarge } from '../linear-algebra/inverse.js'
 import type { Matrix, Products } from '../linear-algebra/products.js'
 
@@ -12,7 +13,7 @@ export interface DampedMoments {
 
 /**
  * (Σxᵀx/T + λI)⁻¹, of means over tokens. Inputs of few different values make moments of low rank, which
- * rounding may push below zero: λ grows until it holds them up.
+ * rounding may push below zero: λ grows until it holds them up. Error: MOMENTS_UNBOUNDED.
  */
 export async function invertDamped(
   input: DampedMoments,
@@ -23,9 +24,24 @@ export async function invertDamped(
     try {
       return await invertLarge({ rows: n, columns: n, numbers: damped(input, n, lift) }, products)
     } catch (error) {
-      if (!(error instanceof RangeError) || lift > 1e6) throw error
+      if (!(error instanceof RangeError)) throw error
+      if (lift > 1e6) throw noInverse(error)
     }
 }
+
+const noInverse = (cause: unknown): AttncError =>
+  new AttncError(
+    'MOMENTS_UNBOUNDED',
+    'numeric',
+    'What a block computes of the data is too large, or too unlike in size, to be fitted: its second moments have no inverse.',
+    {
+      cause,
+      suggestions: [
+        'Look for weights or data that are far too large; "attnc verify" says whether the model runs well.',
+        'Leave fitting out: --recover none.',
+      ],
+    },
+  )
 
 /** Σxᵀx/T + λI */
 function damped({ moments, tokens, ridge }: DampedMoments, n: number, lift: number): Float64Array {
