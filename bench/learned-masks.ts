@@ -177,6 +177,7 @@ for (const ratio of flags.ratios.split(',').map(Number)) {
     const learned = await learnMasks(teaching, options)
     for (const [name, own, make] of wanted) {
       const cut = await make(input, learned, own)
+      if (!cut) continue
       const title = `${cut.by}, ${name === 'masks' ? 'means folded' : 're-fitted'} ${ratio}, seed ${seed}`
       await judge(title, cut)
       const { projections, before, best, kept } = await settleMeans(teaching, cut, own)

@@ -90,12 +90,15 @@ async function refitSelected(
   return { slices: slicesOf(selected), projections }
 }
 
-/** What the error of each block's output says. Members of values go too, where hosts allow it and parameters count. */
+/**
+ * What the error of each block's output says. Members of values go too, where hosts allow it and parameters count.
+ * Undefined where masks take from a block whose error can't be told: less would go, and look better for it.
+ */
 export async function cutByError(
   input: VtransInput,
   { selected, set, resources }: LearnedMasks,
   options: VtransOptions,
-): Promise<Candidate> {
+): Promise<Candidate | undefined> {
   const { ridge, roundTo, target, ratio } = options
   const blocks = maskedBlocks(
     input.view,
@@ -112,6 +115,10 @@ export async function cutByError(
     const ranking = await rankByError(choice, calibration.get(choice.block.key), how)
     if (ranking) rankings.set(choice, ranking)
   }
+  const judged = new Set([...rankings.keys()].map(({ dimension }) => dimension))
+  const isJudged = ({ mask, kept }: Selection): boolean =>
+    mask.isWhole || kept.length === mask.size || judged.has(mask.dimension)
+  if (!selected.every(isJudged)) return undefined
   const curves = [...rankings].map(([choice, { errors }]) => ({ choice, errors }))
   const price = priceOf(set.masks, resources)
   const total = blockCost(blocks, price)

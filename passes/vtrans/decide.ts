@@ -42,8 +42,11 @@ export async function decideSelected(
   const { log } = input
   const isLearned = options.variant !== 'local'
   const candidates = [await cutByMasks(input, learned, options)]
-  if (isLearned && input.heldOut && options.recover === 'ridge' && options.choice === 'best')
-    candidates.push(await cutByError(input, learned, options))
+  if (isLearned && input.heldOut && options.recover === 'ridge' && options.choice === 'best') {
+    const byError = await cutByError(input, learned, options)
+    if (byError) candidates.push(byError)
+    else log.info("The error of some block can't be told: what goes is chosen by learned masks.")
+  }
   const teaching = { ...input, batches: input.training ?? input.batches }
   const updates = isLearned ? sharesOf(options).settling : 0
   const all: [Candidate, Settled][] = []

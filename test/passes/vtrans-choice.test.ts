@@ -1,7 +1,9 @@
 /** What held-out data decide: how it is chosen what goes, and whether learned means stay. */
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { cutByError, cutByMasks } from '../../passes/vtrans/candidates.js'
+import { type Candidate, cutByError, cutByMasks } from '../../passes/vtrans/candidates.js'
 import { decideSelected } from '../../passes/vtrans/decide.js'
 import { type Cut, lossOf } from '../../passes/vtrans/judge.js'
 import { learnMasks } from '../../passes/vtrans/learn.js'
@@ -11,10 +13,13 @@ import { settleMeans } from '../../passes/vtrans/settle.js'
 import { chooseSources } from '../../passes/vtrans/text.js'
 import type { Batch } from '../../src/data/batch.js'
 import { openData } from '../../src/data/open-data.js'
+import type { Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { applyPart } from '../../src/plan/apply.js'
+import { build } from '../axes/builder.js'
+import { bytesOf } from '../zoo/compare.js'
 
 const folder = '../shared/models/digits-vit'
 const isThere = existsSync(`${folder}/model.onnx`)
@@ -29,11 +34,14 @@ const rowsOf = (batches: readonly Batch[]): string[] =>
     ),
   )
 
-async function prepare(chosen: Partial<VtransOptions>) {
-  const source = loadModel(folder)
+async function prepare(
+  chosen: Partial<VtransOptions>,
+  source = loadModel(folder),
+  data = `${folder}/calibration.npz`,
+) {
   const { model } = source
   const limits = { batchSize: 32, samples: 96 }
-  const all = openData(`${folder}/calibration.npz`, { model, folder, ...limits })
+  const all = openData(data, { model, folder: source.folder, ...limits })
   const options = { ...vtransDefaults, ratio: 0.4, updates: 8, batchSize: 16, ...chosen }
   const lines: string[] = []
   const log = { ...silentLog, info: (line: string) => void lines.push(line) }
@@ -62,7 +70,7 @@ describe.skipIf(!isThere)('held-out data', () => {
     const judge = (cut: Cut) => lossOf(input, cut, options)
     const results = await Promise.all(
       [cutByMasks, cutByError].map(async (make) => {
-        const cut = await make(input, learned, options)
+        const cut = (await make(input, learned, options)) as Candidate
         const settled = await settleMeans({ ...input, batches: input.training }, cut, options)
         expect(settled.before).toBe(await judge(cut))
         expect(settled.best).toBeLessThanOrEqual(settled.before as number)
@@ -105,7 +113,7 @@ describe.skipIf(!isThere)('held-out data', () => {
     const learned = await learnMasks({ ...input, batches: input.training }, options)
     const { total } = learned.resources[0] as Resource
     for (const make of [cutByMasks, cutByError]) {
-      const { removed, ...cut } = await make(input, learned, options)
+      const { removed, ...cut } = (await make(input, learned, options)) as Candidate
       expect((removed[0] ?? 0) / total).toBeCloseTo(options.ratio, 1)
       if (target === 'parameters') continue
       const { model } = loadModel(folder)
@@ -122,4 +130,30 @@ describe.skipIf(!isThere)('held-out data', () => {
       expect(left).toBeLessThanOrEqual(total * (1 - options.ratio))
     }
   })
+})
+
+it('masks decide where a block’s error can’t be told: less would go, and look better for it', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'attnc-choice-'))
+  try {
+    // One feed-forward for two streams: its weights are no matrix of one block alone.
+    const model = build((b) => {
+      const [up, down] = [b.weight(8, 12), b.weight(12, 8)]
+      const feed = (x: Value): Value =>
+        b.op('Add', [x, b.op('MatMul', [b.op('Relu', [b.op('MatMul', [x, up])]), down])])
+      const both = ['left', 'right'].map((name) =>
+        feed(b.linear(b.input(name, ['batch', 5, 8]), 8, 8)),
+      )
+      const scores = b.linear(b.op('Concat', both, { axis: -1 }), 16, 3)
+      b.declare(scores, ['batch', 5, 3])
+      return scores
+    })
+    writeFileSync(join(root, 'model.onnx'), bytesOf(model))
+    const { input, options, lines } = await prepare({ ratio: 0.3 }, loadModel(root), 'random')
+    const learned = await learnMasks({ ...input, batches: input.training }, options)
+    const { slices } = await decideSelected(input, learned, options)
+    expect(lines.join()).toContain("can't be told")
+    expect(slices.map(({ remove }) => remove.length)).toEqual([4])
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
 })
