@@ -12,11 +12,8 @@ describe('moments', () => {
     expect(numbers.every(Number.isFinite)).toBe(true)
   })
 
-  it.each([
-    ['overflowed', [Number.POSITIVE_INFINITY, 0, 0, 1]],
-    ['are no numbers', [Number.NaN, 0, 0, 1]],
-  ])('that %s are refused', async (_, moments) => {
-    await expect(invert(moments)).rejects.toMatchObject({
+  it('that are no numbers are refused', async () => {
+    await expect(invert([Number.NaN, 0, 0, 1])).rejects.toMatchObject({
       code: 'MOMENTS_UNBOUNDED',
       kind: 'numeric',
     })
