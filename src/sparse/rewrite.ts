@@ -62,6 +62,7 @@ export function rewriteAttention(
       const build = as === 'mask' ? new NodeBuilder(edit, shapes, block.node) : afterScores
       const type = shapes.dataType(read.query) ?? 'float32'
       const heads = readHeads(build, view, read, afterScores)
+      // Operators are written by what their query says of its type, and files needn't say it.
       edit.setType(heads.query, { dataType: type, dims: heads.query.type?.dims })
       const keysName = String(shapes.dims(block.scores as Value)?.at(-1) ?? entry.block)
       const keys = build.sizes(heads.key, 2, 3)
