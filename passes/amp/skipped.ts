@@ -5,6 +5,9 @@ import type { Skipped } from '../../src/plan/pass.js'
 import { findPrunable } from '../../src/repair/prunable.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 
+/** Of a convolution over several positions or in groups, for instance. */
+const unread = 'end in no plain product that could be re-fitted; --pass vtrans may cut them'
+
 export function findSkipped(
   view: TransformerModel,
   options: Pick<AmpOptions, 'protect' | 'scope'>,
@@ -31,9 +34,8 @@ export function findSkipped(
   }
   // One head has to stay: nothing was left undone.
   for (const [index, { heads, layer, dimension }] of view.attention.entries())
-    if (heads > 1)
-      look('attention', index, layer, dimension, 'its heads end in no plain product with a weight')
+    if (heads > 1) look('attention', index, layer, dimension, `its heads ${unread}`)
   for (const [index, { layer, dimension }] of view.feedForward.entries())
-    look('feedForward', index, layer, dimension, 'its width ends in no plain product')
+    look('feedForward', index, layer, dimension, `its neurons ${unread}`)
   return skipped
 }
