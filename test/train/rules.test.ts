@@ -260,6 +260,12 @@ const cases: readonly Case[] = [
   { op: 'Pad', inputs: [[2, 3], int([4], 1, 0, 0, 2)] },
   { op: 'Pad', inputs: [[3, 4], int([4], 1, -2, -1, 1)] },
   { op: 'Pad', inputs: [[2, 3], int([2], 2, 1), undefined, int([1], 1)], opset: 18 },
+  ...['reflect', 'edge', 'wrap'].map((mode) => ({
+    op: 'Pad',
+    inputs: [[3, 4], int([4], 1, 2, 2, 0)] as Case['inputs'],
+    attributes: { mode },
+    opset: 19,
+  })),
   { op: 'Trilu', inputs: [[3, 3]], attributes: { upper: 0 } },
   { op: 'DepthToSpace', inputs: [[1, 8, 2, 3]], attributes: { blocksize: 2 } },
   { op: 'DepthToSpace', inputs: [[1, 8, 2, 3]], attributes: { blocksize: 2, mode: 'CRD' } },

@@ -105,12 +105,14 @@ function readMembers(
   [start, end]: readonly [Value, Value],
   step: number,
 ): Value {
-  const none = c.ints()
-  const zero = c.op('Squeeze', [c.ints(0)])
-  const one = c.op('Squeeze', [c.ints(1)])
-  const size = c.op('Reshape', [c.sizeAlong(x, axis), none])
-  const all = c.op('Range', [zero, size, one])
-  return c.op('Slice', [all, start, end, c.ints(0), c.ints(step)])
+  return c.op('Slice', [allMembers(c, x, axis), start, end, c.ints(0), c.ints(step)])
+}
+
+/** The numbers of all members along an axis: int64 [n]. */
+function allMembers(c: GradientContext, x: Value, axis: number): Value {
+  const [zero, one] = [c.op('Squeeze', [c.ints(0)]), c.op('Squeeze', [c.ints(1)])]
+  const size = c.op('Reshape', [c.sizeAlong(x, axis), c.ints()])
+  return c.op('Range', [zero, size, one])
 }
 
 /** Zeros before and after a run of members along `axis`. */
@@ -132,7 +134,14 @@ function padBack(c: GradientContext, g: Value, x: Value, axis: number, members: 
 }
 
 /** Each member of g is written to its own place along `axis`. */
-function scatterBack(c: GradientContext, g: Value, x: Value, axis: number, members: Value): Value {
+function scatterBack(
+  c: GradientContext,
+  g: Value,
+  x: Value,
+  axis: number,
+  members: Value,
+  reduction = 'none',
+): Value {
   const rank = c.rank(x)
   const own = c.op('Shape', [g])
   // The other axes already have the size that g has.
@@ -143,19 +152,44 @@ function scatterBack(c: GradientContext, g: Value, x: Value, axis: number, membe
   const zeros = c.op('Expand', [c.scalar(0, x), shape])
   const column = Array.from({ length: rank }, (_, each) => (each === axis ? -1 : 1))
   const places = c.op('Expand', [c.op('Reshape', [members, c.ints(...column)]), own])
-  return c.op('ScatterElements', [zeros, places, g], { axis })
+  const adds = reduction === 'none' ? {} : { reduction }
+  return c.op('ScatterElements', [zeros, places, g], { axis, ...adds })
 }
 
-/** What was added around is cut off, and what was cut off gets zeros; only constant padding is a gradient of nothing. */
+/** What was added around is cut off, and what was cut off gets zeros; copies of members add up where they came from. */
 const pad: GradientRule = {
   backward(c) {
     const { node } = c
     const mode = stringAttribute(node, 'mode') ?? 'constant'
-    if (mode !== 'constant') throw unsupported(node, `the mode ${mode} (only constant has one)`)
+    if (mode !== 'constant') return [padFromWithin(c, mode)]
     const back = c.op('Neg', [c.input(1)])
     const axes = node.inputs[3]
     return [c.op('Pad', [c.gradient(0), back, ...(axes ? [undefined, axes] : [])])]
   },
+}
+
+/** Axis by axis: members padded in the same way say of whom each is a copy. */
+function padFromWithin(c: GradientContext, mode: string): Value | undefined {
+  const x = c.input(0)
+  const stated = c.node.inputs[3] && c.shapes.integers(c.input(3))?.elements
+  const axes = stated?.map((axis) => axis?.value) ?? [...Array(c.rank(x)).keys()]
+  if ((c.node.inputs[3] && !stated) || axes.includes(undefined))
+    throw unsupported(c.node, 'axes that are computed')
+  const pads = c.shapes.integers(c.input(1))?.elements
+  let g = c.gradient(0)
+  for (const [at, axis] of axes.entries()) {
+    const places = [at, axes.length + at]
+    if (!g || axis === undefined || places.every((place) => pads?.[place]?.isZero)) continue
+    const own = fromFront(axis, c.rank(x))
+    const around = c.op(
+      'Concat',
+      places.map((place) => pick(c, c.input(1), place)),
+      { axis: 0 },
+    )
+    const members = c.op('Pad', [allMembers(c, x, own), around], { mode })
+    g = scatterBack(c, g, x, own, members, 'add')
+  }
+  return g
 }
 
 const trilu: GradientRule = {
