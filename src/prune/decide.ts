@@ -5,7 +5,7 @@ import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { assertFiniteWeights } from '../model/finite-weights.js'
-import { readModel } from '../model/model.js'
+import { readModel, type TransformerModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
 import type { ChosenPass, PassContext, Skipped } from '../plan/pass.js'
@@ -53,7 +53,7 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
   for (const [index, pass] of passes.entries()) pass.check?.({ view, ...inputsOf(index) })
   const cutting = findCutting(options)
   assertFiniteWeights(view)
-  const hasCache = holdsCache(options)
+  const hasCache = holdsCache(options, view)
   const parts: PlanPart[] = []
   let last: readonly PlanPart[] = []
   const skipped: Skipped[] = []
@@ -125,12 +125,14 @@ function siblingsOf({ source, single }: DecideOptions, done: readonly PlanPart[]
   })
 }
 
-function holdsCache({ source, single }: DecideOptions): boolean {
-  const files = single ? [source.file] : source.location.models
-  return files.some((file) => {
-    const { graph } = file === source.file ? source.model : loadFrom(source.location, file).model
-    return graph.inputs.some(
-      ({ type }) => type?.dims?.length === 4 && type.dims.some((dim) => typeof dim === 'string'),
-    )
-  })
+/** Whether members of heads show in what hosts feed or get: keys and values of a cache, in any of the models. */
+function holdsCache({ source, single }: DecideOptions, view: TransformerModel): boolean {
+  const files = single ? [] : source.location.models.filter((file) => file !== source.file)
+  const others = files.map((file) => readModel(loadFrom(source.location, file).model.graph))
+  return [view, ...others].some(({ dimensions }) =>
+    dimensions.some(
+      ({ role, interface: shown }) =>
+        (role === 'headSize' || role === 'valueHeadSize') && shown.length > 0,
+    ),
+  )
 }
