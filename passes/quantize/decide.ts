@@ -7,6 +7,8 @@ import type { IntegerProduct, PlanPart, QuantizedWeight } from '../../src/plan/p
 import { hasFloatWork } from '../../src/quantize/half.js'
 import { digestOfMatrix } from '../../src/quantize/places.js'
 import { firstProducts } from '../../src/quantize/quantizable.js'
+import { nearestCodes } from '../../src/quantize/rewrite.js'
+import { breathe } from '../../src/runtime/breathe.js'
 import { calibratedCodes } from './calibrated.js'
 import { type ChosenWeights, chooseWeights } from './choose-weights.js'
 import { measureRanges, type Range } from './input-ranges.js'
@@ -38,16 +40,20 @@ export async function quantizeModel(
   const codes = isCalibrated
     ? await calibratedCodes(context, batches, chosen, options)
     : new Map<unknown, undefined>()
-  const quantized = chosen.map(({ weight, grid }): QuantizedWeight => {
+  const quantized: QuantizedWeight[] = []
+  for (const { weight, grid } of chosen) {
+    // Large weights take a second each: Ctrl-C is heard between them.
+    await breathe(context.signal)
     const found = codes.get(weight.value)
-    return {
+    quantized.push({
       name: weight.value.name,
       digest: digestOfMatrix(weight),
       grid,
       accuracy: options.accuracy,
-      ...(found && { codes: found }),
-    }
-  })
+      ...(found ? { codes: found } : { nearest: nearestCodes(weight, grid) }),
+    })
+    log.progress('rounding weights', quantized.length, chosen.length)
+  }
   const rounding = isCalibrated ? 'calibrated' : 'nearest'
   return { pass: 'quantize', options: { ...options, rounding, left }, slices: [], quantized }
 }

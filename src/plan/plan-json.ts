@@ -44,7 +44,7 @@ export type PartJson = Pick<
   'pass' | 'options' | 'slices' | 'attention' | 'integers' | 'lighter' | 'precision' | 'findings'
 > & {
   readonly vocabulary?: { readonly size: number; readonly keep: string }
-  readonly quantized?: readonly Omit<QuantizedWeight, 'codes'>[]
+  readonly quantized?: readonly Omit<QuantizedWeight, 'codes' | 'nearest'>[]
 }
 
 /** The plan as it is written and printed. */
@@ -68,7 +68,9 @@ export function planJson({ parts, made }: Plan, projections?: StatedNumbers): Pl
       ...(vocabulary && {
         vocabulary: { size: vocabulary.size, keep: printRanges(vocabulary.keep) },
       }),
-      ...(quantized && { quantized: quantized.map(({ codes: _codes, ...stated }) => stated) }),
+      ...(quantized && {
+        quantized: quantized.map(({ codes: _codes, nearest: _nearest, ...stated }) => stated),
+      }),
       ...(integers && { integers }),
       ...(lighter && { lighter }),
       ...(precision && { precision }),

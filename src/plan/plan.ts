@@ -63,6 +63,8 @@ export interface QuantizedWeight {
   readonly accuracy: number
   /** Found on data; without them every number goes to the nearest. */
   readonly codes?: Codes | undefined
+  /** What going to the nearest gives, where it was computed already; no plan on disk has it. */
+  readonly nearest?: Codes | undefined
 }
 
 /** Who may attend to whom in one block. */

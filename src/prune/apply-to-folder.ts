@@ -15,6 +15,7 @@ import type { AttentionPatterns, Plan } from '../plan/plan.js'
 import { planNote } from '../plan/plan-file.js'
 import { planSummary } from '../plan/plan-json.js'
 import type { RunOptions } from '../runtime/batches.js'
+import { breathe } from '../runtime/breathe.js'
 import { version } from '../version.js'
 import { idInputs } from '../vocabulary/find-vocabulary.js'
 import { cutTokenizerFile, isOlderForm, renumberedConfig } from '../vocabulary/vocabulary-files.js'
@@ -79,6 +80,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   let check = options.check
   for (const [index, part] of plan.parts.entries()) {
     rows.push(...reportRows(view, part))
+    await breathe(options.signal)
     applyPart(source.model.graph, part, { as, view })
     view = readModel(source.model.graph)
     // What cuts nothing leaves sizes as they are; heads with patterns of their own are put together anew.
@@ -89,7 +91,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   }
   const after = totalsOf(source.model, view)
   const digest = await loadFrom(location, source.file).digest(options.signal)
-  const rest = options.single ? undefined : companionsOf(options)
+  const rest = options.single ? undefined : await companionsOf(options)
   const cut = { [source.file]: source.model, ...rest?.cut }
   const models = { ...cut, ...rest?.carried }
   const otherwise = otherwiseCounted(location.folder, sizesBefore)
@@ -127,16 +129,17 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
  * The other models of the folder: those that the plan is for too, cut; those with weights of their own,
  * an encoder or another tower, as they are.
  */
-function companionsOf({
+async function companionsOf({
   source: { location, file: main },
   plan,
   output,
   as = 'slice',
   log,
-}: FolderOptions): {
+  signal,
+}: FolderOptions): Promise<{
   readonly cut: Readonly<Record<string, Model>>
   readonly carried: Readonly<Record<string, Model>>
-} {
+}> {
   // Said once, when the folder is written.
   const warn: typeof log.warn = (code, text) => {
     if (output !== undefined) log.warn(code, text)
@@ -147,6 +150,7 @@ function companionsOf({
   const files = location.models.filter((file) => file !== main)
   const dense = files.length > 0 ? readModel(loadFrom(location, main).model.graph) : undefined
   for (const file of files) {
+    await breathe(signal)
     try {
       const { model } = loadFrom(location, file)
       if (dense && first && !hasSameWeights(dense, readModel(model.graph), first)) {

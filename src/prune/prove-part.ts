@@ -9,6 +9,7 @@ import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
 import type { Plan, PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
+import { breathe } from '../runtime/breathe.js'
 import { renumberAfter } from '../vocabulary/batches.js'
 import { checkSlice, halfBound, type NumericCheck } from './check.js'
 
@@ -35,6 +36,8 @@ export async function provePart(
   part: PlanPart,
 ): Promise<NumericCheck> {
   const { source, plan } = options
+  const { signal } = options
+  await breathe(signal)
   const masked = loadFrom(source.location, source.file).model
   for (const before of plan.parts.slice(0, index)) applyPart(masked.graph, before)
   const view = readModel(masked.graph)
@@ -43,8 +46,11 @@ export async function provePart(
     (batch) => fitsInto(source.model, batch),
   )
   const tokens = part.vocabulary?.keep.length ?? view.vocabulary
+  await breathe(signal)
   applyPart(masked.graph, part, { as: 'mask', view })
+  await breathe(signal)
   const proved = exactModel(options, index, part)
+  await breathe(signal)
   const check = (batches: readonly Batch[]) =>
     checkSlice(proved, masked, batches, {
       ...options,
@@ -58,7 +64,7 @@ export async function provePart(
     if (!part.attention || !areShort(given)) return found
     const long = await random(PATTERN_LENGTH).catch((error) => {
       if (error instanceof AttncError && error.kind === 'numeric') throw error
-      options.signal?.throwIfAborted()
+      signal?.throwIfAborted()
       return found
     })
     return largerOf(found, long)
@@ -74,7 +80,7 @@ export async function provePart(
       return await random(length)
     } catch (error) {
       if (error instanceof AttncError && error.kind === 'numeric') throw error
-      options.signal?.throwIfAborted()
+      signal?.throwIfAborted()
       last = error
     }
   throw last instanceof AttncError && last.code === 'RUN_FAILED' ? notByChance(last) : last

@@ -27,7 +27,7 @@ export function quantizeWeights(
   const places = new Places(findQuantizable(graph, inferShapes(graph)).weights)
   for (const entry of entries)
     for (const weight of places.take(entry)) {
-      const codes = entry.codes ?? nearestCodes(weight, entry.grid)
+      const codes = entry.codes ?? entry.nearest ?? nearestCodes(weight, entry.grid)
       if (as === 'mask')
         change.setConstant(weight.value, asWeight(weight, dequantise(codes, entry.grid)))
       else replaceReaders(change, weight, sameAs(known, codes), entry)

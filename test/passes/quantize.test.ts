@@ -282,3 +282,22 @@ describe('is refused', () => {
     )
   })
 })
+
+test('rounding ends between two weights where it is interrupted', async () => {
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  const seen: number[] = []
+  const log = {
+    ...silentLog,
+    progress(step: string, done: number) {
+      if (step !== 'rounding weights') return
+      seen.push(done)
+      controller.abort(reason)
+    },
+  }
+  const passes = [quantize({ rounding: 'nearest' })]
+  const source = loadModel(example)
+  const { signal } = controller
+  await expect(decidePlan({ source, passes, single: true, log, signal })).rejects.toBe(reason)
+  expect(seen).toEqual([1])
+})
