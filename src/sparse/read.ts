@@ -80,6 +80,8 @@ function checkOrder(view: TransformerModel, block: LayeredAttention, scores: Val
   const axes = view.analysis.axes(scores) ?? []
   const leading = axes.slice(0, -2).flatMap(leavesOf)
   const heads = [...block.keyValueHeadAxes, ...block.groupAxes].filter(({ size }) => !size.isOne)
+  if (heads.some((leaf) => !leading.includes(leaf)))
+    throw new Unreadable('its heads are mixed before they weigh the values')
   const tail = leading.filter(({ size }) => !size.isOne).slice(-heads.length || Infinity)
   const isInOrder = heads.every((leaf, index) => tail[index] === leaf)
   if (heads.length > 0 && !isInOrder) throw new Unreadable('its heads are in an order of their own')

@@ -102,3 +102,17 @@ it('attention beside a choice that has nothing to do with a cache', async () => 
   expect(hasOpenBranches(model.graph)).toBe(true)
   expect((await examine(model)).map(({ reason }) => reason)).toEqual([undefined])
 })
+
+it('heads that a weight mixes behind the softmax', async () => {
+  const model = build((b) => {
+    const x = b.input('x', ['batch', S, C])
+    const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 1, 3)
+    const scores = b.op('MatMul', [split(), b.transpose(split(), 0, 1, 3, 2)])
+    const shares = b.op('Softmax', [scores], { axis: -1 })
+    const mixed = b.op('Conv', [shares, b.weight(H, H, 1, 1)])
+    const merged = b.reshape(b.transpose(b.op('MatMul', [mixed, split()]), 0, 2, 1, 3), 0, S, C)
+    return b.op('Add', [x, b.linear(merged, C, C)])
+  })
+  const reasons = (await examine(model)).map(({ reason }) => reason)
+  expect(reasons).toEqual(['its heads are mixed before they weigh the values'])
+})
