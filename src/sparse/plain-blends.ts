@@ -1,6 +1,6 @@
 /**
- * Scores that are hidden by arithmetic, s·b + n·(1 − b) with b of zeros and ones and n far below, written as what
- * they are: a Where of b.
+ * Scores that are hidden by arithmetic, s·b + n·(1 − b) with b of zeros and ones and n far below, and shares that are
+ * cleared so, with n of zero, written as what they are: a Where of b. Converters from TensorFlow write it for Select.
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
@@ -12,6 +12,7 @@ import { fromConstant, numbersOf, onlyNumber } from '../onnx/numbers.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import { NodeBuilder } from '../train/node-builder.js'
+import { conditionOf } from './condition.js'
 import { scoreSteps } from './score-steps.js'
 
 /** Whether anything was written anew. */
@@ -21,27 +22,42 @@ export function writeBlends(
   blocks: readonly LayeredAttention[],
 ): boolean {
   let found = false
-  for (const { scores, node } of blocks) {
+  const isClearing = (fill: number): boolean => fill === 0
+  const isHiding = (fill: number): boolean => fill <= lowestSeen
+  for (const { scores, node, probabilities, context } of blocks) {
     const [logits] = node.inputs
-    const steps = (scores && logits && scoreSteps(scores, logits)) ?? []
-    for (const [index, { node: product, from }] of steps.entries()) {
-      const next = steps[index + 1]
-      const shown = otherOf(product, 'Mul', from)
-      const fill = next && shown && fillOf(shapes, next.node, next.from, shown)
-      const [blend] = next?.node.outputs ?? []
-      const type = shapes.dataType(from)
-      if (!shown || fill === undefined || !blend || !type || !next) continue
-      const build = new NodeBuilder(edit, shapes, next.node)
-      const where = [build.cast(shown, 'bool'), from, build.number(fill, type)]
-      edit.replaceUses(blend, build.op('Where', where))
-      eraseUnread(edit, next.node)
-      found = true
-    }
+    const [weights] = context.producer?.inputs ?? []
+    const before = (scores && logits && scoreSteps(scores, logits)) ?? []
+    const after = (probabilities && weights && scoreSteps(probabilities, weights)) ?? []
+    for (const [steps, isFill] of [
+      [before, isHiding],
+      [after, isClearing],
+    ] as const)
+      for (const [index, { node: product, from }] of steps.entries()) {
+        const next = steps[index + 1]
+        const shown = otherOf(product, 'Mul', from)
+        const fill = next && shown && fillOf(shapes, next.node, next.from, shown)
+        const [blend] = next?.node.outputs ?? []
+        const type = shapes.dataType(from)
+        if (!shown || fill === undefined || !isFill(fill) || !blend || !type || !next) continue
+        const build = new NodeBuilder(edit, shapes, next.node)
+        const where = [asBool(build, shown), from, build.number(fill, type)]
+        edit.replaceUses(blend, build.op('Where', where))
+        eraseUnread(edit, next.node)
+        found = true
+      }
   }
   return found
 }
 
-/** n of `from` + n·(1 − shown), if that hides and `shown` holds zeros and ones. */
+/** The condition that zeros and ones were made of, where there is one. */
+function asBool(build: NodeBuilder, shown: Value): Value {
+  const { value, isTurned } = conditionOf(build.shapes, shown)
+  const isOwn = !isTurned && build.shapes.dataType(value) === 'bool'
+  return isOwn ? value : build.cast(shown, 'bool')
+}
+
+/** n of `from` + n·(1 − shown), if `shown` holds zeros and ones. */
 function fillOf(shapes: ShapeInfo, node: Node, from: Value, shown: Value): number | undefined {
   const added = otherOf(node, 'Add', from)
   const taken = node.inputs[0] === from ? otherOf(node, 'Sub', from) : undefined
@@ -51,8 +67,14 @@ function fillOf(shapes: ShapeInfo, node: Node, from: Value, shown: Value): numbe
   const at = numbers.findIndex((number) => number !== undefined)
   const hidden = product.inputs[1 - at]
   const fill = (numbers[at] ?? 0) * (added ? 1 : -1)
-  const isBlend = hidden !== undefined && complementOf(shapes, hidden) === shown
-  return isBlend && fill <= lowestSeen && isOnOff(shapes, shown) ? fill : undefined
+  const isBlend = hidden !== undefined && isComplement(shapes, hidden, shown)
+  return isBlend && isOnOff(shapes, shown) ? fill : undefined
+}
+
+function isComplement(shapes: ShapeInfo, hidden: Value, shown: Value): boolean {
+  if (complementOf(shapes, hidden) === shown) return true
+  const [no, yes] = [conditionOf(shapes, hidden), conditionOf(shapes, shown)]
+  return no.value === yes.value && no.isTurned !== yes.isTurned
 }
 
 /** x of 1 − x. */

@@ -2,6 +2,7 @@
 import type { Node, Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import { onlyNumber } from '../onnx/numbers.js'
+import { conditionOf } from './condition.js'
 import type { Mask } from './read.js'
 import { Unreadable } from './unreadable.js'
 
@@ -11,6 +12,8 @@ export interface ReadProbabilities {
   /** Whether queries that see no key get nothing, where a softmax alone would spread over all keys. */
   readonly isCleared: boolean
 }
+
+const passed = ['Cast', 'Identity', 'Reshape', 'Unsqueeze', 'Squeeze', 'Dropout']
 
 /** Throws `Unreadable`. */
 export function readProbabilities(
@@ -29,9 +32,7 @@ export function readProbabilities(
     if (next[0] === product) return { weights, isCleared }
     const { op, domain } = next[0]
     const isHidden = domain === '' && isMaskedAgain(view, next[0], weights, masks)
-    const isPassed =
-      domain === '' &&
-      (['Cast', 'Identity', 'Reshape', 'Dropout'].includes(op) || isNanCleared(next[0], weights))
+    const isPassed = domain === '' && (passed.includes(op) || isNanCleared(next[0], weights))
     if (!isPassed && !isHidden)
       throw new Unreadable(`"${next[0].label}" (${op}) changes its probabilities`)
     isCleared ||= isHidden
@@ -59,32 +60,17 @@ function isMaskedAgain(
   const [first, second, third] = node.inputs
   const isZero = (value: Value | undefined): boolean =>
     onlyNumber(value && shapes.constant(value)) === 0
-  const isBool = (value: Value): boolean => shapes.dataType(value) === 'bool'
   const factor = node.op === 'Mul' ? (first === weights ? second : first) : undefined
   const told = node.op === 'Where' ? first : factor
   const keeps = factor !== undefined || (second === weights && isZero(third))
   const hides = node.op === 'Where' && third === weights && isZero(second)
   if (!told || !(keeps || hides)) return false
-  const now = conditionOf(told, isBool)
-  if (!isBool(now.value)) return false
+  const now = conditionOf(shapes, told)
+  if (shapes.dataType(now.value) !== 'bool') return false
   return masks.some(({ value, how }) => {
     if (how === 'add') return false
-    const before = conditionOf(value, isBool)
+    const before = conditionOf(shapes, value)
     const isSameWay = (before.isTurned === now.isTurned) === ((how === 'keep') === keeps)
     return before.value === now.value && isSameWay
   })
-}
-
-/** A condition before it was cast and turned round. */
-function conditionOf(told: Value, isBool: (value: Value) => boolean) {
-  let value = told
-  let isTurned = false
-  for (;;) {
-    const node = value.producer
-    const [source] = node?.inputs ?? []
-    const isCast = node?.op === 'Cast' && source && isBool(source)
-    if (node?.domain !== '' || !source || !(isCast || node.op === 'Not')) return { value, isTurned }
-    isTurned = isTurned !== (node.op === 'Not')
-    value = source
-  }
 }

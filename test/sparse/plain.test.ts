@@ -106,3 +106,25 @@ it.each(Object.keys(chains))('scores with %s', async (name) => {
     }),
   )
 })
+
+it('Select and Einsum as converters from TensorFlow write them', async () => {
+  await expectSame(() =>
+    attention((b, query, key, value) => {
+      const seen = Array.from({ length: S * S }, (_, i) => (i % S > Math.floor(i / S) ? 0 : 1))
+      const isSeen = b.op('Cast', [b.numbers(seen, S, S)], { to: 9 })
+      const ways = [isSeen, b.op('Not', [isSeen])].map((way) => b.op('Cast', [way], { to: 1 }))
+      const select = (shown: Value, otherwise: number): Value =>
+        b.op('Add', [
+          b.op('Mul', [ways[0] as Value, shown]),
+          b.op('Mul', [b.scalar(otherwise), ways[1] as Value]),
+        ])
+      const rows = (each: Value): Value => b.reshape(b.transpose(each, 0, 2, 1, 3), B * H, S, D)
+      const product = b.op('MatMul', [rows(query), b.transpose(rows(key), 0, 2, 1)])
+      const scores = b.op('Squeeze', [b.reshape(product, B, H, S, S, 1), b.integers(4)])
+      const shares = select(softmax(b, select(scores, -1e9)), 0)
+      const flat = b.reshape(b.op('Unsqueeze', [shares, b.integers(3)]), B * H, S, S)
+      const context = b.reshape(b.op('MatMul', [flat, rows(value)]), B, H, S, 1, D)
+      return b.transpose(b.op('Squeeze', [context, b.integers(3)]), 0, 2, 1, 3)
+    }),
+  )
+})
