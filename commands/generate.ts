@@ -39,6 +39,8 @@ export default class Generate extends BaseCommand {
     const { runGenerate } = await import('../src/cli/run-generate.js')
     const isSilent = this.jsonEnabled()
     const { json, summary } = await runGenerate(args.model, flags, this.context(flags), (piece) => {
+      // The line of a terminal is the text's from here on.
+      this.output.stop()
       if (!isSilent) process.stdout.write(piece)
     })
     if (!isSilent) process.stdout.write('\n')

@@ -1,6 +1,6 @@
 /**
  * The library's log on a terminal: one line on stderr that moves while a step lasts longer than two
- * seconds, with the rate and the time left. Silent where nobody looks: piped, `--json`, `--quiet`.
+ * seconds, with the rate and the time left where these are known. Silent where nobody looks: piped, `--json`, `--quiet`.
  */
 import type { Ora } from 'ora'
 import type { Log } from '../log.js'
@@ -12,58 +12,80 @@ export interface Terminal extends Log {
 
 const SHOW_AFTER_MS = 2000
 
+/** The part of a terminal that is needed here. */
+type Stream = Pick<NodeJS.WriteStream, 'write' | 'isTTY' | 'columns'>
+
 export function openTerminal(options: {
   readonly isSilent: boolean
   warn(code: string, message: string): void
+  readonly stream?: Stream
 }): Terminal {
-  const { isSilent } = options
-  knowWidth(process.stderr)
+  const { isSilent, stream = process.stderr } = options
+  knowWidth(stream)
   let spinner: Ora | undefined
   let ora: typeof import('ora') | undefined
   let step: string | undefined
   let started = 0
+  let waiting: NodeJS.Timeout | undefined
   const stop = (): void => {
+    clearInterval(waiting)
     spinner?.stop()
     spinner = undefined
     step = undefined
   }
+  const show = (text: string): void => {
+    if (!stream.isTTY) return
+    // Loaded by whoever waits long enough to see it; the first line comes one step later.
+    if (!ora) {
+      void import('ora').then((loaded) => {
+        ora = loaded
+      })
+      return
+    }
+    const terminal = stream as NodeJS.WriteStream
+    spinner ??= ora.default({ stream: terminal, discardStdin: false }).start()
+    spinner.text = text
+  }
+  /** Until a step says how far it is: what was printed last says what goes on. */
+  const wait = (): void => {
+    stop()
+    if (isSilent) return
+    const since = Date.now()
+    waiting = setInterval(() => {
+      const elapsedMs = Date.now() - since
+      if (elapsedMs >= SHOW_AFTER_MS) show(`working · ${describeSeconds(elapsedMs / 1000)}`)
+    }, 500)
+    waiting.unref()
+  }
+  wait()
   return {
     stop,
     info(message) {
       if (isSilent) return
-      const text = spinner?.text
-      spinner?.stop()
-      process.stderr.write(`${message}\n`)
-      if (text !== undefined) spinner?.start(text)
+      stop()
+      stream.write(`${message}\n`)
+      wait()
     },
     warn(code, message) {
       spinner?.stop()
       options.warn(code, message)
-      if (step !== undefined) spinner?.start()
+      spinner?.start()
     },
     progress(now, done, total, detail) {
       if (isSilent) return
+      if (done >= total) {
+        wait()
+        return
+      }
       if (now !== step) {
         stop()
         step = now
         started = Date.now()
       }
       const elapsedMs = Date.now() - started
-      if (done >= total) {
-        spinner?.stop()
-        return
-      }
-      if (elapsedMs < SHOW_AFTER_MS || !process.stderr.isTTY) return
-      // Loaded by whoever waits long enough to see it; the first line comes one step later.
-      if (!ora) {
-        void import('ora').then((loaded) => {
-          ora = loaded
-        })
-        return
-      }
-      spinner ??= ora.default({ stream: process.stderr, discardStdin: false }).start()
+      if (elapsedMs < SHOW_AFTER_MS) return
       const text = progressText(now, done, total, elapsedMs)
-      spinner.text = detail ? `${text} · ${detail}` : text
+      show(detail ? `${text} · ${detail}` : text)
     },
   }
 }

@@ -69,7 +69,9 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
     let statistics = index === 0 ? options.calibration : undefined
     const measure = async (): Promise<Calibration> => {
       if (!statistics && own) {
-        log.info(`Calibrating on ${own.length} batches, then deciding what goes.`)
+        log.info(
+          `Calibrating on ${own.length} ${own.length === 1 ? 'batch' : 'batches'}, then deciding what goes.`,
+        )
         statistics = await calibrate(current, { ...options, batches: own, moments: true })
       }
       return statistics ?? new Map()
