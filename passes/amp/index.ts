@@ -35,7 +35,7 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
       decide: async (demand) => {
         const decision = await ranked.decide(demand)
         const { removed, prunable, shortfall, ...decided } = decision
-        if (decided.slices.length === 0) throw nothingRemoved(demand)
+        if (decided.slices.length === 0) throw nothingRemoved(demand, options.roundTo)
         const [gone, most] = [removed, prunable].map((n) => Math.round(n).toLocaleString('en'))
         context.log.info(`${gone} of ${most} parameters of attention and feed-forward blocks go.`)
         if (shortfall) context.log.warn('RATIO_SHORT', shortfall)
@@ -78,12 +78,19 @@ export function amp(chosen: Partial<AmpOptions> = {}): ChosenPass {
   }
 }
 
-const nothingRemoved = ({ ratio }: Demand): AttncError =>
+const nothingRemoved = ({ ratio }: Demand, roundTo: number): AttncError =>
   new AttncError(
     'NOTHING_REMOVED',
     'partial',
     `A ratio of ${ratio} is less than the smallest unit that could go.`,
-    { suggestions: ['Ask for a higher --ratio.'] },
+    {
+      suggestions: [
+        'Ask for a higher --ratio.',
+        ...(roundTo > 1
+          ? [`Widths stay multiples of ${roundTo}: ask for a smaller --round-to.`]
+          : []),
+      ],
+    },
   )
 
 /** Values of its flags, where they were given. */

@@ -10,7 +10,7 @@ export interface NotFound {
   readonly config: { readonly bin: string; readonly commandIDs: readonly string[] }
 }
 
-/** Error: COMMAND_UNKNOWN; with `--json` it is printed as that of a command would be. */
+/** Errors: COMMAND_UNKNOWN, USAGE; with `--json` it is printed as that of a command would be. */
 export default async function commandNotFound({ id, argv = [], config }: NotFound): Promise<void> {
   // What was typed after the command comes along.
   const words = id.split(':')
@@ -21,12 +21,21 @@ export default async function commandNotFound({ id, argv = [], config }: NotFoun
     })
     .filter(({ distance }) => distance <= 2)
     .sort((a, b) => a.distance - b.distance)
-  const message = `There is no command "${words[0]}".`
-  const suggestions = [
-    ...(nearest ? [`Did you mean "${config.bin} ${nearest.name}"?`] : []),
-    `"${config.bin} --help" lists all commands.`,
-  ]
-  const code = 'COMMAND_UNKNOWN'
+  // Commands without arguments are told apart from what is typed behind them by nobody else.
+  const isKnown = nearest?.distance === 0
+  const rest = nearest && words.slice(nearest.name.split(' ').length)
+  const { code, message } = isKnown
+    ? {
+        code: 'USAGE',
+        message: `${config.bin} ${nearest.name} takes no arguments: "${rest?.join(' ')}" is none of its flags.`,
+      }
+    : { code: 'COMMAND_UNKNOWN', message: `There is no command "${words[0]}".` }
+  const suggestions = isKnown
+    ? [`"${config.bin} ${nearest.name} --help" lists flags.`]
+    : [
+        ...(nearest ? [`Did you mean "${config.bin} ${nearest.name}"?`] : []),
+        `"${config.bin} --help" lists all commands.`,
+      ]
   if (![...argv, ...words].includes('--json'))
     throw withoutStack(new AttncError(code, 'usage', message, { suggestions }))
   process.stdout.write(`${JSON.stringify({ error: { code, message, suggestions } }, null, 2)}\n`)

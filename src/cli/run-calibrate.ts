@@ -59,9 +59,14 @@ export async function runMerge(
 ): Promise<Outcome> {
   const [first, ...rest] = paths
   if (first === undefined || rest.length === 0)
-    throw new AttncError('PARTS_MISSING', 'usage', `${paths.length} parts can't be put together.`, {
-      suggestions: ['Name at least two: attnc calibrate merge a.npz b.npz -o all.npz'],
-    })
+    throw new AttncError(
+      'PARTS_MISSING',
+      'usage',
+      `Parts are put together, and ${paths.length === 1 ? 'only one was' : 'none were'} named.`,
+      {
+        suggestions: ['Name at least two: attnc calibrate merge a.npz b.npz -o all.npz'],
+      },
+    )
   if (existsSync(flags.output) && !flags.force)
     throw new AttncError('OUTPUT_EXISTS', 'usage', `"${flags.output}" exists.`, {
       suggestions: ['Name another file, or pass --force to replace it.'],

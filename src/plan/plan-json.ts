@@ -111,7 +111,9 @@ export function parsePlan(
   if (typeof plan !== 'object' || plan === null) throw fail('it is not an object')
   if (plan.format !== 1 && plan.format !== 2)
     throw fail(
-      `its format is ${JSON.stringify((value as PlanJson).format)}, 1 and 2 are understood`,
+      plan.format === undefined
+        ? 'it states no "format", which is 1 or 2'
+        : `its format is ${JSON.stringify((value as PlanJson).format)}, 1 and 2 are understood`,
     )
   if (plan.format === 2 && !Array.isArray(plan.parts)) throw fail('it has no list "parts"')
   const { made, projections: numbers } = plan

@@ -23,6 +23,13 @@ describe('an unknown command', () => {
     })
   })
 
+  it('that is known, with an argument that it does not take, is said to take none', async () => {
+    await expect(commandNotFound({ id: 'apply:extra', config })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: 'attnc apply takes no arguments: "extra" is none of its flags.',
+    })
+  })
+
   it('is called an error, without the name of a class', async () => {
     const refused: unknown = await commandNotFound({ id: 'pruen', config }).catch((it) => it)
     expect(String(refused)).toBe(`Error: ${error.message}`)
