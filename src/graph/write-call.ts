@@ -6,6 +6,7 @@ import type { GraphEdit } from './edit.js'
 import { copyAttribute } from './extract.js'
 import type { Attribute, LocalFunction, Model, Node, Value } from './graph.js'
 import { constantOf } from './import-attribute.js'
+import { changes, OLDEST_ALIKE } from './opset-changes.js'
 
 export interface WrittenCall {
   readonly nodes: readonly Node[]
@@ -21,23 +22,10 @@ export function whyNotWritten({ body, opsets }: LocalFunction, model: Model): st
     if (from === to) continue
     const said = `its body is of opset ${version} of ${domain || 'ai.onnx'}, the model of ${own}`
     const node = [...body.nodes()].find((each) => each.domain === domain && changes(each, from, to))
-    if (domain !== '' || from < OLDEST_OPSET || version > own) return said
+    if (domain !== '' || from < OLDEST_ALIKE || version > own) return said
     if (node) return `${said}, and ${node.op} changed in between`
   }
   return undefined
-}
-
-/** The last version that changed operators of every kind. */
-const OLDEST_OPSET = 13
-
-/** Whether a node of one version of ai.onnx is none of the other's. */
-function changes(node: Node, from: number, to: number): boolean {
-  const isBetween = (version: number): boolean => from < version && version <= to
-  const { op, inputs, attributes } = node
-  if (op.startsWith('Reduce') && attributes.has('axes')) return isBetween(18)
-  if (op === 'Split' && !inputs[1]) return isBetween(18)
-  if (op === 'DFT' || op === 'GridSample') return isBetween(20)
-  return op === 'GroupNormalization' && isBetween(21)
 }
 
 /** The call itself stays; who reads its outputs is not touched. */

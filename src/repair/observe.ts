@@ -5,6 +5,7 @@
 import { TokenMasks } from '../calibrate/token-masks.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Value } from '../graph/graph.js'
+import { addReduce } from '../graph/versioned-nodes.js'
 import type { TokenRows } from '../model/block.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
@@ -154,8 +155,7 @@ export function addObservation(
 
 /** ‖x‖ of each row, [rows, 1]. */
 function addNorm(change: GraphEdit, rows: Value): Value {
-  const last = change.constant(int64Tensor([1], [-1]))
-  const squares = change.add('ReduceSum', [change.add('Mul', [rows, rows]), last])
+  const squares = addReduce(change, 'ReduceSum', change.add('Mul', [rows, rows]), [-1])
   const floor = change.constant(float32Tensor([], [1e-12]))
   return change.add('Sqrt', [change.add('Max', [squares, floor])])
 }

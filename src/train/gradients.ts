@@ -15,9 +15,7 @@ import { fuseSwish } from './lower/swish.js'
 import { missingRule } from './missing-rule.js'
 import { OwnBodies } from './own-backward.js'
 import { findOwnGradients, type HasKernel } from './own-gradient.js'
-
-/** The first opset whose ScatterND and ScatterElements can add. */
-const OLDEST_OPSET = 16
+import { raiseOpset } from './raise-opset.js'
 
 export interface GradientOptions extends BackwardOptions {
   /** Where attnc's attention has a kernel for its backward pass. Default: nowhere, its body is run backwards. */
@@ -27,6 +25,7 @@ export interface GradientOptions extends BackwardOptions {
 /**
  * Adds nodes that compute the gradient of `loss` (a scalar; undefined where `known` holds all of it) with respect
  * to each value of `wanted` (inputs, weights or intermediate values); values that the loss does not depend on are left out.
+ * A model of an opset that has no sums by index yet becomes one of the first that has.
  * Errors: LOSS_NOT_SCALAR, OPSET_TOO_OLD, GRADIENT_RULE_MISSING with the path to the operator.
  */
 export function addGradients(
@@ -35,14 +34,7 @@ export function addGradients(
   wanted: readonly Value[],
   options: GradientOptions = {},
 ): ReadonlyMap<Value, Value> {
-  const opset = edit.graph.model.opsets.get('') ?? 1
-  if (opset < OLDEST_OPSET)
-    throw new AttncError(
-      'OPSET_TOO_OLD',
-      'model',
-      `Gradients need opset ${OLDEST_OPSET}; the model has ${opset}.`,
-      { suggestions: ['Export the model again with a newer opset.'] },
-    )
+  raiseOpset(edit)
   const written = writeFunctions(edit)
   const before = inferShapes(edit.graph)
   const active = activeValues(

@@ -2,13 +2,15 @@
 import type { Node, Value } from '../graph/graph.js'
 import { elementCount } from '../onnx/tensor.js'
 import { NodeBuilder } from './node-builder.js'
+import { raiseOpset } from './raise-opset.js'
 import { partsOf, ROW, rowsOf, type Trainable } from './trainable.js'
 
 export const PARAMETERS = 'attnc.parameters'
 
-/** Makes the graph read its trained numbers from a new input [size], which is returned. */
+/** Makes the graph read its trained numbers from a new input [size], which is returned. Error: OPSET_TOO_OLD. */
 export function insertTrainable({ edit, shapes }: NodeBuilder, trainable: Trainable): Value {
   const { graph } = edit
+  raiseOpset(edit)
   const order = [...graph.nodes()]
   const head = new NodeBuilder(edit, shapes, order[0])
   const vector = edit.addInput(PARAMETERS, 'float32', [trainable.size])

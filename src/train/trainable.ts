@@ -59,7 +59,7 @@ export function findTrainable(graph: Graph, method: Method): Trainable {
       const form = formOf(weight, method)
       return form ? [{ ...weight, form }] : []
     })
-  if (weights.length === 0) throw nothingToTrain(all, wanted)
+  if (weights.length === 0) throw nothingToTrain(all, wanted, method)
   const size = weights.reduce((sum, weight) => sum + sizeOf(weight, method), 0)
   return { method, weights, size }
 }
@@ -77,13 +77,27 @@ function formOf({ role, matrix }: Weight, method: Method): TrainedWeight['form']
   return matrix.product && matrix.inputs > (method.insideUpTo ?? 0) ? 'beside' : 'inside'
 }
 
-const nothingToTrain = (all: readonly Weight[], wanted: readonly WeightRole[]): AttncError =>
-  new AttncError(
+function nothingToTrain(
+  all: readonly Weight[],
+  wanted: readonly WeightRole[],
+  { kind }: Method,
+): AttncError {
+  const roles = new Set(all.map(({ role }) => role))
+  // Convolutions, for instance.
+  if (kind === 'lora' && wanted.some((role) => roles.has(role)))
+    return new AttncError(
+      'NOTHING_TO_TRAIN',
+      'model',
+      `No weight of the roles that were asked for (${wanted.join(', ')}) is a matrix that a low-rank update fits.`,
+      { suggestions: ['Train all weights: --recover full.'] },
+    )
+  return new AttncError(
     'NOTHING_TO_TRAIN',
     'model',
-    `The model has no single or half precision weight of the roles that were asked for (${wanted.join(', ')}); it has ${[...new Set(all.map(({ role }) => role))].join(', ') || 'none at all'}.`,
+    `The model has no single or half precision weight of the roles that were asked for (${wanted.join(', ')}); it has ${[...roles].join(', ') || 'none at all'}.`,
     { suggestions: ['Choose other --roles, or train it before its weights are quantised.'] },
   )
+}
 
 /**
  * Parts begin at multiples of it, so that the vector splits by rows: ONNX Runtime's CUDA kernels of Split
