@@ -53,6 +53,9 @@ export interface Shard {
  */
 const DEFAULT_STRIDE = 3
 
+/** Slices take steps from opset 10 on: before it, no token is left out. */
+const canSkip = ({ opsets }: Model): boolean => (opsets.get('') ?? 10) >= 10
+
 /** What the output projections of all blocks read. */
 export function projectionInputs(view: TransformerModel, moments: boolean): Watch[] {
   return findBlocks(view).map(({ key, input, width, turn, tokens, stream, joined }) => {
@@ -97,7 +100,7 @@ export async function measure(model: Model, options: MeasureOptions): Promise<Ca
     providers: new Set(),
     blocks: new Map(watches.map(({ key, size, moments }) => [key, Sums.empty(size, moments)])),
   }
-  const { stride } = state.key
+  const stride = canSkip(model) ? state.key.stride : 1
   const indices = shardIndices(batches.length, shard).filter((index) => !state.done.has(index))
   if (indices.length === 0 || watches.length === 0) return state
   assertBatchesFit(model, batches, provider)

@@ -162,9 +162,8 @@ function addNorm(change: GraphEdit, rows: Value): Value {
 
 /** x with a column of ones behind it. */
 function withOnes(change: GraphEdit, x: Value): Value {
-  const at = (value: number): Value => change.constant(int64Tensor([1], [value]))
-  const column = change.add('Slice', [x, at(0), at(1), at(-1)])
-  const none = change.add('Mul', [column, change.constant(float32Tensor([], [0]))])
+  const sum = addReduce(change, 'ReduceSum', x, [-1])
+  const none = change.add('Mul', [sum, change.constant(float32Tensor([], [0]))])
   const ones = change.add('Add', [none, change.constant(float32Tensor([], [1]))])
   return change.add('Concat', [x, ones], { attributes: { axis: { kind: 'int', value: -1n } } })
 }

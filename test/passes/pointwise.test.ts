@@ -42,7 +42,7 @@ const layouts: Record<string, { dims: number[]; write: (b: Builder, x: Value) =>
 }
 
 const cases = Object.keys(layouts).flatMap((name) =>
-  [20, 11].map((opset) => [name, opset] as const),
+  [20, 11, 9].map((opset) => [name, opset] as const),
 )
 
 it.each(cases)(
