@@ -21,13 +21,34 @@ export function writeWhole(path: string, content: string | Uint8Array): void {
   try {
     const there = statSync(path, { throwIfNoEntry: false })
     if (there && !there.isFile() && !there.isDirectory()) return writeFileSync(path, content)
-    mkdirSync(dirname(path), { recursive: true })
+    makeFolder(dirname(path))
     writeFileSync(aside, content)
     renameSync(aside, path)
   } catch (cause) {
     rmSync(aside, { force: true })
     throw unwritable(path, cause)
   }
+}
+
+/**
+ * The folder with those above it, and the first of them that was made. Node's own way never ends where a system of
+ * files says of a folder that is there that it is not, as /proc and automounters do when something is made in it.
+ */
+export function makeFolder(path: string): string | undefined {
+  const missing: string[] = []
+  let folder = resolve(path)
+  while (!existsSync(folder)) {
+    missing.push(folder)
+    folder = dirname(folder)
+  }
+  for (const each of missing.reverse())
+    try {
+      mkdirSync(each)
+    } catch (error) {
+      // What another process made meanwhile is as good.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !existsSync(each)) throw error
+    }
+  return missing[0]
 }
 
 /** Bytes of a name that file systems hold, less what is put behind it while it is written. */

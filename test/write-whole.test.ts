@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, describe, expect, it } from 'vitest'
-import { writeWhole } from '../src/write-whole.js'
+import { makeFolder, writeWhole } from '../src/write-whole.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-write-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -26,5 +26,20 @@ describe('A file that is written whole', () => {
     writeWhole(path, 'said')
     expect(await read).toBe('said')
     expect(statSync(path).isFIFO()).toBe(true)
+  })
+})
+
+describe('a folder', () => {
+  it('is made with those above it, and the first that was is said', () => {
+    expect(makeFolder(join(folder, 'a/b/c'))).toBe(join(folder, 'a'))
+    expect(makeFolder(join(folder, 'a/b/c'))).toBe(undefined)
+    expect(makeFolder(join(folder, 'a/b/d'))).toBe(join(folder, 'a/b/d'))
+  })
+
+  it.skipIf(process.platform !== 'linux')('that a system does not make is refused at once', () => {
+    expect(() => makeFolder('/proc/attnc/results')).toThrow(/ENOENT|EACCES/)
+    expect(() => writeWhole('/proc/attnc/results/plan.json', '{}')).toThrow(
+      expect.objectContaining({ code: 'OUTPUT_UNWRITABLE' }),
+    )
   })
 })

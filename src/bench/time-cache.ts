@@ -3,10 +3,11 @@
  * processor, runtime, provider or number of threads is another file: nothing is ever out of date.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, homedir } from 'node:os'
 import { join } from 'node:path'
 import { type ProviderName, runtimeVersion } from '../runtime/provider.js'
+import { makeFolder } from '../write-whole.js'
 
 export interface Machine {
   readonly provider: ProviderName
@@ -64,7 +65,7 @@ export class TimeCache {
     if (!this.isChanged) return
     const aside = `${this.path}.${randomUUID()}`
     try {
-      mkdirSync(join(this.path, '..'), { recursive: true })
+      makeFolder(join(this.path, '..'))
       const times = Object.fromEntries(this.times)
       writeFileSync(aside, `${JSON.stringify({ format: 1, machine: this.machine, times })}\n`)
       renameSync(aside, this.path)

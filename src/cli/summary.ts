@@ -2,9 +2,10 @@
  * What a command printed, or why it failed, as a section of Markdown: for the page of a CI job. Sections
  * are added at the end of the file, as GITHUB_STEP_SUMMARY expects, so that several steps share a page.
  */
-import { appendFileSync, mkdirSync } from 'node:fs'
+import { appendFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AttncError } from '../errors.js'
+import { makeFolder } from '../write-whole.js'
 
 export interface Outcome {
   /** As it was typed. */
@@ -34,7 +35,7 @@ export function summaryText({ command, lines, error, exitCode }: Outcome): strin
 /** Error: REPORT_UNWRITABLE. */
 export function appendToReport(path: string, text: string): void {
   try {
-    mkdirSync(dirname(path), { recursive: true })
+    makeFolder(dirname(path))
     appendFileSync(path, text)
   } catch (cause) {
     throw new AttncError(

@@ -15,7 +15,7 @@ import {
 import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { AttncError } from '../errors.js'
-import { checkName } from '../write-whole.js'
+import { checkName, makeFolder } from '../write-whole.js'
 import { explain, unwritable } from './output-errors.js'
 
 export interface OutputOptions {
@@ -42,7 +42,7 @@ export async function writeFolder<Result>(
   try {
     if (existsSync(parent)) await removeAbandoned(parent, basename(target))
     checkOutput(target, options)
-    madeParent = await mkdir(parent, { recursive: true })
+    madeParent = makeFolder(parent)
     await mkdir(temporary)
     isMine = true
     const result = await write(temporary)

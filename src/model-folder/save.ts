@@ -6,7 +6,7 @@
  */
 
 import { createReadStream, statSync } from 'node:fs'
-import { mkdir, statfs } from 'node:fs/promises'
+import { statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { describeBytes } from '../amounts.js'
 import { assertLawful } from '../graph/check.js'
@@ -18,6 +18,7 @@ import { unreadable } from '../onnx/file-bytes.js'
 import type { TensorMessage } from '../onnx/messages.js'
 import type { Tensor } from '../onnx/tensor.js'
 import { isExternal } from '../onnx/tensor-message.js'
+import { makeFolder } from '../write-whole.js'
 import { type ModelFolder, openModelFolder } from './model-folder.js'
 import { diskFull } from './output-errors.js'
 import { writeFolder } from './output-folder.js'
@@ -248,7 +249,7 @@ async function writeFile(path: string, bytes: Uint8Array, watch: WriteWatch): Pr
 }
 
 async function newFile(path: string, watch: WriteWatch, bytes: number): Promise<StreamWriter> {
-  await mkdir(dirname(path), { recursive: true })
+  makeFolder(dirname(path))
   return await StreamWriter.create(path, watch, bytes)
 }
 
