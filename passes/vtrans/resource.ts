@@ -43,8 +43,9 @@ export function parametersOf(view: TransformerModel, masks: readonly Mask[]): Re
   const seen = new Set<Value>()
   const terms: Term[] = []
   for (const { value, axes } of view.analysis.constantAxes()) {
-    if (seen.has(value) || !isWeight(value)) continue
-    seen.add(value)
+    const first = view.analysis.copies.get(value) ?? value
+    if (seen.has(first) || !isWeight(value)) continue
+    seen.add(first)
     terms.push(...product(axes.map((axis) => sizeOf(axis, masks))))
   }
   return collect('parameters', terms, masks)

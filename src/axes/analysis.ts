@@ -45,6 +45,8 @@ export class AxisAnalysis {
   readonly sums: EdgeSums
   /** Nodes whose results cancel. */
   readonly shifts: ReadonlySet<Node>
+  /** Weights of which the graph holds several of the same numbers, each with the first: they are cut alike, and stay so. */
+  readonly copies = new Map<Value, Value>()
   /** Means that are sums where projections made what is summed; decided at the end. */
   readonly means: Mean[] = []
   private readonly slots: Slots
@@ -245,11 +247,13 @@ export class AxisAnalysis {
         if (value?.constant && !weights.has(value)) weights.set(value, node)
       }
     for (const [first, ...others] of findCopies(weights.keys()))
-      for (const other of others)
+      for (const other of others) {
+        for (const each of [first, other]) if (each && first) this.copies.set(each, first)
         for (const [at, axis] of (this.axes(other) ?? []).entries()) {
           const same = first && this.axes(first)?.[at]
           if (same) unify(same, axis, weights.get(other))
         }
+      }
   }
 }
 

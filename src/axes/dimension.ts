@@ -55,7 +55,7 @@ export function findDimensions(analysis: AxisAnalysis): Dimension[] {
       entangled: axis.entangled,
       interface: interfaceOf.get(axis) ?? [],
       isContracted: contracted.has(axis),
-      parametersPerMember: parametersOfMember(axis, size, found),
+      parametersPerMember: parametersOfMember(analysis, axis, size, found),
     })
   }
   return dimensions.sort((a, b) => b.parametersPerMember - a.parametersPerMember)
@@ -81,15 +81,22 @@ function interfaceValues(analysis: AxisAnalysis): Map<Axis, Value[]> {
   return found
 }
 
-function parametersOfMember(axis: Axis, size: number, places: readonly ConstantAxes[]): number {
+/** Copies count once. */
+function parametersOfMember(
+  { copies }: AxisAnalysis,
+  axis: Axis,
+  size: number,
+  places: readonly ConstantAxes[],
+): number {
   const removal = new Removal(
     new Map([[axis, Array.from({ length: size - 1 }, (_, index) => index + 1)]]),
   )
   const counted = new Set<Value>()
   let parameters = 0
   for (const { value, axes } of places) {
-    if (counted.has(value)) continue
-    counted.add(value)
+    const first = copies.get(value) ?? value
+    if (counted.has(first)) continue
+    counted.add(first)
     const before = elementCount(value.constant?.dims ?? [])
     const after = axes.reduce((count, each) => count * (removal.sizeOf(each).value ?? 0), 1)
     parameters += before - after

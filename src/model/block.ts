@@ -138,7 +138,7 @@ function readBlock(
   const outputs = (joinAt(output)?.outputs ?? []).filter(
     (each) => each && (!turn || view.analysis.axes(each)?.at(-1)?.root === columns?.root),
   )
-  const projection = readProjection(contraction)
+  const projection = readProjection(contraction, view.analysis.copies)
   return {
     ...part,
     contraction,

@@ -40,8 +40,14 @@ export function holdsWeights(analysis: AxisAnalysis, value: Value, depth = 16): 
   )
 }
 
-/** The projection's constant, where it is a plain floating matrix read by this product alone: [.., .., 1 …] in a convolution. */
-export function readProjection(contraction: Contraction): Projection | undefined {
+/**
+ * The projection's constant, where it is a plain floating matrix read by this product alone, and no copy of one that
+ * another reads: [.., .., 1 …] in a convolution.
+ */
+export function readProjection(
+  contraction: Contraction,
+  copies: ReadonlyMap<Value, Value> = new Map(),
+): Projection | undefined {
   for (const { input, axis, what } of contraction.operands) {
     const read = contraction.node.inputs[input]
     const flipped = read && transposedConstant(read)
@@ -49,6 +55,7 @@ export function readProjection(contraction: Contraction): Projection | undefined
     const tensor = weight?.constant
     const isMatrix = tensor?.dims.length === 2 || isPointwise(contraction.node)
     if (!weight || !tensor || !isMatrix || firstUses(weight).length !== 1) continue
+    if (copies.has(weight)) continue
     if (!['float32', 'float16', 'float64'].includes(tensor.dataType)) continue
     const own = flipped ? 1 - axis : axis
     const [first = 0, second = 0] = tensor.dims

@@ -18,7 +18,7 @@ export interface BlockRead {
 
 /**
  * Reads of each block, by its key, in an order that depends on the graph alone. Weights that are
- * quantised or shared are left out, and experts have none: there is nothing to compare their rows with.
+ * quantised, shared or copied are left out, and experts have none: there is nothing to compare their rows with.
  */
 export function findReads(view: TransformerModel): ReadonlyMap<string, readonly BlockRead[]> {
   const blocks = findBlocks(view)
@@ -47,7 +47,7 @@ function readsOf(
     if (!node || node.op === 'Shape' || node.op === 'Size') return
     const contraction = contractions.get(node)
     if (contraction && node.inputs.some((input) => input && isWeight(input))) {
-      const projection = readProjection(contraction)
+      const projection = readProjection(contraction, view.analysis.copies)
       const read = projection && dataOf(node)
       if (read) found.set(read, [...(found.get(read) ?? []), projection])
       return

@@ -61,7 +61,7 @@ export function findValueFrame(
     if (axes.some((axis) => has(axis, leaf)) && value.producer && !isLinear(value.producer))
       return undefined
   const [head] = block.keyValueHeadAxes
-  const projection = only && !isPointwise(only.node) && readProjection(only)
+  const projection = only && !isPointwise(only.node) && readProjection(only, analysis.copies)
   if (!projection) return undefined
   const inputs = placesOf(projection.inputs, leaf, head)
   const sources: Source[] = []
@@ -69,7 +69,8 @@ export function findValueFrame(
     const axis = axes.findIndex((each) => has(each, leaf))
     if (axis < 0 || value === projection.weight) continue
     const places = placesOf(axes[axis], leaf, head)
-    const isOwn = !use && firstUses(value).length === 1 && !value.producer
+    const isOwn =
+      !use && firstUses(value).length === 1 && !value.producer && !analysis.copies.has(value)
     if (!places || !isOwn || !value.constant || !isPlain(value.constant.dataType)) return undefined
     sources.push({ value, axis, places })
   }

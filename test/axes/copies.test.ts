@@ -1,6 +1,7 @@
 /** Matrices of the same numbers, as of layers that share their weights, lose the same members. */
 import { expect, it } from 'vitest'
 import type { Model, Value } from '../../src/graph/graph.js'
+import { findBlocks } from '../../src/model/block.js'
 import { readModel } from '../../src/model/model.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { compareModels } from '../zoo/compare.js'
@@ -43,4 +44,19 @@ it.each([
   ],
 ])('%s: each is cut by itself', (_, first) => {
   expect(widths(twice(first))).toEqual([0, 1])
+})
+
+it('copies are priced once, and none of them is re-fitted alone', () => {
+  const model = build((b) => {
+    let x = b.input('x', ['batch', 5, C])
+    for (let layer = 0; layer < 2; layer++) {
+      const [up, down] = [b.numbers(numbers(C * F, 1), C, F), b.numbers(numbers(F * C, 3), F, C)]
+      x = b.op('Add', [x, b.op('MatMul', [b.op('Relu', [b.op('MatMul', [x, up])]), down])])
+    }
+    return x
+  })
+  const view = readModel(model.graph)
+  const width = view.dimensions.find(({ role }) => role === 'width')
+  expect(width?.parametersPerMember).toBe(2 * C)
+  expect(findBlocks(view).map(({ projection }) => projection)).toEqual([undefined, undefined])
 })
