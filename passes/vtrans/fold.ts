@@ -7,6 +7,9 @@ import { unitOf } from './gates.js'
 import type { LearnedMasks } from './learn.js'
 import type { Selection } from './select.js'
 
+/** Whether a row is of another mask: heads and a width may end in one projection. */
+const isOther = (unit: number): boolean => unit < 0
+
 /** Rows of what goes are left out, rows of what stays are multiplied by μ. */
 export function foldMeans(
   view: TransformerModel,
@@ -28,16 +31,19 @@ export function foldMeans(
     if (!projection || own.length === 0) return []
     const { rows, columns } = projection
     const stays = Array.from({ length: rows }, (_, row) => row).filter((row) =>
-      own.every(({ mask, kept, units }) => mask.isWhole || kept.has(units[row] as number)),
+      own.every(({ mask, kept, units }) => {
+        const unit = units[row] as number
+        return mask.isWhole || isOther(unit) || kept.has(unit)
+      }),
     )
     const old = projection.read()
     const weight = new Float32Array(stays.length * columns)
     for (const [to, row] of stays.entries()) {
-      const factor = own.reduce(
-        (product, { mask, isGone, units }) =>
-          isGone ? 0 : product * (means[mask.offset + (units[row] as number)] as number),
-        1,
-      )
+      const factor = own.reduce((product, { mask, isGone, units }) => {
+        const unit = units[row] as number
+        if (isOther(unit)) return product
+        return isGone ? 0 : product * (means[mask.offset + unit] as number)
+      }, 1)
       for (let column = 0; column < columns; column++)
         weight[to * columns + column] = factor * (old[row * columns + column] as number)
     }

@@ -33,6 +33,7 @@ import { findTrainable, type Method, type Trainable } from './trainable.js'
 import {
   buildLossGraph,
   buildTrainingGraph,
+  copyOf,
   type LossGraph,
   type Precision,
   type StepOptions,
@@ -67,7 +68,9 @@ async function trainIn(
   const model = withoutFunctions(given)
   const { training, heldOut } = holdOut(options)
   const objective = chooseObjective(model, training, options.teacher !== undefined)
-  const trainable = findTrainable(model.graph, methodFor(options))
+  // What other outputs alone read learns nothing, and would decay.
+  const learning = copyOf(model, objective).graph
+  const trainable = findTrainable(learning, methodFor(options))
   const teacher = await pairLayers(model, training, options)
   const judge = buildLossGraph(model, { objective, trainable, teacher })
   const settings = {

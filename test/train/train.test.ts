@@ -152,6 +152,19 @@ describe('train', () => {
     60_000,
   )
 
+  it('leaves what another output reads alone as it is, decay included', async () => {
+    const model = classifier()
+    edit(model.graph, 'test', (change) => {
+      const [x] = model.graph.inputs
+      const numbers = Array.from({ length: 24 }, (_, at) => Math.cos(at))
+      const weight = change.constant(toConstant(tensorOf('float32', [6, 4], numbers)), 'beside')
+      change.expose(change.add('MatMul', [x, weight], { output: 'other' }))
+    })
+    const { weights } = await train(model, { ...options, updates: 4, judgeEvery: 2 })
+    expect(weights.map(({ name }) => name)).not.toContain('beside')
+    expect(weights.length).toBeGreaterThan(1)
+  })
+
   it('stops at the first loss that is not finite, and says where', async () => {
     const [first] = samples(16, 1, 16)
     const { data } = first?.feeds['x'] ?? { data: new Float32Array() }
