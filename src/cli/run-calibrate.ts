@@ -106,7 +106,7 @@ function toJson(output: string, state: CalibrationState) {
 function describe(output: string, state: CalibrationState): Outcome {
   const json = toJson(output, state)
   const { done, total } = json.batches
-  const rest = json.isComplete ? '' : `; ${total - done} batches are in other parts`
+  const rest = json.isComplete ? '' : `; the rest, ${total - done}, is in other parts`
   return {
     json,
     lines: [`${output}: ${json.blocks} blocks, ${done} of ${total} batches${rest}`],

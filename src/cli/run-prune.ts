@@ -27,6 +27,7 @@ import { writeFailure, writeJUnit } from './junit.js'
 import { folderJson, metricsJson } from './prune-json.js'
 import { reportPrune } from './report-prune.js'
 import { checkPage } from './run-report.js'
+import { shellWord } from './text.js'
 
 /** What passes read is in there too, and is theirs to understand. */
 export interface PruneFlags extends DataChoice {
@@ -234,6 +235,8 @@ function describeSkipped({ skipped }: PruneResult): string[] {
 
 function nextSteps(flags: PruneFlags, path: string): string[] {
   if (flags['plan-out'] && flags['dry-run'])
-    return [`Carry it out: attnc apply ${path} --plan ${flags['plan-out']} -o OUT`]
+    return [
+      `Carry it out: attnc apply ${shellWord(path)} --plan ${shellWord(flags['plan-out'])} -o OUT`,
+    ]
   return flags['dry-run'] ? ['Leave --dry-run away and name a folder with -o to do it.'] : []
 }

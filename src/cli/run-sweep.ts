@@ -13,7 +13,7 @@ import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { checkWritable } from '../write-whole.js'
 import { chooseCalibration, chooseData, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
-import { describeBytes, describeChange, describeCount, table } from './text.js'
+import { describeBytes, describeChange, describeCount, shellWord, table } from './text.js'
 
 /** What passes read is in there too, and is theirs to understand. */
 export interface SweepFlags extends DataChoice {
@@ -59,10 +59,10 @@ export async function runSweep(
     output: flags.output,
     single: isSingle(path),
   })
-  return { json, lines: describeSweep(json, flags.output) }
+  return { json, lines: describeSweep(json, path, flags.output) }
 }
 
-function describeSweep({ points, knee }: Sweep, folder: string): string[] {
+function describeSweep({ points, knee }: Sweep, path: string, folder: string): string[] {
   const [first] = points
   const rows = points.map((point) => [
     String(point.ratio),
@@ -76,6 +76,6 @@ function describeSweep({ points, knee }: Sweep, folder: string): string[] {
   return [
     ...table(['ratio', 'parameters', 'weights', 'FLOPs', first?.metric ?? '', 'change', ''], rows),
     '',
-    `Plans: ${folder}. Carry one out: attnc apply MODEL --plan ${folder}/plan-${knee ?? points.at(-1)?.ratio}.json -o OUT`,
+    `Plans: ${folder}. Carry one out: attnc apply ${shellWord(path)} --plan ${shellWord(join(folder, `plan-${knee ?? points.at(-1)?.ratio}.json`))} -o OUT`,
   ]
 }

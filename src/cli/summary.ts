@@ -6,6 +6,7 @@ import { appendFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AttncError } from '../errors.js'
 import { makeFolder } from '../write-whole.js'
+import { shellWord } from './text.js'
 
 export interface Outcome {
   /** As it was typed. */
@@ -18,7 +19,7 @@ export interface Outcome {
 export function summaryText({ command, lines, error, exitCode }: Outcome): string {
   const { code, suggestions = [] } = (error ?? {}) as Partial<AttncError>
   const result = exitCode === 0 ? 'passed' : `exit ${exitCode}${code ? `, ${code}` : ''}`
-  const words = command.map((word) => (/[^\w./=%:@,+-]/.test(word) ? `'${word}'` : word))
+  const words = command.map(shellWord)
   const text = lines.join('\n').replaceAll('```', "'''").trim()
   return [
     `### attnc ${command[0]}: ${result}`,

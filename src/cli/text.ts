@@ -20,3 +20,7 @@ export function table(
       .trimEnd(),
   )
 }
+
+/** A word of a command as shells take it: quoted where it has to be. */
+export const shellWord = (word: string): string =>
+  /[^\w./=%:@,+-]/.test(word) || word === '' ? `'${word.replaceAll("'", "'\\''")}'` : word
