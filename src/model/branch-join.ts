@@ -59,7 +59,7 @@ export function joinOf(
   return undefined
 }
 
-/** What `source` was made from, scaled, or with another block's result added already; of its width. */
+/** What `source` was made from, scaled or gated, or with another block's result added already; of its width. */
 function isSumWith(analysis: AxisAnalysis, next: Node, value: Value, source: Value): boolean {
   let { producer } = value
   while (producer && roundings.includes(producer.op)) producer = producer.inputs[0]?.producer
@@ -68,11 +68,13 @@ function isSumWith(analysis: AxisAnalysis, next: Node, value: Value, source: Val
     input && !analysis.isConstant(input) ? [input] : [],
   )
   const isSum = producer.op === 'Add'
-  const isScale = open.length === 1 && ['Mul', 'Cast', 'Identity'].includes(producer.op)
+  const isScale = open.length === 1 && ['Cast', 'Identity'].includes(producer.op)
+  // By a number, or by a gate that says how much of it stays.
+  const isGated = producer.op === 'Mul'
   const stream = next.outputs[0] && analysis.axes(next.outputs[0])?.at(-1)
   const own = analysis.axes(source)?.at(-1)
   const isOneWidth = stream !== undefined && own !== undefined && stream.root === own.root
-  return (isSum || isScale) && isOneWidth && open.some((each) => dependsOn(source, each))
+  return (isSum || isScale || isGated) && isOneWidth && open.some((each) => dependsOn(source, each))
 }
 
 const isBranchStep = (node: Node): boolean =>

@@ -126,6 +126,20 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
   })
 
+  it('a feed-forward behind a gate that says how much of the stream stays', async () => {
+    const open = make((b, x) => {
+      const stream = b.linear(x, C, C)
+      const said = b.linear(b.op('Relu', [b.linear(stream, C, 24)]), 24, C)
+      const both = b.op('Concat', [stream, said], { axis: -1 })
+      const gate = b.op('Sigmoid', [b.linear(both, 2 * C, C)])
+      const stays = b.op('Mul', [b.op('Sub', [b.scalar(1), gate]), stream])
+      return b.op('Add', [stays, b.op('Mul', [gate, said])])
+    })
+    const seen = await inspect(open())
+    expect(seen.feedForward.map(({ width, prunable }) => [width, prunable])).toEqual([[24, true]])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
   it('attention among the channels of a head', async () => {
     const open = make((b, x) => {
       const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 3, 1)
