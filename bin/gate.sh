@@ -3,13 +3,17 @@
 # quality is worse than the conditions allow. Everything comes by the environment:
 #   MODEL, PLAN, OUTPUT, DATA   paths
 #   FAIL_IF                     conditions, one a line
-#   ARGUMENTS                   more of them for "attnc eval", words apart
-#   ATTNC                       how to call attnc, if not by its name
+#   ARGUMENTS                   more of them for "attnc eval"; quotes keep words with spaces together
+#   ATTNC                       how to call attnc, if not by its name: words and quotes as in ARGUMENTS
 #   JUNIT                       the report to write, attnc.xml if nothing is said
 #   SUMMARY                     a file that gets the results as Markdown, if any
 set -euo pipefail
-read -ra attnc <<<"${ATTNC:-attnc}"
-read -ra arguments <<<"${ARGUMENTS:-}"
+# Words as a shell takes them, without anything being expanded; one a line.
+words() { [[ -z "${1// /}" ]] || xargs printf '%s\n' <<<"$1"; }
+attnc=()
+while IFS= read -r word; do attnc+=("$word"); done < <(words "${ATTNC:-attnc}")
+arguments=()
+while IFS= read -r word; do arguments+=("$word"); done < <(words "${ARGUMENTS:-}")
 conditions=()
 while IFS= read -r line; do
   [[ -n "${line// /}" ]] && conditions+=(--fail-if "$line")

@@ -1,12 +1,13 @@
 /** The step for CI on the demo model: fails for the right reason and says so on the job page. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import Eval from '../../commands/eval.js'
 import Prune from '../../commands/prune.js'
 import { summaryText } from '../../src/cli/summary.js'
+import { shellWord } from '../../src/cli/text.js'
 import { AttncError } from '../../src/errors.js'
 import { example, root, runCommand } from '../commands/run-command.js'
 
@@ -24,6 +25,29 @@ const program = [
 ]
 
 describe('the gate', () => {
+  it('takes paths and arguments with spaces', () => {
+    const node = join(folder, 'a node')
+    symlinkSync(process.execPath, node)
+    const { status, stderr } = spawnSync('bash', [join(root, 'bin/gate.sh')], {
+      encoding: 'utf8',
+      env: {
+        ...process.env,
+        ATTNC: `'${node}' -e 'process.stderr.write(JSON.stringify(process.argv.slice(1)))' --`,
+        MODEL: 'a model',
+        PLAN: 'a plan',
+        OUTPUT: 'an output',
+        DATA: 'some data',
+        ARGUMENTS: '--start-token 3 --junit "a report"',
+        FAIL_IF: 'perplexity > 5',
+      },
+    })
+    expect(status).toBe(0)
+    expect(stderr).toContain('["apply","a model","--plan","a plan","-o","an output","--force"]')
+    expect(stderr).toContain(
+      '"--start-token","3","--junit","a report","--fail-if","perplexity > 5"',
+    )
+  })
+
   it('carries out the plan, checks it, and fails with 5 for the condition that holds', () => {
     const plan = join(folder, 'plan.json')
     const slices = [{ dimension: 'layer.1.width', remove: Array.from({ length: 99 }, (_, i) => i) }]
@@ -32,7 +56,7 @@ describe('the gate', () => {
       encoding: 'utf8',
       env: {
         ...process.env,
-        ATTNC: program.join(' '),
+        ATTNC: program.map(shellWord).join(' '),
         MODEL: example,
         PLAN: plan,
         OUTPUT: join(folder, 'smaller'),
