@@ -37,7 +37,9 @@ export function explainFailure(cause: unknown, provider: ProviderName): AttncErr
     {
       cause,
       suggestions: [
-        'Sizes may not fit the model: try fewer tokens (--sequence-length) or other data; "attnc verify" says whether it runs at all.',
+        /indices element out of (data )?bounds/.test(text)
+          ? 'The data number a row that a table of the model lacks: look at the ids in them.'
+          : 'Sizes may not fit the model: try fewer tokens (--sequence-length) or other data; "attnc verify" says whether it runs at all.',
       ],
     },
   )

@@ -47,3 +47,10 @@ test.each<[string, Error, string, RegExp]>([
   expect(error.message).toMatch(message)
   expect(error.suggestions).toHaveLength(1)
 })
+
+test.each([
+  ['indices element out of data bounds, idx=99 must be within the inclusive range [-4,3]', /ids/],
+  ['axis == 1 was false. 512 by 1000', /Sizes may not fit/],
+])('the next step fits what was said: %s', (said, step) => {
+  expect(explainFailure(wrapped('Gather', 'g', said), 'cpu').suggestions[0]).toMatch(step)
+})
