@@ -3,6 +3,7 @@
  * it is for good, what waits for it is told, and the process can clean up and end. For programs: it takes over the
  * process's signals, so a library doesn't turn it on by itself.
  */
+import { readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { constants, totalmem } from 'node:os'
 import { AttncError } from '../../errors.js'
@@ -22,10 +23,20 @@ export function surviveCrashes(bytes = allMemory()): void {
   most = bytes
 }
 
-/** Of the machine, or of the part of it that this process may use. */
+/** Of the machine, what it can swap out too; or of the part of it that this process may use. */
 function allMemory(): number {
   const allowed = process.constrainedMemory()
-  return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem()
+  return allowed > 0 && allowed < totalmem() ? allowed : totalmem() + swap()
+}
+
+function swap(): number {
+  try {
+    const [, kilobytes] =
+      /^SwapTotal: +(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8')) ?? []
+    return Number(kilobytes ?? 0) * 1024
+  } catch {
+    return 0
+  }
 }
 
 /** Whether some thread of this process had a fault: it is to end by `process.exit`, since work seems to go on. */
