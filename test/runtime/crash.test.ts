@@ -16,7 +16,7 @@ import { openSession } from '../../src/runtime/session.js'
 import { attentionModel } from '../fuzz/models.js'
 import { node, valueInfo } from '../onnx/messages.js'
 
-const isBuilt = findAddon()?.watchForCrashes !== undefined
+const isBuilt = findAddon()?.limitMemory !== undefined
 if (!isBuilt)
   process.stderr.write(
     'skipped: no addon that survives crashes; "npm run build:native" builds it\n',
