@@ -5,7 +5,9 @@ with TF32 products as ONNX Runtime has them, next-token loss, gradients cut to l
 weights, or low-rank updates of the seven projections of every layer.
 
     python bench/train-step.py [--batch-size 8] [--length 512] [--rounds 9] [--device cuda]
-        [--attention eager,sdpa] [--layers 30]
+        [--attention eager,sdpa] [--layers 30] [--rank 16] [--precision float32|float16|bfloat16]
+
+In half precision the model's work is, by autocast; weights and their gradients stay float32, as attnc's do.
 
 Needs torch and transformers; nothing of attnc.
 """
@@ -55,7 +57,7 @@ def build(arguments: argparse.Namespace, attention: str, method: str) -> nn.Modu
                 (layer.mlp, ("gate_proj", "up_proj", "down_proj")),
             ):
                 for name in names:
-                    setattr(block, name, LowRank(getattr(block, name), 16, 32))
+                    setattr(block, name, LowRank(getattr(block, name), arguments.rank, 2 * arguments.rank))
     return model.to(arguments.device)
 
 
@@ -72,19 +74,30 @@ def measure(arguments: argparse.Namespace, attention: str, method: str) -> None:
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0)
     ids = torch.randint(0, 49152, (arguments.batch_size, arguments.length), device=arguments.device)
 
+    scaler = torch.amp.GradScaler(arguments.device, enabled=arguments.precision == "float16")
+    autocast = torch.autocast(
+        arguments.device,
+        dtype=getattr(torch, arguments.precision),
+        enabled=arguments.precision != "float32",
+    )
+
     def synchronise() -> None:
         if is_cuda:
             torch.cuda.synchronize()
 
     def forward() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), autocast:
             model(input_ids=ids, labels=ids, use_cache=False)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        with autocast:
+            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
 
     def timed(run) -> float:
         synchronise()
@@ -124,6 +137,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--attention", default="eager,sdpa")
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--precision", default="float32", choices=("float32", "float16", "bfloat16"))
     parser.add_argument("--layers", type=int, default=30)
     arguments = parser.parse_args()
     torch.manual_seed(0)

@@ -8,11 +8,12 @@
  *   npx tsx bench/train-step.ts MODEL DATA [--batch-size 8] [--length 256] [--rounds 9] [--threads 2]
  *     [--provider cpu] [--only full,lora] [--recompute none,0,0.5,1] [--teacher-share 0]
  *     [--sizes free,fixed,replayed] [--precision float32,float16]
- *     [--rank 16] [--inside-up-to 0] [--attention own,plain]
+ *     [--rank 16] [--inside-up-to 0] [--attention own,plain] [--rows fused,apart]
  *
  * `--sizes`: read from the inputs at every step; written into the graph; or the step's kernels recorded too
  * and started by one call. A teacher is the model itself. `--attention`: as one operator with a kernel for its backward pass,
- * which there is in half precision on a GPU; or as products. Loss and gradient of the first step say whether they agree.
+ * which there is in half precision on a GPU; or as products. `--rows`: work along rows put together, or an
+ * operator each. Loss and gradient of the first step say whether they agree.
  */
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -22,10 +23,11 @@ import type { Model, Value } from '../src/graph/graph.js'
 import { readModel } from '../src/model/model.js'
 import { loadModel } from '../src/model-folder/load.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../src/onnx/numbers.js'
+import { WORTH_FUSING } from '../src/rewrite/fuse-rows/fuse-rows.js'
 import { linkCudaLibraries } from '../src/runtime/cuda-libraries.js'
 import { type Materialised, materialise } from '../src/runtime/materialise.js'
 import { NativeSession } from '../src/runtime/native/session.js'
-import { hasTrainingKernels } from '../src/runtime/own-kernels.js'
+import { compilesRowPrograms, hasTrainingKernels } from '../src/runtime/own-kernels.js'
 import type { ProviderName } from '../src/runtime/provider.js'
 import { openSession, type Session } from '../src/runtime/session.js'
 import { feedsOf } from '../src/train/feeds.js'
@@ -63,6 +65,7 @@ const { values: flags, positionals } = parseArgs({
     precision: { type: 'string', default: 'float32' },
     'teacher-share': { type: 'string', default: '0' },
     attention: { type: 'string', default: 'own' },
+    rows: { type: 'string', default: 'fused' },
   },
 })
 const print = (line: string): unknown => process.stdout.write(`${line}\n`)
@@ -124,7 +127,7 @@ function keepParameters({ model: { graph } }: LossGraph): Readonly<Record<string
 async function measure(
   method: Method,
   share: number | undefined,
-  [form, precision, attention]: readonly [string, Precision, string],
+  [form, precision, attention, rows]: readonly [string, Precision, string, string],
 ): Promise<void> {
   const trainable = findTrainable(model.graph, method)
   const loss = buildLossGraph(model, { objective, trainable })
@@ -138,6 +141,7 @@ async function measure(
     accumulate: 1,
     precision,
     hasKernel: attention === 'own' && hasTrainingKernels(provider) ? hasGradientKernel : undefined,
+    fusesRowsFrom: rows === 'fused' && compilesRowPrograms(provider) ? WORTH_FUSING : undefined,
     scaling: precision === 'float16' ? defaultScaling : undefined,
     recompute: share === undefined ? undefined : { share, sizes },
     feeds: form === 'free' ? undefined : shared,
@@ -181,7 +185,7 @@ async function measure(
   const ratios = times[0].map((each, round) => (times[1][round] as number) / each)
   const memory = Number.isNaN(used) ? '' : `, ${used} MiB by the driver`
   print(
-    `${method.kind}, ${precision}, attention ${attention}, sizes ${form}${training instanceof NativeSession && training.isReplaying ? ', recorded' : ''}${share === undefined ? '' : `, ${share} computed twice`}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (loss ${lossFound.toPrecision(6)}, gradient ${norm.toPrecision(6)}; ${trainable.size.toLocaleString('en')} numbers; by shapes ${megabytes(estimated.peakBytes)}${arena}${memory})`,
+    `${method.kind}, ${precision}, attention ${attention}, rows ${rows}, sizes ${form}${training instanceof NativeSession && training.isReplaying ? ', recorded' : ''}${share === undefined ? '' : `, ${share} computed twice`}: forward ${one.toFixed(1)} ms, step ${other.toFixed(1)} ms, ratio ${median(ratios).toFixed(2)} (loss ${lossFound.toPrecision(6)}, gradient ${norm.toPrecision(6)}; ${trainable.size.toLocaleString('en')} numbers; by shapes ${megabytes(estimated.peakBytes)}${arena}${memory})`,
   )
 }
 
@@ -196,11 +200,13 @@ try {
         for (const form of flags.sizes.split(','))
           for (const precision of flags.precision.split(',') as Precision[])
             for (const attention of flags.attention.split(','))
-              await measure(method, share === 'none' ? undefined : Number(share), [
-                form,
-                precision,
-                attention,
-              ])
+              for (const rows of flags.rows.split(','))
+                await measure(method, share === 'none' ? undefined : Number(share), [
+                  form,
+                  precision,
+                  attention,
+                  rows,
+                ])
 } finally {
   for (const file of files) file.dispose()
 }

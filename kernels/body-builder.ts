@@ -6,7 +6,7 @@
 import { GraphEdit, type NodeSpec } from '../src/graph/edit.js'
 import type { Attribute, Graph, Value } from '../src/graph/graph.js'
 import { type DataType, dataTypeCode } from '../src/onnx/data-type.js'
-import { float32Tensor, int64Tensor } from '../src/onnx/tensor.js'
+import { float32Tensor, int64Tensor, type Tensor } from '../src/onnx/tensor.js'
 
 /** From this version on all reductions take their axes as an input; ReduceSum always did. */
 const AXES_AS_INPUT = 18
@@ -79,6 +79,10 @@ export class BodyBuilder {
 
   float(value: number): Value {
     return this.constant(`f${value}`, () => float32Tensor([], [value]))
+  }
+
+  tensor(tensor: Tensor): Value {
+    return this.edit.constant(tensor)
   }
 
   /** Sizes of `value`: as many as it has dimensions. */

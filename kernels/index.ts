@@ -7,6 +7,7 @@ import { blockSparseAttention } from './block-sparse-attention/index.js'
 import { blockSparseAttentionGradient } from './block-sparse-attention-gradient/index.js'
 import { gatherBlockAttention } from './gather-block-attention/index.js'
 import type { Kernel } from './kernel.js'
+import { rowProgram } from './row-program/index.js'
 import { streamAttention } from './stream-attention/index.js'
 
 /** What models hold. Each sums in float32 within, whatever its tensors are stored in. */
@@ -18,4 +19,4 @@ export const kernels: readonly Kernel<object>[] = [
 ]
 
 /** What only training steps hold. */
-export const gradientKernels: readonly Kernel<object>[] = [blockSparseAttentionGradient]
+export const gradientKernels: readonly Kernel<object>[] = [blockSparseAttentionGradient, rowProgram]

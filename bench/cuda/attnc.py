@@ -21,7 +21,7 @@ class Parameters(ctypes.Structure):
         + [(name, ctypes.c_int32) for name in SIZES]
         + [("scale", ctypes.c_float), ("softcap", ctypes.c_float)]
         + [("order", ctypes.c_void_p), ("counter", ctypes.c_void_p), ("partial", ctypes.c_void_p)]
-        + [("splits", ctypes.c_int32)]
+        + [("splits", ctypes.c_int32), ("bias_tiles", ctypes.c_void_p)]
     )
 
 
@@ -51,7 +51,10 @@ LIBRARY.attnc_attention_gradient.argtypes = [
     ctypes.POINTER(GradientParameters),
     ctypes.c_int32,
     ctypes.c_void_p,
+    ctypes.c_void_p,
 ]
+LIBRARY.attnc_gradient_workspace_bytes.restype = ctypes.c_size_t
+LIBRARY.attnc_gradient_workspace_bytes.argtypes = [ctypes.POINTER(GradientParameters)]
 # Path and Storage of attention.h.
 AUTOMATIC, HOPPER, AMPERE, DECODE, GENERAL = range(5)
 STORAGES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
@@ -125,10 +128,14 @@ class Gradient:
         p.output_gradient = output_gradient.data_ptr()
         p.query_gradient, p.key_gradient, p.value_gradient = (each.data_ptr() for each in self.gradients)
         p.row_sums = row_sums.data_ptr()
+        size = LIBRARY.attnc_gradient_workspace_bytes(ctypes.byref(p))
+        self.workspace = torch.empty(size, dtype=torch.uint8, device="cuda")
 
     def __call__(self):
         stream = torch.cuda.current_stream().cuda_stream
-        error = LIBRARY.attnc_attention_gradient(ctypes.byref(self.parameters), self.storage, stream)
+        error = LIBRARY.attnc_attention_gradient(
+            ctypes.byref(self.parameters), self.storage, self.workspace.data_ptr(), stream
+        )
         if error:
             raise Unfit(error.decode())
         return self.gradients

@@ -20,9 +20,13 @@ extern "C" size_t attnc_workspace_bytes(const Parameters* p, int32_t storage, in
                                       (attnc::cuda::Path)path);
 }
 
+extern "C" size_t attnc_gradient_workspace_bytes(const attnc::cuda::GradientParameters* p) {
+  return attnc::cuda::gradient_workspace_bytes(*p);
+}
+
 extern "C" const char* attnc_attention_gradient(const attnc::cuda::GradientParameters* p,
-                                                int32_t storage, void* stream) {
-  return attnc::cuda::attention_gradient(*p, (attnc::cuda::Storage)storage, device(),
+                                                int32_t storage, void* workspace, void* stream) {
+  return attnc::cuda::attention_gradient(*p, (attnc::cuda::Storage)storage, device(), workspace,
                                          (CUstream_st*)stream);
 }
 

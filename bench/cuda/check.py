@@ -22,7 +22,7 @@ torch.backends.cudnn.allow_tf32 = False
 # What a case leaves out: two heads that share keys, blocks of 64, all blocks kept.
 DEFAULTS = dict(
     B=1, H=2, K=1, S=256, T=None, d=128, e=None, query_block=64, key_block=64, L=1, causal=False,
-    window=0, sinks=0, softcap=0.0, start=None, lengths=None, bias=None, layout="all",
+    window=0, sinks=0, softcap=0.0, start=None, lengths=None, bias=None, mask=None, layout="all",
     type=torch.bfloat16, wants_lse=True,
 )
 
@@ -73,6 +73,13 @@ CASES = {
     "heads of 256": dict(S=300, d=256, causal=True),
     "bias": dict(S=200, H=4, K=2, bias=(1, 4)),
     "bias with hidden pairs": dict(B=2, S=200, bias=(2, 1), causal=True),
+    "causal mask as a bias": dict(B=2, S=512, H=6, K=2, bias=(1, 1), mask="causal", d=64),
+    "mask as a bias, ragged": dict(B=2, S=333, H=4, K=2, bias=(2, 1), mask="causal"),
+    "mask as a bias, per head": dict(S=400, H=4, K=2, bias=(1, 4), mask="window", type=torch.float16),
+    "mask as a bias, blocks of 128 keys": dict(S=400, key_block=128, bias=(1, 1), mask="window", d=64),
+    "mask as a bias, fewer keys": dict(S=300, T=130, bias=(1, 1), mask="window", d=64),
+    "mask as a bias that hides rows": dict(B=2, S=256, bias=(2, 1), mask="padding", d=64),
+    "mask as a bias, random blocks": dict(S=512, bias=(1, 1), mask="causal", layout="random"),
     "many heads": dict(B=2, H=32, K=8, S=1500, causal=True),
     "many tiles": dict(B=2, H=32, K=8, S=3000, causal=True, layout="random"),
     "one query": dict(S=1, T=1000, H=8, K=2, causal=True),
@@ -186,6 +193,22 @@ def reference(case, query, key, value, kept, bias, start):
     return weights @ v, lse
 
 
+def build_mask(case, like):
+    """Zeros, and where something is hidden −12,000: a row that sees nothing weighs what is hidden."""
+    S, T = like.shape[-2:]
+    query, key = torch.arange(S, device="cuda")[:, None], torch.arange(T, device="cuda")[None]
+    if case["mask"] == "padding":
+        # Of the second batch, keys and queries of the last third.
+        kept = torch.tensor([T, T * 2 // 3], device="cuda")[:, None, None, None]
+        hidden = (key >= kept) | (query >= kept)
+    else:
+        hidden = key > query
+        if case["mask"] == "window":
+            hidden = hidden | (key < query - 100)
+            hidden[:, 0] = False
+    return torch.where(hidden, -12000.0, 0.0).to(like.dtype).expand_as(like).contiguous()
+
+
 def where_wrong(output, expected, lse, expected_lse):
     """Which rows and columns differ, for the next change of the kernel."""
     wrong = ~((output.float() - expected).abs() <= 0.05 + 0.02 * expected.abs())
@@ -216,7 +239,10 @@ def run_case(name, paths):
     bias = None
     if case["bias"]:
         bias = draw(*case["bias"], S, T)
-        bias[..., ::7] = -math.inf
+        if case["mask"]:
+            bias = build_mask(case, bias)
+        else:
+            bias[..., ::7] = -math.inf
     lengths = torch.tensor(case["lengths"], dtype=torch.int32, device="cuda") if case["lengths"] else None
     expected, expected_lse = reference(case, query, key, value, kept, bias, start)
     results = []

@@ -31,7 +31,10 @@ const all = [
   '-gencode=arch=compute_90,code=[sm_90,compute_90]',
 ]
 const sources = [
-  ...['attention', 'plan', 'decode', 'ampere', 'gradient', 'general'].map((name) => [name, all]),
+  ...['attention', 'bias-tiles', 'plan', 'decode', 'ampere', 'gradient', 'general'].map((name) => [
+    name,
+    all,
+  ]),
   ['hopper', hopper],
 ].map(([name, targets]) => [`block-attention/cuda/${name}.cu`, targets])
 const operators = [
@@ -39,11 +42,15 @@ const operators = [
   'cuda-launch',
   'cuda-block-attention',
   'cuda-attention-gradient',
+  'cuda-row-program',
   'cuda-register',
-]
+].map((name) => `native/${name}.cpp`)
+const rowPrograms = ['program', 'source', 'device-code'].map(
+  (name) => `row-program/cuda/${name}.cpp`,
+)
 
 export async function buildCuda(compiler, root, objects, target) {
-  const files = [...sources, ...operators.map((name) => [`native/${name}.cpp`, []])]
+  const files = [...sources, ...[...operators, ...rowPrograms].map((source) => [source, []])]
   const built = files.map(async ([source, targets], at) => {
     const object = join(objects, `cuda-${at}.o`)
     const flags = ['-std=c++17', '-O3', '-Xcompiler', '-fPIC,-fvisibility=hidden', ...targets]

@@ -51,8 +51,11 @@ ort::Status* CudaBlockSparseAttentionGradient::run(ort::KernelContext* context) 
   CudaPlace place;
   if (ort::Status* status = find_place(call, p, place)) return status;
   g.forward = parameters_of(p);
-  const char* error = cuda::attention_gradient(g, storage_on_device(p.storage), place.device,
-                                               place.stream);
+  CudaWorkspace workspace;
+  const char* error = workspace.take(cuda::gradient_workspace_bytes(g), place);
+  if (!error)
+    error = cuda::attention_gradient(g, storage_on_device(p.storage), place.device, workspace.data,
+                                     place.stream);
   return error ? fail_on_cuda(call, error) : nullptr;
 }
 

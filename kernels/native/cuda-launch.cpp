@@ -42,6 +42,15 @@ const char* find_home(CudaPlace& found) {
 
 }  // namespace
 
+const char* CudaWorkspace::take(size_t bytes, const CudaPlace& place) {
+  stream_ = place.stream;
+  return bytes > 0 ? told(cudaMallocFromPoolAsync(&data, bytes, place.pool, place.stream)) : nullptr;
+}
+
+CudaWorkspace::~CudaWorkspace() {
+  if (data) cudaFreeAsync(data, stream_);  // what goes wrong here shows at the next call
+}
+
 ort::Status* fail_on_cuda(const Call& call, const char* error) {
   return call.api.CreateStatus(
       ort::kFail, (std::string("attnc.") + call.op + " on CUDA: " + error).c_str());

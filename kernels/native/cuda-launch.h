@@ -15,6 +15,18 @@ struct CudaPlace {
   cudaStream_t stream = nullptr;
 };
 
+// Memory of a run, on its stream; given back when it goes.
+class CudaWorkspace {
+ public:
+  void* data = nullptr;
+  // Null, or what went wrong.
+  const char* take(size_t bytes, const CudaPlace& place);
+  ~CudaWorkspace();
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
 ort::Status* fail_on_cuda(const Call& call, const char* error);
 
 // ONNX Runtime's stream, and the device that it has made the thread's own. Refuses what no launch can hold.

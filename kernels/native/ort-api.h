@@ -25,7 +25,7 @@ struct IoBinding;
 struct CustomOp;
 
 enum ErrorCode { kFail = 1, kInvalidArgument = 2 };
-enum ElementType { kUndefined = 0, kFloat = 1, kInt32 = 6, kInt64 = 7, kFloat16 = 10, kBfloat16 = 16 };
+enum ElementType { kUndefined = 0, kFloat = 1, kInt32 = 6, kInt64 = 7, kBool = 9, kFloat16 = 10, kBfloat16 = 16 };
 enum Presence { kRequired = 0, kOptional = 1 };
 
 // The version whose table holds every function used here.

@@ -120,9 +120,12 @@ struct Call {
   }
 
   ort::Status* output(size_t index, std::initializer_list<int64_t> dims, void** data) const {
+    return output(index, dims.begin(), dims.size(), data);
+  }
+  ort::Status* output(size_t index, const int64_t* dims, size_t rank, void** data) const {
     ort::Value* value = nullptr;
     if (ort::Status* status =
-            api.KernelContext_GetOutput(context, index, dims.begin(), dims.size(), &value))
+            api.KernelContext_GetOutput(context, index, dims, rank, &value))
       return status;
     *data = nullptr;
     return value ? api.GetTensorMutableData(value, data) : nullptr;

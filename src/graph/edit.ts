@@ -141,6 +141,21 @@ export class GraphEdit {
     return between
   }
 
+  /** Another node makes `value` from now on, in place of its own output `index`; who made it has that output no more. */
+  moveOutput(value: Value, to: Node, index: number): void {
+    const from = value.producer as Node
+    const place = from.outputs.indexOf(value)
+    const own = to.outputs[index] as Value
+    const connect = (producer: Node, at: number, other: Node, otherAt: number): void => {
+      producer.outputs[at] = value
+      value.producer = producer
+      other.outputs[otherAt] = undefined
+    }
+    this.graph.values.delete(own.name)
+    connect(to, index, from, place)
+    this.journal.push(() => connect(from, place, to, index))
+  }
+
   /** A new initializer. */
   constant(tensor: Tensor, name = `${this.label}/constant`): Value {
     const value = this.newValue(name)
@@ -247,6 +262,27 @@ export class GraphEdit {
   eraseConstant(value: Value): void {
     if (value.uses.size > 0 || value.isGraphOutput || value.producer) return
     this.graph.values.delete(value.name)
+  }
+
+  /** Puts nodes in an order in which every value is made before it is read, as near as can be to the one they had. */
+  sort(): void {
+    const { nodesById } = this.graph
+    const nodes = [...nodesById].map(([, node]) => node)
+    nodesById.clear()
+    const isLeft = new Set<Node>()
+    const stack = nodes.toReversed().map((node) => ({ node, isReady: false }))
+    for (let top = stack.pop(); top; top = stack.pop()) {
+      const { node, isReady } = top
+      if (isReady) nodesById.append(node)
+      if (isReady || isLeft.has(node)) continue
+      isLeft.add(node)
+      stack.push({ node, isReady: true })
+      const read = [...node.inputs, ...[...nodesInside(node)].flatMap(({ inputs }) => inputs)]
+      for (const value of read.toReversed()) {
+        const producer = value?.graph === this.graph ? value.producer : undefined
+        if (producer && !isLeft.has(producer)) stack.push({ node: producer, isReady: false })
+      }
+    }
   }
 
   rollBack(): void {

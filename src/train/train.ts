@@ -9,9 +9,10 @@ import type { Model } from '../graph/graph.js'
 import { openProducts } from '../linear-algebra/products.js'
 import { assertFiniteWeights } from '../model/finite-weights.js'
 import { readModel } from '../model/model.js'
+import { WORTH_FUSING } from '../rewrite/fuse-rows/fuse-rows.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
-import { hasTrainingKernels } from '../runtime/own-kernels.js'
+import { compilesRowPrograms, hasTrainingKernels } from '../runtime/own-kernels.js'
 import { openSession, type Session } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
 import { findOdd } from './find-odd.js'
@@ -83,6 +84,7 @@ async function trainIn(
     accumulate: options.accumulate ?? 1,
     precision,
     hasKernel: hasTrainingKernels(options.provider ?? 'cpu') ? hasGradientKernel : undefined,
+    fusesRowsFrom: compilesRowPrograms(options.provider ?? 'cpu') ? WORTH_FUSING : undefined,
     scaling: options.scaling ?? scalingOf(trainable, precision),
   }
   const fitted = fitStep(settings, options, judge, training)

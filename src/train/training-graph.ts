@@ -11,6 +11,7 @@ import { eraseUnread } from '../rewrite/erase-unread.js'
 import { fixSizes } from '../rewrite/fix-sizes.js'
 import { fuseAttention } from '../rewrite/fuse-attention.js'
 import { fuseNorms } from '../rewrite/fuse-norms.js'
+import { fuseRows } from '../rewrite/fuse-rows/fuse-rows.js'
 import { lighten } from '../rewrite/lighten.js'
 import type { Feeds } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
@@ -75,6 +76,11 @@ export interface StepOptions {
   readonly precision?: Precision | undefined
   /** Where attention can be one operator, forward and backward. Default: nowhere. */
   readonly hasKernel?: HasKernel | undefined
+  /**
+   * Elements from which on work along rows is put together, which wants `feeds` and a provider that compiles row
+   * programs. Default: nowhere.
+   */
+  readonly fusesRowsFrom?: number | undefined
   /** Gradients are computed of a multiple of the loss: for half precision. */
   readonly scaling?: Scaling | undefined
 }
@@ -173,6 +179,8 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
     if (sums && isDue) carry(sums, nextSums(b, { sums, gradient, isDue, isSound }))
     const nextScale = scaling && carryScale(b, scaling, isSound, carry)
     for (const value of [loss, norm]) change.expose(value)
+    const { feeds, fusesRowsFrom } = options
+    if (feeds && fusesRowsFrom !== undefined) fuseRows(change, inferShapes(graph), fusesRowsFrom)
     return {
       model: copy,
       loss: loss.name,

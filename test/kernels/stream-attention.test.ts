@@ -4,7 +4,7 @@ import { layoutTensors } from '../../kernels/block-sparse-attention/layout.js'
 import { denseLayout } from '../../kernels/block-sparse-attention/patterns.js'
 import { streamAttention } from '../../kernels/stream-attention/index.js'
 import { fromConstant, numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
-import { largestDifference } from './difference.js'
+import { largestDifference } from './largest-difference.js'
 import { openBody, runReference } from './one-node.js'
 import { expectSteps, type StreamCase, streamCases, streamSteps } from './stream-cases.js'
 

@@ -33,9 +33,11 @@ export interface Stepped {
   readonly halves: number
   /** Blocks of attention whose backward pass is an operator. */
   readonly fused: number
+  /** Row programs. */
+  readonly rows: number
 }
 
-export interface StepWay extends Pick<StepOptions, 'hasKernel'> {
+export interface StepWay extends Pick<StepOptions, 'hasKernel' | 'fusesRowsFrom'> {
   readonly precision?: Precision
   readonly isTwice?: boolean
 }
@@ -44,7 +46,7 @@ export interface StepWay extends Pick<StepOptions, 'hasKernel'> {
 export async function step(
   name: string,
   method: Method,
-  { precision = 'float32', isTwice = false, hasKernel }: StepWay = {},
+  { precision = 'float32', isTwice = false, hasKernel, fusesRowsFrom }: StepWay = {},
 ): Promise<Stepped> {
   const folder = join(zoo ?? '', name)
   const { model } = loadModel(folder)
@@ -57,6 +59,7 @@ export async function step(
     trainable,
     precision,
     hasKernel,
+    fusesRowsFrom,
     teacher: { model: loadModel(folder).model, share: 1, temperature: 1 },
     optimizer: sgd({ momentum: 0 }),
     clip: 1e9,
@@ -91,6 +94,7 @@ export async function step(
       ).length,
       fused: [...built.model.graph.nodes()].filter(({ op }) => op.endsWith('AttentionGradient'))
         .length,
+      rows: [...built.model.graph.nodes()].filter(({ op }) => op === 'RowProgram').length,
     }
   } finally {
     file.dispose()

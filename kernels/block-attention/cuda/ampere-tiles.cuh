@@ -2,6 +2,7 @@
 // tiles of keys that a block of queries keeps.
 #pragma once
 
+#include "bias-tiles.cuh"
 #include "parameters.h"
 #include "softmax.cuh"
 
@@ -21,9 +22,10 @@ struct AmpereTraits {
   static size_t bias_bytes(int rows) { return (size_t)rows * (N + kPad) * sizeof(Type); }
 };
 
-// Keys that a tile brings: [base, base + count).
+// Keys that a tile brings: [base, base + count); and whether a bias, where there is one, has to be added.
 struct KeyTile {
   int32_t base, count;
+  bool is_biased;
 };
 
 // Whether queries from the one that sees `top` to the one that sees `bottom` all see a whole tile.
@@ -38,6 +40,7 @@ struct Tiles {
   const Parameters& p;
   KeptColumns kept;
   Visible top, bottom;
+  const uint8_t* kinds;  // by tiles of keys, or null
   int32_t index = 0, offset = 0;
 
   __device__ bool next(KeyTile& tile) {
@@ -52,7 +55,9 @@ struct Tiles {
       const bool is_hidden =
           base >= bottom.sinks && (base >= bottom.end || base + count <= top.first);
       if (!exists || is_hidden) continue;
-      tile = {base, count};
+      const uint8_t kind = kinds ? kinds[base / kBiasTile] : kTileAdded;
+      if (kind == kTileHidden) continue;
+      tile = {base, count, kind == kTileAdded};
       return true;
     }
     return false;

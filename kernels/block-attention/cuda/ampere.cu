@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
   const int32_t last = smaller_of(query + p.query_block, p.S) - 1;
   Tiles<C> tiles{p, kept_columns(p, b, h / (p.H / p.L), row),
                  visible_keys(p, p.start + larger_of(query, 0), key_count),
-                 visible_keys(p, p.start + last, key_count)};
+                 visible_keys(p, p.start + last, key_count), bias_tiles_of(p, b, h, query)};
   // The two queries of this thread.
   const int32_t mine[2] = {query + warp * 16 + lane / 4, query + warp * 16 + lane / 4 + 8};
   const Visible seen[2] = {visible_keys(p, p.start + mine[0], key_count),
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
   const auto fetch = [&](const KeyTile& tile, int slot) {
     copy_rows<C>(keys + slot * N * kRow, all_keys, p.d, tile.base, tile.base + tile.count, N);
     copy_rows<C>(values + slot * N * kRow, all_values, p.e, tile.base, tile.base + tile.count, N);
-    if (all_biases)
+    if (all_biases && tile.is_biased)
       copy_bias<N>(biases + slot * p.query_block * (N + kPad), all_biases, p.T, query, p.S,
                    p.query_block, tile.base, tile.count);
   };
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(256) ampere_attention(const Parameters p) {
 #pragma unroll
         for (int i = 0; i < 4; i++) s[j][i] *= p.scale * kLog2e;
     }
-    if (all_biases) {
+    if (all_biases && tile.is_biased) {
       const Element* bias =
           biases + (slot * p.query_block + warp * 16 + lane / 4) * (N + kPad) + lane % 4 * 2;
       add_bias<N + kPad>(s, bias);

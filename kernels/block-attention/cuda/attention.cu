@@ -50,7 +50,8 @@ Path choose(const Parameters& p, Storage storage, const Device& device) {
 
 size_t workspace_bytes(const Parameters& p, Storage storage, const Device& device, Path path) {
   if (path == Path::automatic) path = choose(p, storage, device);
-  if (path == Path::general || path == Path::ampere) return 0;
+  if (path == Path::general) return 0;
+  if (path == Path::ampere) return bias_tiles_bytes(p);
   const size_t order = 256 + rounded(sizeof(int32_t) * (size_t)p.L * (size_t)p.block_rows());
   if (path == Path::hopper) return order;
   return order + sizeof(float) * (size_t)p.B * (size_t)p.H * (size_t)decode_splits(p, device) *
@@ -65,7 +66,14 @@ const char* attention(Parameters p, Storage storage, const Device& device, void*
   if (path == Path::automatic) path = choose(p, storage, device);
   if (path == Path::general) return launch_general(p, storage, stream);
   if (storage == Storage::float32) return kUnfit;
-  if (path == Path::ampere) return fits_ampere(p) ? launch_ampere(p, storage, stream) : kUnfit;
+  if (path == Path::ampere) {
+    if (!fits_ampere(p)) return kUnfit;
+    if (bias_tiles_bytes(p) > 0) {
+      p.bias_tiles = (uint8_t*)workspace;
+      if (const char* error = find_bias_tiles(p, storage, stream)) return error;
+    }
+    return launch_ampere(p, storage, stream);
+  }
   if (path == Path::hopper)
     return fits_hopper(p) ? launch_hopper(p, storage, device, stream) : kUnfit;
   if (!fits_decode(p)) return kUnfit;

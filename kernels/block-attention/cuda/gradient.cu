@@ -57,11 +57,19 @@ const char* launch_capped(const GradientParameters& g, cudaStream_t stream) {
 
 }  // namespace
 
-const char* attention_gradient(const GradientParameters& g, Storage storage, const Device& device,
-                               cudaStream_t stream) {
+size_t gradient_workspace_bytes(const GradientParameters& g) {
+  return bias_tiles_bytes(g.forward);
+}
+
+const char* attention_gradient(GradientParameters g, Storage storage, const Device& device,
+                               void* workspace, cudaStream_t stream) {
   if (storage == Storage::float32 || larger_of(g.forward.d, g.forward.e) > 128)
     return "expected half precision, and heads of at most 128";
   if (device.major < 8) return "expected a device of compute capability 8.0 or later";
+  if (gradient_workspace_bytes(g) > 0) {
+    g.forward.bias_tiles = (uint8_t*)workspace;
+    if (const char* error = find_bias_tiles(g.forward, storage, stream)) return error;
+  }
   return storage == Storage::bfloat16 ? launch_capped<__nv_bfloat16>(g, stream)
                                       : launch_capped<__half>(g, stream);
 }

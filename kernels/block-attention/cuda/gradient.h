@@ -15,8 +15,11 @@ struct GradientParameters {
   float* row_sums;              // [B, H, S], written: Σ output·output_gradient
 };
 
+// Bytes of device memory that a run needs besides its inputs and outputs.
+size_t gradient_workspace_bytes(const GradientParameters& p);
+
 // Puts the work on the stream. Returns null, or what went wrong.
-const char* attention_gradient(const GradientParameters& p, Storage storage, const Device& device,
-                               CUstream_st* stream);
+const char* attention_gradient(GradientParameters p, Storage storage, const Device& device,
+                               void* workspace, CUstream_st* stream);
 
 }  // namespace attnc::cuda

@@ -5,9 +5,10 @@
 
 namespace attnc::cuda {
 
-// Queries that a tile brings: [base, base + count) of a head.
+// Queries that a tile brings: [base, base + count) of a head; and whether a bias has to be added.
 struct QueryTile {
   int32_t head, base, count;
+  bool is_biased;
 };
 
 // Walks the queries that see a block of keys, of all heads that share it, in tiles. Same for all threads,
@@ -27,10 +28,15 @@ struct QueryTiles {
         const int32_t end = smaller_of(p.S, (row + 1) * p.query_block - p.start);
         if (!is_within && !sees(begin, end)) continue;
         is_within = true;
-        if (begin + base >= end) continue;
-        tile = {head, begin + base, smaller_of(C::kKeys, end - begin - base)};
-        base += C::kKeys;
-        return true;
+        while (begin + base < end) {
+          const int32_t query = begin + base;
+          base += C::kKeys;
+          const uint8_t* kinds = bias_tiles_of(p, batch, head, query);
+          const uint8_t kind = kinds ? kinds[first / kBiasTile] : kTileAdded;
+          if (kind == kTileHidden) continue;
+          tile = {head, query, smaller_of(C::kKeys, end - query), kind == kTileAdded};
+          return true;
+        }
       }
     }
     return false;
@@ -95,7 +101,7 @@ __global__ void __launch_bounds__(2 * kRows) key_gradient(const GradientParamete
                  (const Element*)g.output_gradient + head * p.S * p.e, p.e, tile.base, end, N);
     copy_numbers(log_sums[slot], p.log_sum_exp + head * p.S, tile.base, tile.count);
     copy_numbers(row_sums[slot], g.row_sums + head * p.S, tile.base, tile.count);
-    if (p.bias)
+    if (p.bias && tile.is_biased)
       copy_bias<kRows>(biases + slot * N * kBias, bias_of<Element>(p, b, tile.head), p.T, tile.base,
                        end, N, first, limit - first);
   };
@@ -122,7 +128,7 @@ __global__ void __launch_bounds__(2 * kRows) key_gradient(const GradientParamete
     multiply_rows<C>(s, keys + warp * 16 * kRow, here, lane);
     to_scores<Capped>(p, s);
     const Slopes<Capped, N / 8> slopes(p, s);
-    if (p.bias) {
+    if (p.bias && tile.is_biased) {
       const Element* bias = biases + slot * N * kBias + warp * 16 + lane / 4;
 #pragma unroll
       for (int j = 0; j < N / 8; j++)

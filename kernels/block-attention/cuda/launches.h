@@ -28,6 +28,10 @@ int32_t decode_splits(const Parameters& p, const Device& device);
 const char* launch_decode(const Parameters& p, Storage storage, const Device& device,
                           cudaStream_t stream);
 
+// Room for `p.bias_tiles`; 0 where they are not looked for.
+size_t bias_tiles_bytes(const Parameters& p);
+const char* find_bias_tiles(const Parameters& p, Storage storage, cudaStream_t stream);
+
 // Takes everything, slowly.
 const char* launch_general(const Parameters& p, Storage storage, cudaStream_t stream);
 

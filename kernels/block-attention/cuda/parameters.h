@@ -36,6 +36,8 @@ struct Parameters {
   // Single queries: [B, groups, splits, heads, 2 + e].
   float* partial;
   int32_t splits;
+  // Of tiles of 64 queries and 64 keys (bias-tiles.cuh): [bias_batch, bias_heads, tiles, tiles]; or null.
+  uint8_t* bias_tiles;
 
 #ifdef __CUDACC__
 #define ATTNC_HD __host__ __device__ __forceinline__

@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(2 * kRows) query_gradient(const GradientParame
 
   Tiles<C> tiles{p, kept_columns(p, b, h / (p.H / p.L), row),
                  visible_keys(p, p.start + larger_of(query, 0), key_count),
-                 visible_keys(p, p.start + last, key_count)};
+                 visible_keys(p, p.start + last, key_count), bias_tiles_of(p, b, h, query)};
   const int32_t mine[2] = {query + warp * 16 + lane / 4, query + warp * 16 + lane / 4 + 8};
   const Visible seen[2] = {visible_keys(p, p.start + mine[0], key_count),
                            visible_keys(p, p.start + mine[1], key_count)};
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(2 * kRows) query_gradient(const GradientParame
   const auto fetch = [&](const KeyTile& tile, int slot) {
     copy_rows<C>(keys + slot * N * kRow, all_keys, p.d, tile.base, tile.base + tile.count, N);
     copy_rows<C>(values + slot * N * kRow, all_values, p.e, tile.base, tile.base + tile.count, N);
-    if (all_biases)
+    if (all_biases && tile.is_biased)
       copy_bias<N>(biases + slot * kRows * (N + kPad), all_biases, p.T, query, limit, kRows,
                    tile.base, tile.count);
   };
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(2 * kRows) query_gradient(const GradientParame
     multiply_rows<C>(s, queries + warp * 16 * kRow, here, lane);
     to_scores<Capped>(p, s);
     const Slopes<Capped, N / 8> slopes(p, s);
-    if (all_biases) {
+    if (all_biases && tile.is_biased) {
       const Element* bias =
           biases + (slot * kRows + warp * 16 + lane / 4) * (N + kPad) + lane % 4 * 2;
       add_bias<N + kPad>(s, bias);

@@ -128,6 +128,8 @@ export interface NativeAddon {
   leave?(code: number): never
   /** What the kernels of the library run with on this machine. */
   instructionSet(library: string): string
+  /** Why the library for CUDA can't compile row programs here; null where it can. */
+  missingCompiler?(library: string): string | null
   /** Replaces numbers ≤ 0 by their exponentials as the kernels compute them; for tests. */
   exponential(library: string, numbers: Float32Array): void
 }

@@ -169,6 +169,8 @@ export const attentionRules: Readonly<Record<string, ShapeRule>> = {
   'attnc.BlockSparseAttentionGradient': blockAttentionGradient,
   'attnc.BlockSelect': blockSelect,
   'attnc.StreamAttention': streamAttention,
+  // As its maker declared them: the sizes are within its program.
+  'attnc.RowProgram': () => {},
   'com.microsoft.MoE': sameAsFirst,
   'com.microsoft.QMoE': sameAsFirst,
 }

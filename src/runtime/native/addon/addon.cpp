@@ -236,6 +236,15 @@ napi_value instruction_set(napi_env env, const Values& arguments) {
   return text(env, name());
 }
 
+// missingCompiler(library) → null, or why row programs can't be compiled here.
+napi_value missing_compiler(napi_env env, const Values& arguments) {
+  const auto why = (const char* (*)())symbol(text(env, arguments[0]), "attnc_missing_compiler");
+  if (const char* reason = why()) return text(env, reason);
+  napi_value nothing;
+  check(env, napi_get_null(env, &nothing));
+  return nothing;
+}
+
 // exponential(library, numbers): replaces them by their exponentials, as the kernels compute them.
 napi_value exponential(napi_env env, const Values& arguments) {
   napi_typedarray_type kind;
@@ -282,6 +291,7 @@ NAPI_MODULE_INIT() {
   add("endProfiling", attnc::entry<attnc::end_profiling, 1>);
   add("memory", attnc::entry<attnc::memory, 1>);
   add("instructionSet", attnc::entry<attnc::instruction_set, 1>);
+  add("missingCompiler", attnc::entry<attnc::missing_compiler, 1>);
   add("exponential", attnc::entry<attnc::exponential, 2>);
   add("watchForCrashes", attnc::entry<attnc::watch, 0>);
   add("limitMemory", attnc::entry<attnc::limit, 1>);
