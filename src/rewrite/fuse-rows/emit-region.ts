@@ -24,7 +24,7 @@ export interface Surroundings {
   isRead(value: Value): boolean
 }
 
-/** False where nothing of the region is in half precision but its results: the operator has no such type. */
+/** False where nothing that the region reads says what type the operator is of. */
 export function emitRegion(
   edit: GraphEdit,
   { nodes, dims }: Region,
@@ -62,6 +62,7 @@ export function emitRegion(
     )
     made.set(node.outputs[0] as Value, work.write(steps, work.operands.map(stepOf), apart))
   }
+  if (steps.inputs.narrow.length === 0) return false
   const counts: Partial<Record<PortKind, number>> = {}
   const writes = results.map((value) => {
     const kind = kindOf(value)
