@@ -11,6 +11,7 @@ import type { Model, Value } from '../../src/graph/graph.js'
 import { readModel } from '../../src/model/model.js'
 import { takeFirstBranches } from '../../src/rewrite/first-branch.js'
 import { fixSizes } from '../../src/rewrite/fix-sizes.js'
+import { fuseRows } from '../../src/rewrite/fuse-rows/fuse-rows.js'
 import type { Feeds } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import type { Recomputation } from '../../src/train/backward.js'
@@ -66,6 +67,8 @@ export interface StepInput {
   readonly recompute?: Recomputation | undefined
   /** Batches of which all have these sizes. */
   readonly feeds?: Feeds | undefined
+  /** Elements from which on work along rows is put together; nowhere without it. */
+  readonly fusesRowsFrom?: number | undefined
 }
 
 export function buildStepGraph(source: Model, input: StepInput): StepGraph {
@@ -122,6 +125,8 @@ export function buildStepGraph(source: Model, input: StepInput): StepGraph {
       carry[to.name] = from.name
     }
     for (const value of [loss, norm, ...(sparsity ? [sparsity] : [])]) change.expose(value)
+    const { feeds, fusesRowsFrom } = input
+    if (feeds && fusesRowsFrom !== undefined) fuseRows(change, inferShapes(graph), fusesRowsFrom)
     return {
       model,
       set,

@@ -38,11 +38,11 @@ export async function addPair(
   const [rows = 0, columns = 0] = tensor.dims
   const rank = a.length / rows
   const { numbers } = await products.multiply(
-    { rows, columns: rank, numbers: Float64Array.from(a) },
-    { rows: rank, columns, numbers: Float64Array.from(b) },
+    { rows, columns: rank, numbers: new Float64Array(a) },
+    { rows: rank, columns, numbers: new Float64Array(b) },
   )
-  return Float64Array.from(
-    readNumbers(tensor),
-    (weight, at) => weight + scale * (numbers[at] as number),
-  )
+  const sum = new Float64Array(readNumbers(tensor))
+  for (let at = 0; at < sum.length; at++)
+    sum[at] = (sum[at] as number) + scale * (numbers[at] as number)
+  return sum
 }

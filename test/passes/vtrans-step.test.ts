@@ -50,7 +50,7 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     }
     const { masks, size } = findMasks(view, options)
     const objective = chooseObjective(model, [batch])
-    const build = (recompute?: Recomputation, settled?: Float32Array) =>
+    const build = (recompute?: Recomputation, settled?: Float32Array, fusesRowsFrom?: number) =>
       buildStepGraph(model, {
         objective,
         teacher: undefined,
@@ -58,6 +58,8 @@ describe.skipIf(!isThere)('an update of the masks', () => {
         resources: [parametersOf(view, masks)],
         recompute,
         settled,
+        fusesRowsFrom,
+        feeds: fusesRowsFrom ? { ...batch.feeds, ...targetsOf(objective, batch) } : undefined,
       })
     const step = build()
     expect(step.set.size).toBe(size)
@@ -106,6 +108,15 @@ describe.skipIf(!isThere)('an update of the masks', () => {
     for (const [at, each] of gradient.entries())
       expect(Math.abs(each - (again[at] as number)) / largest).toBeLessThan(1e-5)
     twice.dispose()
+
+    const fused = build(undefined, undefined, 2)
+    expect([...fused.model.graph.nodes()].some(({ op }) => op === 'RowProgram')).toBe(true)
+    const fusedFile = materialise(fused.model)
+    await using fusedSession = await openSession({ path: fusedFile.path, threads: 1 })
+    const put = (await update(numbers, { session: fusedSession, names: fused })).gradient
+    for (const [at, each] of gradient.entries())
+      expect(Math.abs(each - (put[at] as number)) / largest).toBeLessThan(1e-5)
+    fusedFile.dispose()
 
     const compare = async (
       values: readonly number[],

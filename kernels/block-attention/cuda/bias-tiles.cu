@@ -10,6 +10,7 @@ namespace attnc::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kPiece = 8;  // numbers that are read at once
 constexpr int kMostTiles = 4096;  // along the keys
 // As in src/model/lowest-seen.ts: what is added to a score that is hidden.
 constexpr float kHidden = -9999.0f;
@@ -22,37 +23,61 @@ __device__ bool keeps_all(const Parameters& p, int32_t row) {
   return __syncthreads_and(is_all);
 }
 
+// Eight numbers side by side; those beyond the end of the line hide, and add nothing.
+template <typename Element>
+__device__ __forceinline__ void read_piece(const Element* line, int32_t at, int32_t end,
+                                           bool is_aligned, bool& shows, bool& adds) {
+  struct alignas(16) Piece {
+    Element of[kPiece];
+  } piece;
+  if (is_aligned) piece = *(const Piece*)(line + at);
+#pragma unroll
+  for (int i = 0; i < kPiece; i++) {
+    if (!is_aligned && at + i >= end) break;
+    const float value = to_float(is_aligned ? piece.of[i] : line[at + i]);
+    shows |= value > kHidden;
+    adds |= value != 0.0f;
+  }
+}
+
+// A block of threads has 64 queries; a thread eight keys of some of them at a time.
 template <typename Element>
 __global__ void __launch_bounds__(kThreads) find_tiles(const Parameters p) {
   __shared__ uint32_t shows[kMostTiles / 32], adds[kMostTiles / 32];
+  __shared__ uint32_t seeing[2];  // bits of the queries to which something is shown
   const int32_t tiles = bias_tiles_along(p.T), row = blockIdx.x;
-  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t matrix = (int64_t)blockIdx.z * p.bias_heads + blockIdx.y;
   const Element* bias = (const Element*)p.bias + matrix * p.S * p.T;
+  const bool is_aligned = p.T % kPiece == 0 && (uintptr_t)p.bias % 16 == 0;
   for (int32_t i = threadIdx.x; i < kMostTiles / 32; i += kThreads) shows[i] = adds[i] = 0;
+  if (threadIdx.x < 2) seeing[threadIdx.x] = 0;
   const bool is_whole = keeps_all(p, row);  // and shared memory is zero for all
-  bool sees_all = true;
-  for (int32_t query = row * kBiasTile + warp; query < smaller_of(p.S, (row + 1) * kBiasTile);
-       query += kThreads / 32) {
-    const Element* line = bias + (int64_t)query * p.T;
-    bool sees = false;
-    for (int32_t key = 0; key < p.T; key += 64) {
-      bool is_shown = false, is_added = false;
-      for (int32_t at = key + lane; at < smaller_of(p.T, key + 64); at += 32) {
-        const float value = to_float(line[at]);
-        is_shown |= value > kHidden;
-        is_added |= value != 0.0f;
-      }
-      const bool any_shown = __any_sync(~0u, is_shown), any_added = __any_sync(~0u, is_added);
-      sees |= any_shown;
-      const uint32_t bit = 1u << key / 64 % 32;
-      if (lane == 0 && any_shown) atomicOr(shows + key / 64 / 32, bit);
-      if (lane == 0 && any_added) atomicOr(adds + key / 64 / 32, bit);
+
+  const int32_t pieces = (p.T + kPiece - 1) / kPiece;
+  int32_t along = 8;  // threads side by side on a line: of a tile at least
+  while (along < pieces && along < kThreads) along *= 2;
+  const int32_t queries = smaller_of(kBiasTile, p.S - row * kBiasTile);
+  for (int32_t piece = threadIdx.x % along; piece < pieces; piece += along) {
+    uint64_t sees = 0;
+    bool any_adds = false;
+#pragma unroll 8
+    for (int32_t query = threadIdx.x / along; query < queries; query += kThreads / along) {
+      bool is_shown = false;
+      read_piece(bias + (int64_t)(row * kBiasTile + query) * p.T, piece * kPiece, p.T, is_aligned,
+                 is_shown, any_adds);
+      sees |= (uint64_t)is_shown << query;
     }
-    sees_all &= sees;
+    const int32_t tile = piece * kPiece / kBiasTile;
+    if (sees) {
+      atomicOr(shows + tile / 32, 1u << tile % 32);
+      atomicOr(seeing, (uint32_t)sees);
+      atomicOr(seeing + 1, (uint32_t)(sees >> 32));
+    }
+    if (any_adds) atomicOr(adds + tile / 32, 1u << tile % 32);
   }
+  __syncthreads();
   // A query to which everything is hidden weighs what is hidden: nothing is left out for it.
-  const bool may_hide = __syncthreads_and(sees_all) && is_whole;
+  const bool may_hide = is_whole && __popc(seeing[0]) + __popc(seeing[1]) == queries;
   uint8_t* kinds = p.bias_tiles + (matrix * gridDim.x + row) * tiles;
   for (int32_t i = threadIdx.x; i < tiles; i += kThreads) {
     const bool is_shown = shows[i / 32] >> i % 32 & 1, is_added = adds[i / 32] >> i % 32 & 1;
