@@ -7,7 +7,10 @@
  *     [--length 512] [--rank 32] [--rate 1e-3] [--teacher-share 0.5] [--recite 0] [--recited FILE,…] [--samples N]
  *     [--test-tokens 65536] [--window 1024] [--without dense]
  *     [--roles attention,feedForward,…] [--warmup 20] [--seed 0]
- *     [--temperatures 1] [--precision float32|float16] [--json FILE]
+ *     [--temperatures 1] [--precision float32|float16] [--json FILE] [--together FOLDER,RANK,COUNT,EVERY]
+ *
+ * `--together`: one of several such runs at a time, each on its share of the batches, that average what they learn in a folder.
+ * `--without`: measurements that are left out, of `pruned` and `dense`.
  *
  * The teacher is the dense model, for itself too. The last tenth of the training text is held out, and two
  * batches of what was made up.
@@ -55,9 +58,12 @@ const { values: flags } = parseArgs({
     'test-tokens': { type: 'string', default: '65536' },
     window: { type: 'string', default: '1024' },
     without: { type: 'string', default: '' },
+    together: { type: 'string' },
     json: { type: 'string' },
   },
 })
+const together = flags.together?.split(',')
+const without = flags.without.split(',')
 const print = (line: string): unknown => process.stdout.write(`${line}\n`)
 const started = performance.now()
 const seconds = (): number => Math.round((performance.now() - started) / 100) / 10
@@ -147,6 +153,12 @@ async function recover(
     judgeEvery: Math.max(5, Math.round(Number(flags.updates) / 8)),
     patience: Number.POSITIVE_INFINITY,
     seed: 0,
+    averaging: together && {
+      folder: together[0] as string,
+      rank: Number(together[1]),
+      count: Number(together[2]),
+      every: Number(together[3]),
+    },
     teacher: {
       model: loadModel(flags.dense).model,
       share: Number(flags['teacher-share']),
@@ -174,6 +186,24 @@ function packed(texts: readonly number[][], length: number): number[][] {
   )
 }
 
+/** Tokens of texts of one length, as whole numbers of 32 bits after that length. */
+function readTexts(file: string): number[][] {
+  const bytes = readFileSync(file)
+  const [length = 1] = new Int32Array(bytes.buffer, bytes.byteOffset, 1)
+  const all = new Int32Array(bytes.buffer, bytes.byteOffset + 4, bytes.byteLength / 4 - 1)
+  return Array.from({ length: all.length / length }, (_, row) =>
+    Array.from(all.subarray(row * length, (row + 1) * length)),
+  )
+}
+
+function writeTexts(file: string, texts: readonly (readonly number[])[]): void {
+  const length = texts[0]?.length ?? 0
+  const all = new Int32Array(1 + texts.length * length)
+  all[0] = length
+  for (const [row, ids] of texts.entries()) all.set(ids, 1 + row * length)
+  writeFileSync(file, all)
+}
+
 /** What the dense model makes up, kept in `--recited FILE` for the next run; several files that are there are read, and texts put together. */
 async function recited(): Promise<Batch[]> {
   const windows = Number(flags.recite)
@@ -181,7 +211,7 @@ async function recited(): Promise<Batch[]> {
   const batchSize = Number(flags['batch-size'])
   const files = flags.recited?.split(',') ?? []
   if (files.length > 0 && files.every((file) => existsSync(file))) {
-    const texts = files.flatMap((file) => JSON.parse(readFileSync(file, 'utf8')) as number[][])
+    const texts = files.flatMap(readTexts)
     const kept = packed(texts, Number(flags.length))
     const inputs = portsOf(dense.model)
     const count = Math.min(windows, kept.length)
@@ -200,7 +230,11 @@ async function recited(): Promise<Batch[]> {
     seed: Number(flags.seed),
     temperatures: flags.temperatures.split(',').map(Number),
   })
-  if (flags.recited) writeFileSync(flags.recited, JSON.stringify(made.flatMap(({ ids }) => ids)))
+  if (flags.recited)
+    writeTexts(
+      flags.recited,
+      made.flatMap(({ ids }) => ids),
+    )
   return made
 }
 
@@ -211,16 +245,19 @@ const recitedBatches = await recited()
 const heldOut = [...all.slice(-held), ...recitedBatches.slice(-2)]
 const made = recitedBatches.slice(0, -2)
 // Batches of one size mix; what is left over of either text does not.
-const batches = [...own, ...made].filter(({ ids }) => ids.length === Number(flags['batch-size']))
+const whole = [...own, ...made].filter(({ ids }) => ids.length === Number(flags['batch-size']))
+const batches = together
+  ? whole.filter((_, at) => at % Number(together[2]) === Number(together[1]))
+  : whole
 print(
   `[${seconds()} s] ${batches.length} batches of ${flags['batch-size']} × ${flags.length} tokens, ${made.length} of them recited; ${heldOut.length} held out`,
 )
 
 if (flags.pruned === '') process.exit()
 const pruned = loadModel(flags.pruned)
-await measure('pruned', pruned.model)
+if (!without.includes('pruned')) await measure('pruned', pruned.model)
 await recover('pruned, recovered', pruned, batches, heldOut)
-if (flags.without !== 'dense') {
+if (!without.includes('dense')) {
   await measure('dense', dense.model)
   await recover('dense, trained alike', dense, batches, heldOut)
 }

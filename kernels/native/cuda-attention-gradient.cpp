@@ -12,7 +12,7 @@ ort::Status* CudaBlockSparseAttentionGradient::create(const ort::Api& api,
   BlockSettings settings;
   if (ort::Status* status = read_settings(Call{api, nullptr, kName}, attributes, settings))
     return status;
-  *out = new CudaBlockSparseAttentionGradient{api, settings};
+  *out = new CudaBlockSparseAttentionGradient{api, settings, {}};
   return nullptr;
 }
 
@@ -51,10 +51,10 @@ ort::Status* CudaBlockSparseAttentionGradient::run(ort::KernelContext* context) 
   CudaPlace place;
   if (ort::Status* status = find_place(call, p, place)) return status;
   g.forward = parameters_of(p);
-  CudaWorkspace workspace;
-  const char* error = workspace.take(cuda::gradient_workspace_bytes(g), place);
+  void* workspace = nullptr;
+  const char* error = workspaces.take(cuda::gradient_workspace_bytes(g), place.stream, workspace);
   if (!error)
-    error = cuda::attention_gradient(g, storage_on_device(p.storage), place.device, workspace.data,
+    error = cuda::attention_gradient(g, storage_on_device(p.storage), place.device, workspace,
                                      place.stream);
   return error ? fail_on_cuda(call, error) : nullptr;
 }

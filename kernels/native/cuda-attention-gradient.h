@@ -2,6 +2,7 @@
 #pragma once
 
 #include "block-attention.h"
+#include "cuda-launch.h"
 
 namespace attnc {
 
@@ -20,6 +21,7 @@ struct CudaBlockSparseAttentionGradient {
 
   ort::Api api;
   BlockSettings settings;
+  mutable CudaWorkspaces workspaces;
 
   static ort::Status* create(const ort::Api& api, const Attributes& attributes, int32_t element,
                              CudaBlockSparseAttentionGradient** out);

@@ -11,9 +11,10 @@ ort::Status* OnCuda::run(const Call& call, const Problem& problem) const {
   if (ort::Status* status = find_place(call, problem, place)) return status;
   const cuda::Parameters p = parameters_of(problem);
   const cuda::Storage storage = storage_on_device(problem.storage);
-  CudaWorkspace workspace;
-  const char* error = workspace.take(cuda::workspace_bytes(p, storage, place.device), place);
-  if (!error) error = cuda::attention(p, storage, place.device, workspace.data, place.stream);
+  void* workspace = nullptr;
+  const size_t bytes = cuda::workspace_bytes(p, storage, place.device);
+  const char* error = workspaces.take(bytes, place.stream, workspace);
+  if (!error) error = cuda::attention(p, storage, place.device, workspace, place.stream);
   return error ? fail_on_cuda(call, error) : nullptr;
 }
 

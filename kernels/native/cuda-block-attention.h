@@ -3,11 +3,13 @@
 #pragma once
 
 #include "block-attention.h"
+#include "cuda-launch.h"
 
 namespace attnc {
 
 struct OnCuda {
   static constexpr bool kHoldsTensors = false;
+  mutable CudaWorkspaces workspaces;
   ort::Status* run(const Call& call, const Problem& problem) const;
 };
 

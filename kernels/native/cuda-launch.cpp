@@ -12,43 +12,42 @@ const char* told(cudaError_t error) {
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
-const char* make(int id, CudaPlace& home) {
-  if (const char* error = cuda::read_device(home.device)) return error;
-  cudaMemPoolProps properties{};
-  properties.allocType = cudaMemAllocationTypePinned;
-  properties.location.type = cudaMemLocationTypeDevice;
-  properties.location.id = id;
-  cudaMemPool_t pool = nullptr;
-  if (const char* error = told(cudaMemPoolCreate(&pool, &properties))) return error;
-  uint64_t kept = UINT64_MAX;
-  if (const char* error = told(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept)))
-    return error;
-  home.pool = pool;
-  return nullptr;
-}
-
-const char* find_home(CudaPlace& found) {
-  static CudaPlace homes[kMostDevices];
+// The thread's device; read once.
+const char* find_device(cuda::Device& found) {
+  static cuda::Device known[kMostDevices];
   static std::mutex mutex;
   int id = 0;
   if (const char* error = told(cudaGetDevice(&id))) return error;
   if (id >= kMostDevices) return "the device's number is above 63";
   const std::lock_guard<std::mutex> lock(mutex);
-  if (!homes[id].pool)
-    if (const char* error = make(id, homes[id])) return error;
-  found = homes[id];
+  if (known[id].major == 0)
+    if (const char* error = cuda::read_device(known[id])) return error;
+  found = known[id];
   return nullptr;
 }
 
 }  // namespace
 
-const char* CudaWorkspace::take(size_t bytes, const CudaPlace& place) {
-  stream_ = place.stream;
-  return bytes > 0 ? told(cudaMallocFromPoolAsync(&data, bytes, place.pool, place.stream)) : nullptr;
+const char* CudaWorkspaces::take(size_t bytes, cudaStream_t stream, void*& data) {
+  data = nullptr;
+  if (bytes == 0) return nullptr;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Piece* own = nullptr;
+  for (Piece& piece : pieces_)
+    if (piece.stream == stream) own = &piece;
+  if (!own) own = &pieces_.emplace_back(Piece{stream, 0, nullptr});
+  if (own->bytes < bytes) {
+    void* larger = nullptr;
+    if (const char* error = told(cudaMalloc(&larger, bytes))) return error;
+    cudaFree(own->data);  // after what still runs with it
+    own->data = larger, own->bytes = bytes;
+  }
+  data = own->data;
+  return nullptr;
 }
 
-CudaWorkspace::~CudaWorkspace() {
-  if (data) cudaFreeAsync(data, stream_);  // what goes wrong here shows at the next call
+CudaWorkspaces::~CudaWorkspaces() {
+  for (const Piece& piece : pieces_) cudaFree(piece.data);
 }
 
 ort::Status* fail_on_cuda(const Call& call, const char* error) {
@@ -64,7 +63,7 @@ ort::Status* find_place(const Call& call, const Problem& problem, CudaPlace& pla
   for (int64_t size : {problem.width, problem.row_count, problem.start + problem.S,
                        problem.L * problem.block_rows() * problem.B * problem.H})
     if (size > INT32_MAX / 2) return call.refuse("expected layouts of fewer than 2^30 entries.");
-  if (const char* error = find_home(place)) return fail_on_cuda(call, error);
+  if (const char* error = find_device(place.device)) return fail_on_cuda(call, error);
   void* stream = nullptr;
   if (ort::Status* status = call.api.KernelContext_GetGPUComputeStream(call.context, &stream))
     return status;

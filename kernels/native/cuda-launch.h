@@ -3,28 +3,37 @@
 
 #include <cuda_runtime.h>
 
+#include <mutex>
+#include <vector>
+
 #include "../block-attention/cuda/attention.h"
 #include "tensors.h"
 
 namespace attnc {
 
-// Where a run puts its work, and a pool of memory that keeps what it has once got.
+// Where a run puts its work.
 struct CudaPlace {
   cuda::Device device;
-  cudaMemPool_t pool = nullptr;
   cudaStream_t stream = nullptr;
 };
 
-// Memory of a run, on its stream; given back when it goes.
-class CudaWorkspace {
+// Memory that a kernel needs besides its inputs and outputs: one piece for each stream, as runs on one stream
+// wait for each other. It stays where it is: what was recorded with it can be run again, and nothing is
+// taken or given back while it runs.
+class CudaWorkspaces {
  public:
-  void* data = nullptr;
-  // Null, or what went wrong.
-  const char* take(size_t bytes, const CudaPlace& place);
-  ~CudaWorkspace();
+  ~CudaWorkspaces();
+  // Null, or what went wrong; `data` is null where no bytes are asked for.
+  const char* take(size_t bytes, cudaStream_t stream, void*& data);
 
  private:
-  cudaStream_t stream_ = nullptr;
+  struct Piece {
+    cudaStream_t stream;
+    size_t bytes;
+    void* data;
+  };
+  std::mutex mutex_;
+  std::vector<Piece> pieces_;
 };
 
 ort::Status* fail_on_cuda(const Call& call, const char* error);

@@ -2,6 +2,7 @@
 import type { Batch } from '../data/batch.js'
 import type { RunOptions } from '../runtime/batches.js'
 import type { Adapter } from './adapter-file.js'
+import type { Averaging } from './averaging.js'
 import type { FoldedWeight } from './fold.js'
 import type { Scaling } from './loss-scale.js'
 import type { Optimizer, Schedule } from './optimizer.js'
@@ -35,6 +36,8 @@ export interface TrainOptions extends RunOptions {
   readonly teacher?: TeacherOptions | undefined
   /** File of the run; one that is there already goes on. */
   readonly checkpoint?: string | undefined
+  /** Other runs of this training, on other batches, that parameters are averaged with. */
+  readonly averaging?: Averaging | undefined
   /** Bytes that may be used on the provider. Default: most of what is free. */
   readonly memoryLimit?: number | undefined
   /**

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises'
 import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Session } from '../runtime/session.js'
+import { Meetings } from './averaging.js'
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { feedsOf } from './feeds.js'
 import { PARAMETERS } from './insert.js'
@@ -35,6 +36,7 @@ type Results = Readonly<Record<string, RuntimeTensor>>
 export class TrainingRun {
   private readonly settings: string
   private readonly draw: Sampler
+  private readonly meetings: Meetings | undefined
   /** What the next step is given besides its batch: everything at the start, then nothing. */
   private entering: Feeds = {}
   private next: { readonly index: number; readonly feeds: Feeds } | undefined
@@ -48,10 +50,12 @@ export class TrainingRun {
   ) {
     this.settings = settingsOf(options, parts.trainable)
     this.draw = sampler(options.batches, options.batchSize, options.seed)
+    const { averaging, log, signal } = options
+    this.meetings = averaging && new Meetings(averaging, log, signal)
   }
 
   async toEnd() {
-    const { checkpoint: path, updates, patience = 5, log, seed } = this.options
+    const { checkpoint: path, updates, patience = 5, log, seed, averaging } = this.options
     const every = this.options.judgeEvery ?? Math.max(10, Math.round(updates / 20))
     const initial = initialParameters(this.parts.trainable, seed)
     const before = await this.hooks.look(initial)
@@ -61,14 +65,19 @@ export class TrainingRun {
     const curve: TrainPoint[] = []
     let losses: number[] = []
     for (let at = state.updates; at < updates && state.best.age < patience; at++) {
-      const isLook = (at + 1) % every === 0 || at + 1 === updates
-      const { loss, results } = await this.update(at, isLook)
+      const isLast = at + 1 === updates
+      const isLook = (at + 1) % every === 0 || isLast
+      const isMeeting = averaging && ((at + 1) % averaging.every === 0 || isLast)
+      const { step } = this.parts
+      const copies = isLook ? Object.keys(step.carry) : isMeeting ? [step.parameters] : []
+      const { loss, results: own } = await this.update(at, copies)
+      const results = isMeeting ? await this.meet(at + 1, own) : own
       losses.push(loss)
       const rate = this.rateAt(at).toPrecision(2)
       const text = `loss ${mean(losses).toFixed(3)}, held out ${state.best.loss.toFixed(3)}, rate ${rate}`
       log.progress('training', at + 1, updates, text)
       if (!isLook) continue
-      const parameters = numbersOf(results[this.parts.step.parameters] as RuntimeTensor)
+      const parameters = numbersOf(results[step.parameters] as RuntimeTensor)
       const heldOut = await this.hooks.look(parameters as Float32Array)
       const isBetter = heldOut < state.best.loss
       state = {
@@ -86,8 +95,17 @@ export class TrainingRun {
     return { before, state, curve }
   }
 
-  /** One update of `accumulate` batches. */
-  private async update(at: number, isLook: boolean) {
+  /** With the parameters that all runs have on average, which the next update begins with. */
+  private async meet(update: number, results: Results): Promise<Results> {
+    const { parameters } = this.parts.step
+    const own = numbersOf(results[parameters] as RuntimeTensor) as Float32Array
+    const shared = vector((await this.meetings?.average(update, own)) ?? own)
+    this.entering = { [PARAMETERS]: shared }
+    return { ...results, [parameters]: shared }
+  }
+
+  /** One update of `accumulate` batches; `copies` are outputs that come out of the session besides. */
+  private async update(at: number, copies: readonly string[]) {
     const { accumulate = 1, signal } = this.options
     const { step, session } = this.parts
     let results: Results = {}
@@ -97,10 +115,9 @@ export class TrainingRun {
       const isLast = part === accumulate - 1
       const index = at * accumulate + part
       const feeds = this.feedsOf(at, index, isLast)
-      const copies = isLook && isLast ? Object.keys(step.carry) : []
       const scale = step.scale === undefined ? [] : [step.scale]
       const running = session.step({ ...feeds, ...this.entering }, step.carry, [
-        ...copies,
+        ...(isLast ? copies : []),
         ...scale,
       ])
       this.entering = {}

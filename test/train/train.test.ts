@@ -102,6 +102,24 @@ describe('train', () => {
     60_000,
   )
 
+  it('of two runs that average ends in one model, better than one alone', async () => {
+    const shared = join(folder, 'together')
+    const shares = [0, 1].map((rank) => options.batches.filter((_, at) => at % 2 === rank))
+    const short = { ...options, updates: 20 }
+    const run = (rank: number) =>
+      train(classifier(), {
+        ...short,
+        batches: shares[rank] as Batch[],
+        averaging: { folder: shared, rank, count: 2, every: 5 },
+      })
+    const [first, second] = await Promise.all([run(0), run(1)])
+    const bytes = ({ weights }: typeof first) => weights.map(({ tensor }) => [...tensor.bytes()])
+    expect(bytes(first)).toEqual(bytes(second))
+    const alone = await train(classifier(), { ...short, batches: shares[0] as Batch[] })
+    expect(bytes(alone)).not.toEqual(bytes(first))
+    expect(first.best).toBeLessThan(alone.best + 0.05)
+  })
+
   it.each([
     ['plain', undefined],
     ['with a scaled loss', { initial: 2 ** 10, interval: 8 }],
