@@ -13,7 +13,7 @@ import { WORTH_FUSING } from '../rewrite/fuse-rows/fuse-rows.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
 import { compilesRowPrograms, hasTrainingKernels } from '../runtime/own-kernels.js'
-import { openSession, type Session } from '../runtime/session.js'
+import { openSession, type Session, type SessionOptions } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
 import { findOdd } from './find-odd.js'
 import { describeFit, type Fitted, fitMemory, sizesOfFeeds } from './fit-memory.js'
@@ -92,10 +92,15 @@ async function trainIn(
   if (fitted.share > 0) options.log.info(describeFit(fitted))
   const { provider = 'cpu', threads, signal } = options
   const files: Materialised[] = []
-  const open = (each: Model, replays = false): Promise<Session> => {
+  const open = (
+    each: Model,
+    replays = false,
+    optimization?: SessionOptions['optimization'],
+  ): Promise<Session> => {
     const file = materialise(each)
     files.push(file)
-    return openSession({ path: file.path, provider, threads, signal, sparing: true, replays })
+    const shared = { provider, threads, signal, sparing: true }
+    return openSession({ ...shared, path: file.path, replays, optimization })
   }
   try {
     await using session = await open(step.model, provider === 'cuda' && canMix(training))
@@ -108,7 +113,13 @@ async function trainIn(
           const same = { [PARAMETERS]: vector(parameters) }
           return heldOutLoss(judging, judge.loss, { objective, heldOut, same })
         },
-        findOdd: (feeds, parameters) => findOdd({ ...settings, feeds, parameters, open }),
+        findOdd: (feeds, parameters) =>
+          findOdd({
+            ...settings,
+            feeds,
+            parameters,
+            open: (each) => open(each, false, 'disabled'),
+          }),
       },
     )
     const { before, state, curve } = await run.toEnd()
