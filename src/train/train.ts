@@ -42,27 +42,52 @@ import {
 } from './training-graph.js'
 import { TrainingRun, vector } from './training-run.js'
 
+/** What a step computes in, and by which kernels. */
+export interface Way {
+  readonly precision: Precision
+  readonly isOwn: boolean
+}
+
+/** The ways that a training tries one after another, as long as its loss or gradient does not stay finite. */
+export function waysOf(precision: Precision | 'auto', hasOwn: boolean): readonly Way[] {
+  const half = [true, false]
+    .filter((isOwn) => hasOwn || !isOwn)
+    .map((isOwn) => ({ precision: 'float16' as const, isOwn }))
+  const single = { precision: 'float32' as const, isOwn: hasOwn }
+  return { auto: [...half, single], float16: half, float32: [single] }[precision]
+}
+
 /** Errors: WEIGHT_NOT_FINITE, NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
 export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {
-  const { precision = options.provider === 'cuda' ? 'auto' : 'float32', checkpoint, log } = options
+  const { provider = 'cpu', checkpoint, log } = options
+  const { precision = provider === 'cuda' ? 'auto' : 'float32' } = options
   assertFiniteWeights(readModel(model.graph))
-  if (precision !== 'auto') return trainIn(precision, model, options)
+  const ways = waysOf(precision, hasTrainingKernels(provider))
   const isGoingOn = checkpoint !== undefined && existsSync(checkpoint)
-  try {
-    return await trainIn('float16', model, options)
-  } catch (error) {
-    const code = error instanceof AttncError ? error.code : undefined
-    // A run that went on may be one that had to be in single precision from its start.
-    if (code !== (isGoingOn ? 'RESUME_MISMATCH' : 'LOSS_NOT_FINITE')) throw error
-    if (!isGoingOn) log.warn('HALF_OVERFLOWS', `In half precision: ${(error as Error).message}`)
-    // What this run has kept is of the wrong precision.
-    if (!isGoingOn && checkpoint !== undefined) rmSync(checkpoint, { force: true })
-    return trainIn('float32', model, options)
+  for (const [at, way] of ways.entries()) {
+    const next = ways[at + 1]
+    try {
+      return await trainIn(way, model, options)
+    } catch (error) {
+      const code = error instanceof AttncError ? error.code : undefined
+      const isSame = next?.precision === way.precision
+      // A run that went on may be one that had to be in single precision from its start.
+      const isRetried =
+        isGoingOn && !isSame ? code === 'RESUME_MISMATCH' : code === 'LOSS_NOT_FINITE'
+      if (!next || !(isRetried || (isGoingOn && code === 'RESUME_MISMATCH'))) throw error
+      if (isGoingOn && !isSame) continue
+      const { message } = error as Error
+      if (isSame) log.warn('OWN_KERNELS_LEFT', `By attnc's own kernels: ${message}`)
+      else log.warn('HALF_OVERFLOWS', `In half precision: ${message}`)
+      // What this run has kept is of the wrong precision.
+      if (!isSame && checkpoint !== undefined) rmSync(checkpoint, { force: true })
+    }
   }
+  throw new Error('There is no way to train.')
 }
 
 async function trainIn(
-  precision: Precision,
+  { precision, isOwn }: Way,
   given: Model,
   options: TrainOptions,
 ): Promise<TrainResult> {
@@ -83,8 +108,9 @@ async function trainIn(
     clip: options.clip ?? 1,
     accumulate: options.accumulate ?? 1,
     precision,
-    hasKernel: hasTrainingKernels(options.provider ?? 'cpu') ? hasGradientKernel : undefined,
-    fusesRowsFrom: compilesRowPrograms(options.provider ?? 'cpu') ? WORTH_FUSING : undefined,
+    hasKernel: isOwn ? hasGradientKernel : undefined,
+    fusesRowsFrom:
+      isOwn && compilesRowPrograms(options.provider ?? 'cpu') ? WORTH_FUSING : undefined,
     scaling: options.scaling ?? scalingOf(trainable, precision),
   }
   const fitted = fitStep(settings, options, judge, training)

@@ -21,7 +21,7 @@ import {
 import type { Tensor } from '../../src/onnx/tensor.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { sampler } from '../../src/train/sampling.js'
-import { train } from '../../src/train/train.js'
+import { train, waysOf } from '../../src/train/train.js'
 import type { TrainOptions } from '../../src/train/train-options.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-train-'))
@@ -398,6 +398,18 @@ describe('a sampler', () => {
 
   it.each([1, 4, 24])('makes batches as large as asked for, of data in batches of %i', (size) => {
     expect(sampler(samples(24, 5, size), 6, 1)(0).feeds['x']?.dims).toEqual([6, 6])
+  })
+})
+
+describe('ways to train', () => {
+  it.each([
+    ['auto', true, ['float16 own', 'float16', 'float32 own']],
+    ['auto', false, ['float16', 'float32']],
+    ['float16', true, ['float16 own', 'float16']],
+    ['float32', false, ['float32']],
+  ] as const)('%s, own kernels %s', (precision, hasOwn, expected) => {
+    const found = waysOf(precision, hasOwn).map((way) => way.precision + (way.isOwn ? ' own' : ''))
+    expect(found).toEqual(expected)
   })
 })
 
