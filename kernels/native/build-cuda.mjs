@@ -45,7 +45,7 @@ const operators = [
   'cuda-row-program',
   'cuda-register',
 ].map((name) => `native/${name}.cpp`)
-const rowPrograms = ['program', 'source', 'device-code'].map(
+const rowPrograms = ['program', 'expressions', 'source', 'device-code'].map(
   (name) => `row-program/cuda/${name}.cpp`,
 )
 

@@ -1,89 +1,15 @@
 #include "source.h"
 
+#include "expressions.h"
+#include "prelude.h"
+
 #include <algorithm>
-#include <cstring>
 
 namespace attnc::rows {
 
 namespace {
 
-constexpr const char* kPrelude = R"(
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef long long i64;
-struct Float16 { u16 bits; };
-struct Bfloat16 { u16 bits; };
-
-__device__ __forceinline__ float up(float x) { return x; }
-__device__ __forceinline__ float up(i64 x) { return (float)x; }
-__device__ __forceinline__ float up(bool x) { return x ? 1.0f : 0.0f; }
-__device__ __forceinline__ float up(Float16 x) {
-  float y;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
-  return y;
-}
-__device__ __forceinline__ float up(Bfloat16 x) { return __uint_as_float((u32)x.bits << 16); }
-__device__ __forceinline__ void down(float x, float& to) { to = x; }
-__device__ __forceinline__ void down(float x, Float16& to) {
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(to.bits) : "f"(x));
-}
-__device__ __forceinline__ void down(float x, Bfloat16& to) {
-  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(x));
-}
-
-template <class T, int N>
-struct __align__(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack { T of[N]; };
-
-template <int N, class T>
-__device__ __forceinline__ void load(float (&to)[N], const T* from) {
-  const Pack<T, N> pack = *(const Pack<T, N>*)from;
-#pragma unroll
-  for (int i = 0; i < N; i++) to[i] = up(pack.of[i]);
-}
-template <int N, class T>
-__device__ __forceinline__ void store(const float (&from)[N], T* to) {
-  Pack<T, N> pack;
-#pragma unroll
-  for (int i = 0; i < N; i++) down(from[i], pack.of[i]);
-  *(Pack<T, N>*)to = pack;
-}
-
-struct Sum {
-  static __device__ __forceinline__ float none() { return 0.0f; }
-  static __device__ __forceinline__ float join(float a, float b) { return a + b; }
-};
-struct Largest {
-  static __device__ __forceinline__ float none() { return __uint_as_float(0xff800000u); }  // −∞
-  // One that is not a number stays.
-  static __device__ __forceinline__ float join(float a, float b) { return a > b || a != a ? a : b; }
-};
-
-// Of all threads of a row's group, for each of them. Lanes: threads of a group, up to a warp, or the whole block.
-template <class Way, int Lanes>
-__device__ __forceinline__ float reduce(float x) {
-  constexpr int kWithin = Lanes < 32 ? Lanes : 32;
-#pragma unroll
-  for (int step = 1; step < kWithin; step *= 2) x = Way::join(x, __shfl_xor_sync(~0u, x, step));
-  if constexpr (Lanes > 32) {
-    __shared__ float parts[Lanes / 32];
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
-    __syncthreads();
-    x = parts[0];
-    for (int i = 1; i < Lanes / 32; i++) x = Way::join(x, parts[i]);
-  }
-  return x;
-}
-)";
-
 constexpr int64_t kLargestGroup = 1024;
-
-std::string number_of(double value) {
-  const float single = (float)value;
-  uint32_t bits;
-  std::memcpy(&bits, &single, sizeof bits);
-  return "__uint_as_float(" + std::to_string(bits) + "u)";
-}
 
 bool same(const Port& a, const Port& b) { return a.kind == b.kind && a.number == b.number; }
 
@@ -192,30 +118,6 @@ class Writer {
            " - kColumns)";
   }
 
-  // Of a step whose operands are `a`, `b` and `c`.
-  static std::string work(Op op, const std::string& a, const std::string& b, const std::string& c) {
-    switch (op) {
-      case Op::negate: return "-" + a;
-      case Op::absolute: return "fabsf(" + a + ")";
-      case Op::root: return "sqrtf(" + a + ")";
-      case Op::exponential: return "expf(" + a + ")";
-      case Op::logarithm: return "logf(" + a + ")";
-      case Op::sigmoid: return "1.0f / (1.0f + expf(-" + a + "))";
-      case Op::tanh: return "tanhf(" + a + ")";
-      case Op::erf: return "erff(" + a + ")";
-      case Op::add: return a + " + " + b;
-      case Op::subtract: return a + " - " + b;
-      case Op::multiply: return a + " * " + b;
-      case Op::divide: return a + " / " + b;
-      case Op::minimum: return "fminf(" + a + ", " + b + ")";
-      case Op::maximum: return "fmaxf(" + a + ", " + b + ")";
-      case Op::equal: return a + " == " + b + " ? 1.0f : 0.0f";
-      case Op::less: return a + " < " + b + " ? 1.0f : 0.0f";
-      case Op::choose: return a + " != 0.0f ? " + b + " : " + c;
-      default: return "0.0f";
-    }
-  }
-
   // The same for all of a row, it is divided by once.
   bool divides_rows(const Step& step) const {
     return step.op == Op::divide && step.varies && !p.steps[(size_t)step.of[1]].varies;
@@ -261,14 +163,14 @@ class Writer {
     if (step.varies || step.level != level) return;
     const std::string head = "  const float " + name_of(at) + " = ";
     if (step.op == Op::number) {
-      text += head + number_of(step.value) + ";\n";
+      text += head + write_number(step.value) + ";\n";
     } else if (step.op == Op::read) {
       text += head + "up(" + name_of(step.port) + "[" + row_of(step) + "]);\n";
     } else if (step.reduces()) {
       if (p.steps[(size_t)step.of[0]].varies) return;  // a loop has made it
       text += head + name_of(step.of[0]) + (step.op == Op::sum ? " * (float)kColumns;\n" : ";\n");
     } else {
-      text += head + work(step.op, name_of(step.of[0]), name_of(step.of[1]), name_of(step.of[2])) + ";\n";
+      text += head + write_work(step.op, name_of(step.of[0]), name_of(step.of[1]), name_of(step.of[2])) + ";\n";
     }
   }
 
@@ -305,7 +207,7 @@ class Writer {
               (step.op == Op::column ? "(float)(column + i)"
                : divides_rows(step)  ? operand(step.of[0], true) + " * inverse_" +
                                            std::to_string(loops) + "_" + std::to_string(at)
-                                     : work(step.op, operand(step.of[0], true),
+                                     : write_work(step.op, operand(step.of[0], true),
                                             operand(step.of[1], true), operand(step.of[2], true))) +
               ";\n";
     }
