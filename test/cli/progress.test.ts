@@ -1,5 +1,5 @@
 /** The line that moves, on terminals that don't know how wide they are. */
-import { describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { knowWidth, openTerminal } from '../../src/cli/progress.js'
 
 describe('the width of a terminal', () => {
@@ -15,6 +15,13 @@ describe('the width of a terminal', () => {
 })
 
 describe('the line that moves', () => {
+  // In continuous integration, and on terminals that can't, no line does.
+  beforeEach(() => {
+    vi.stubEnv('CI', undefined)
+    vi.stubEnv('TERM', 'xterm')
+  })
+  afterEach(() => vi.unstubAllEnvs())
+
   /** What is written to a terminal. */
   function terminal(isTTY: boolean) {
     let text = ''
