@@ -38,7 +38,12 @@ export function addScale({ edit }: NodeBuilder, { initial, interval }: Scaling):
   }
 }
 
-const [least, most] = [1, 2 ** 24]
+/**
+ * Where a run ends: below it nothing of a gradient is left. Not at 1: one text in thirty that overflows at any scale takes it there
+ * within 500 updates, as it doubles after 200 sound ones only, and all others learn meanwhile.
+ */
+export const LEAST_SCALE = 2 ** -12
+const MOST_SCALE = 2 ** 24
 
 /** The scale of the next step; the name of its output. */
 export function carryScale(
@@ -50,8 +55,8 @@ export function carryScale(
   const number = (value: number): Value => b.number(value, 'float32')
   const longer = b.op('Add', [streak, number(1)])
   const isLong = b.op('GreaterOrEqual', [longer, number(interval)])
-  const doubled = b.op('Min', [b.op('Mul', [scale, number(2)]), number(most)])
-  const halved = b.op('Max', [b.op('Mul', [scale, number(0.5)]), number(least)])
+  const doubled = b.op('Min', [b.op('Mul', [scale, number(2)]), number(MOST_SCALE)])
+  const halved = b.op('Max', [b.op('Mul', [scale, number(0.5)]), number(LEAST_SCALE)])
   const kept = b.op('Where', [isLong, doubled, scale])
   const isOver = b.op('Or', [isLong, b.op('Not', [isSound])])
   carry(streak, b.op('Where', [isOver, number(0), longer]))

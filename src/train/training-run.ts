@@ -10,6 +10,7 @@ import { Meetings } from './averaging.js'
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { feedsOf } from './feeds.js'
 import { PARAMETERS } from './insert.js'
+import { LEAST_SCALE } from './loss-scale.js'
 import { type Objective, targetsOf } from './objective.js'
 import { shareOfRate } from './optimizer.js'
 import { type Sampler, sampler } from './sampling.js'
@@ -149,7 +150,7 @@ export class TrainingRun {
   /** A gradient that overflowed where the scale can still fall: the next one may be sound. */
   private canSkip(loss: number, results: Results): boolean {
     const { scale } = this.parts.step
-    return scale !== undefined && Number.isFinite(loss) && numberOf(results, scale) > 1
+    return scale !== undefined && Number.isFinite(loss) && numberOf(results, scale) > LEAST_SCALE
   }
 
   /** The step that failed has changed nothing: run once more, it gives the parameters it began with. */
