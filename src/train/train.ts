@@ -169,8 +169,8 @@ async function trainIn(
   }
 }
 
-/** 9 bytes a token and output to pass over at 4 TB/s take as long as products of so many inputs at 500 TFLOP/s. */
-const insideUpTo = 512
+/** 18 bytes a token and output to pass over at 4 TB/s take as long as products of so many inputs at 500 TFLOP/s. */
+const insideUpTo = 1024
 
 const methodFor = ({ method, provider }: TrainOptions): Method =>
   method.kind === 'lora' && provider === 'cuda' ? { insideUpTo, ...method } : method

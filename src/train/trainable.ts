@@ -18,9 +18,8 @@ export interface LoraMethod {
   /** Matrices of these roles get an update; other weights of them are trained themselves. */
   readonly targets?: readonly WeightRole[] | undefined
   /**
-   * Matrices of at most so many inputs get their update inside even where it could stand beside, and wider ones where
-   * the products beside would cost more. A GPU multiplies faster than it reads: a product with the whole gradient of a
-   * narrow matrix costs less than passing over all tokens again. 0: none.
+   * Matrices of at most so many inputs get their update inside even where it could stand beside. A GPU multiplies faster
+   * than it reads: a product with the whole gradient of a narrow matrix costs less than passing over all tokens again.
    */
   readonly insideUpTo?: number | undefined
 }
@@ -75,15 +74,7 @@ function defaultTargets(all: readonly Weight[], { kind }: Method): readonly Weig
 function formOf({ role, matrix }: Weight, method: Method): TrainedWeight['form'] | undefined {
   if (method.kind === 'full' || !products.includes(role)) return 'whole'
   if (!matrix) return undefined
-  return matrix.product && !isCheaperInside(matrix, method) ? 'beside' : 'inside'
-}
-
-/** Of a token: beside, 6·rank·(inputs + outputs) multiplications and the passes; inside, 2·inputs·outputs for the gradient. */
-function isCheaperInside(
-  { inputs, outputs }: NonNullable<Weight['matrix']>,
-  { rank, insideUpTo = 0 }: LoraMethod,
-): boolean {
-  return insideUpTo > 0 && inputs <= insideUpTo + 3 * rank * (1 + inputs / outputs)
+  return matrix.product && matrix.inputs > (method.insideUpTo ?? 0) ? 'beside' : 'inside'
 }
 
 function nothingToTrain(
