@@ -4,8 +4,9 @@
  */
 import type { GraphEdit } from '../graph/edit.js'
 import { type Attribute, intsAttribute, type Node, type Value } from '../graph/graph.js'
-import { fromConstant, onlyNumber } from '../onnx/numbers.js'
+import { onlyNumber } from '../onnx/numbers.js'
 import type { ShapeInfo } from '../shape/infer.js'
+import { knownIntegers } from '../shape/known-integers.js'
 import { eraseUnread } from './erase-unread.js'
 
 /** How many there were. `isFixed`: nothing that it depends on learns, as the operator computes a backward pass of its own worse. */
@@ -83,7 +84,8 @@ function ofRoot(x: Value, root: Value, shapes: ShapeInfo): Omit<Norm, 'scale'> |
   const epsilon = numberOf(sum.inputs[at])
   if (mean?.op !== 'ReduceMean' || epsilon === undefined) return undefined
   const last = (shapes.dims(x)?.length ?? 0) - 1
-  const axes = intsAttribute(mean, 'axes') ?? numbersIn(mean.inputs[1])
+  const [, stated] = mean.inputs
+  const axes = intsAttribute(mean, 'axes') ?? (stated && knownIntegers(stated, shapes))
   const isLast = axes?.length === 1 && (axes[0] === -1 || axes[0] === last)
   return isLast && isSquare(mean.inputs[0], x) ? { x, epsilon } : undefined
 }
@@ -92,11 +94,6 @@ function isSquare(value: Value | undefined, x: Value): boolean {
   const { op, inputs = [] } = value?.producer ?? {}
   if (op === 'Pow') return inputs[0] === x && numberOf(inputs[1]) === 2
   return op === 'Mul' && inputs[0] === x && inputs[1] === x
-}
-
-const numbersIn = (value: Value | undefined): readonly number[] | undefined => {
-  const tensor = value?.constant && fromConstant(value.constant)
-  return tensor && Array.from(tensor.data as ArrayLike<number | bigint>, Number)
 }
 
 const numberOf = (value: Value | undefined): number | undefined => onlyNumber(value?.constant)

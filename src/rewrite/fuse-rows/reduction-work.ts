@@ -1,13 +1,7 @@
 /** Operators that sum along rows, or divide rows by what they sum to. */
-import {
-  floatAttribute,
-  intAttribute,
-  intsAttribute,
-  type Node,
-  type Value,
-} from '../../graph/graph.js'
-import { fromConstant } from '../../onnx/numbers.js'
+import { floatAttribute, intAttribute, intsAttribute, type Node } from '../../graph/graph.js'
 import type { ShapeInfo } from '../../shape/infer.js'
+import { knownIntegers } from '../../shape/known-integers.js'
 import { knownSizes } from '../../shape/known-sizes.js'
 import { plain } from './elementwise-work.js'
 import type { RowSteps } from './row-steps.js'
@@ -22,7 +16,7 @@ export function alongRows(
   shapes: ShapeInfo,
   dims: readonly number[],
 ): Work | undefined {
-  const [first] = node.inputs
+  const [first, second] = node.inputs
   const whole = first && knownSizes(first, shapes)
   if (node.domain !== '' || !whole) return undefined
   const isLast = (axis: number | undefined): boolean => axis === -1 || axis === whole.length - 1
@@ -31,7 +25,7 @@ export function alongRows(
     case 'ReduceSum':
     case 'ReduceMax':
     case 'ReduceMean': {
-      const axes = intsAttribute(node, 'axes') ?? numbersIn(node.inputs[1])
+      const axes = intsAttribute(node, 'axes') ?? (second && knownIntegers(second, shapes))
       if (axes?.length !== 1 || !isLast(axes[0]) || intAttribute(node, 'keepdims', 1) === 0)
         return undefined
       return { write: reductions[node.op], dims: whole, operands: [first] }
@@ -80,9 +74,4 @@ const softmax: Write = (steps, [x = 0]) => {
 const logSoftmax: Write = (steps, [x = 0]) => {
   const [lower, sum] = shifted(steps, x)
   return steps.op('subtract', lower, steps.op('logarithm', sum))
-}
-
-const numbersIn = (value: Value | undefined): readonly number[] | undefined => {
-  const tensor = value?.constant && fromConstant(value.constant)
-  return tensor && Array.from(tensor.data as ArrayLike<number | bigint>, Number)
 }

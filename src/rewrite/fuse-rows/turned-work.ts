@@ -4,6 +4,7 @@
  */
 import { intAttribute, intsAttribute, type Node, type Value } from '../../graph/graph.js'
 import type { ShapeInfo } from '../../shape/infer.js'
+import { knownIntegers } from '../../shape/known-integers.js'
 import { knownSizes } from '../../shape/known-sizes.js'
 import type { RowSteps } from './row-steps.js'
 import type { Work } from './row-work.js'
@@ -43,7 +44,7 @@ export function turnedWork(
   if (node.op !== 'Pad') return undefined
   const [input, amounts] = node.inputs
   const piece = input && pieceOf(input, shapes)
-  const pads = amounts && integersOf(amounts, shapes)
+  const pads = amounts && knownIntegers(amounts, shapes)
   const mode = node.attributes.get('mode')
   const hasValue = node.inputs[2] !== undefined || node.inputs[3] !== undefined
   if (!piece || !pads || mode || hasValue || sizeOf(piece.source, shapes) !== columns)
@@ -105,18 +106,13 @@ function pieceOf(value: Value, shapes: ShapeInfo): Piece | undefined {
   if (producer.op !== 'Slice') return undefined
   const [starts, , axes, steps] = producer.inputs
     .slice(1)
-    .map((each) => each && integersOf(each, shapes))
+    .map((each) => each && knownIntegers(each, shapes))
   const own = axes ?? intsAttribute(producer, 'axes')
   const from = starts?.[0]
   const isPlain = starts?.length === 1 && own?.length === 1 && isLast(own[0])
   if (!isPlain || from === undefined || (producer.inputs[4] && steps?.[0] !== 1)) return undefined
   const whole = sizeOf(source, shapes) as number
   return { source, start: from < 0 ? from + whole : from, length, isNegated: false }
-}
-
-const integersOf = (value: Value, shapes: ShapeInfo): number[] | undefined => {
-  const found = shapes.integers(value)?.elements.map((each) => each?.value)
-  return found?.every((each) => each !== undefined) ? found : undefined
 }
 
 const sizeOf = (value: Value, shapes: ShapeInfo): number | undefined =>
