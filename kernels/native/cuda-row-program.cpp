@@ -44,7 +44,7 @@ ort::Status* CudaRowProgram::create(const ort::Api& api, const Attributes& attri
     throw std::runtime_error("there is no device");
   cudaFree(nullptr);  // the driver's functions want the context that this makes
   CUfunc_st* function = rows::compile(source, "row_program", device, 10 * major + minor);
-  *out = new CudaRowProgram{api, std::move(program), std::move(shape), element, device, function};
+  *out = new CudaRowProgram{api, std::move(program), std::move(shape), function};
   return nullptr;
 }
 

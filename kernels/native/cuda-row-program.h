@@ -30,8 +30,6 @@ struct CudaRowProgram {
   ort::Api api;
   rows::Program program;
   rows::Launch shape;
-  int32_t element;
-  int device;
   CUfunc_st* function;
 
   static ort::Status* create(const ort::Api& api, const Attributes& attributes, int32_t element,

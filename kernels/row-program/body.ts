@@ -8,7 +8,9 @@ import {
   type Port,
   type Read,
   type RowProgram,
+  typeOfKind,
   variesAlong,
+  writtenDims,
 } from './program.js'
 
 const standard: Readonly<Partial<Record<Operation, string>>> = {
@@ -87,10 +89,7 @@ export function rowBody(
   }
   const narrow = valueAt({ kind: 'narrow', number: 0 }).type?.dataType ?? 'float32'
   return writes.map(({ port, step }) => {
-    const shape = varies[step] ? dims : [...dims.slice(0, -1), 1]
-    return build.cast(
-      spread(values[step] as Value, shape),
-      port.kind === 'wide' ? 'float32' : narrow,
-    )
+    const whole = spread(values[step] as Value, writtenDims(program, varies[step]))
+    return build.cast(whole, typeOfKind(port.kind, narrow))
   })
 }

@@ -10,26 +10,29 @@ import { elementCount, float32Tensor } from '../../src/onnx/tensor.js'
 import { text } from '../body-builder.js'
 import { type Kernel, type KernelPort, type KernelType, kernelError } from '../kernel.js'
 import { rowBody } from './body.js'
-import { NAME, type Port, type PortKind, parse, portCounts, print, variesAlong } from './program.js'
+import {
+  NAME,
+  type Port,
+  parse,
+  portCounts,
+  portKinds,
+  print,
+  typeOfKind,
+  variesAlong,
+  writtenDims,
+} from './program.js'
 import { runReference } from './reference.js'
 
 export interface RowProgramAttributes {
   readonly program: string
 }
 
-const types = {
-  wide: { type: 'float32' },
-  index: { type: 'int64' },
-  truth: { type: 'bool' },
-  narrow: {},
-} as const
-
 const ports = (direction: 'inputs' | 'outputs', shape: string): KernelPort[] =>
-  (Object.keys(portCounts) as PortKind[]).flatMap((kind) =>
+  portKinds.flatMap((kind) =>
     Array.from({ length: portCounts[kind][direction] }, (_, number) => ({
       name: direction === 'inputs' ? `${kind}_${number}` : `${kind}_result_${number}`,
       shape,
-      ...types[kind],
+      ...(kind === 'narrow' ? {} : { type: typeOfKind(kind, 'float32') }),
       isOptional: direction === 'outputs' || kind !== 'narrow' || number > 0,
     })),
   )
@@ -68,14 +71,13 @@ function check(given: readonly (KernelType | undefined)[], program: string): voi
   for (const step of parse(program).steps) {
     if (step.op !== 'read') continue
     const { dataType, dims } = at(given)(step.port)
-    const expected = types[step.port.kind]
-    const isTyped =
-      'type' in expected ? dataType === expected.type : dataType === given[0]?.dataType
-    if (!isTyped || elementCount(dims) !== step.count * step.columns)
+    const expected = typeOfKind(step.port.kind, given[0]?.dataType ?? 'float32')
+    const count = step.count * step.columns
+    if (dataType !== expected || elementCount(dims) !== count)
       throw kernelError(
         'KERNEL_INPUT',
         NAME,
-        `"${nameOf(step.port)}" is ${dataType} [${dims}]; expected ${step.count * step.columns} numbers of ${'type' in expected ? expected.type : given[0]?.dataType}.`,
+        `"${nameOf(step.port)}" is ${dataType} [${dims}]; expected ${count} numbers of ${expected}.`,
       )
   }
 }
@@ -95,8 +97,8 @@ export const rowProgram: Kernel<RowProgramAttributes> = {
     const found = emptyOutputs(given[0]?.dataType)
     for (const { port, step } of parsed.writes)
       found[resultOf(port)] = {
-        dataType: port.kind === 'wide' ? 'float32' : (given[0]?.dataType ?? 'float32'),
-        dims: varies[step] ? parsed.dims : [...parsed.dims.slice(0, -1), 1],
+        dataType: typeOfKind(port.kind, given[0]?.dataType ?? 'float32'),
+        dims: writtenDims(parsed, varies[step]),
       }
     return found
   },

@@ -5,6 +5,7 @@
  *
  *   dims 8 1024 576;read narrow 0 8192 1 576 0;number 0.5;multiply 0 1;sum 2;write narrow 0 2;write wide 0 3
  */
+import type { DataType } from '../../src/onnx/data-type.js'
 import { kernelError } from '../kernel.js'
 
 export const NAME = 'RowProgram'
@@ -98,6 +99,16 @@ export function variesAlong({ steps, dims }: RowProgram): readonly boolean[] {
     )
   return varies
 }
+
+/** Of what a step is written as: one number where it is the same all along the row. */
+export const writtenDims = (
+  { dims }: RowProgram,
+  varies: boolean | undefined,
+): readonly number[] => (varies ? dims : [...dims.slice(0, -1), 1])
+
+/** What a port holds, beside the operator's element type. */
+export const typeOfKind = (kind: PortKind, narrow: DataType): DataType =>
+  (({ narrow, wide: 'float32', index: 'int64', truth: 'bool' }) as const)[kind]
 
 export const print = ({ dims, steps, writes }: RowProgram): string =>
   [

@@ -7,7 +7,9 @@ import {
   type Port,
   type RowProgram,
   rowsOf,
+  typeOfKind,
   variesAlong,
+  writtenDims,
 } from './program.js'
 
 /** Error function; Abramowitz and Stegun 7.1.26 would be off by 1e-7, a series is not. */
@@ -47,7 +49,7 @@ export function runReference(
   program: RowProgram,
   tensorAt: (port: Port) => RuntimeTensor,
 ): readonly RuntimeTensor[] {
-  const { dims, steps, writes } = program
+  const { steps, writes } = program
   const [rows, columns] = [rowsOf(program), columnsOf(program)]
   const varies = variesAlong(program)
   const read = steps.map((step) =>
@@ -81,8 +83,8 @@ export function runReference(
   }
   const narrow = tensorAt({ kind: 'narrow', number: 0 }).dataType
   return writes.map(({ port, step }, at) => {
-    const shape = varies[step] ? dims : [...dims.slice(0, -1), 1]
-    const type = port.kind === 'wide' ? 'float32' : narrow
+    const shape = writtenDims(program, varies[step])
+    const type = typeOfKind(port.kind, narrow)
     return tensorOf(type, shape, (results[at] as Float64Array).subarray(0, elementCount(shape)))
   })
 }
