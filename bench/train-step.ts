@@ -23,11 +23,11 @@ import type { Model, Value } from '../src/graph/graph.js'
 import { readModel } from '../src/model/model.js'
 import { loadModel } from '../src/model-folder/load.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../src/onnx/numbers.js'
-import { WORTH_FUSING } from '../src/rewrite/fuse-rows/fuse-rows.js'
+import { rowsWorthFusing } from '../src/rewrite/fuse-rows/fuse-rows.js'
 import { linkCudaLibraries } from '../src/runtime/cuda-libraries.js'
 import { type Materialised, materialise } from '../src/runtime/materialise.js'
 import { NativeSession } from '../src/runtime/native/session.js'
-import { compilesRowPrograms, hasTrainingKernels } from '../src/runtime/own-kernels.js'
+import { hasTrainingKernels } from '../src/runtime/own-kernels.js'
 import type { ProviderName } from '../src/runtime/provider.js'
 import { openSession, type Session } from '../src/runtime/session.js'
 import { feedsOf } from '../src/train/feeds.js'
@@ -141,7 +141,7 @@ async function measure(
     accumulate: 1,
     precision,
     hasKernel: attention === 'own' && hasTrainingKernels(provider) ? hasGradientKernel : undefined,
-    fusesRowsFrom: rows === 'fused' && compilesRowPrograms(provider) ? WORTH_FUSING : undefined,
+    fusesRowsFrom: rows === 'fused' ? rowsWorthFusing(provider) : undefined,
     scaling: precision === 'float16' ? defaultScaling : undefined,
     recompute: share === undefined ? undefined : { share, sizes },
     feeds: form === 'free' ? undefined : shared,

@@ -4,11 +4,10 @@ import { AttncError } from '../../src/errors.js'
 import type { Model } from '../../src/graph/graph.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
 import { short, type TrainingPoint } from '../../src/plan/findings.js'
-import { WORTH_FUSING } from '../../src/rewrite/fuse-rows/fuse-rows.js'
+import { rowsWorthFusing } from '../../src/rewrite/fuse-rows/fuse-rows.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import { roomOf } from '../../src/runtime/free-memory.js'
 import { materialise } from '../../src/runtime/materialise.js'
-import { compilesRowPrograms } from '../../src/runtime/own-kernels.js'
 import { type Feeds, openSession, type Session } from '../../src/runtime/session.js'
 import { feedsOf } from '../../src/train/feeds.js'
 import { describeFit, fitMemory } from '../../src/train/fit-memory.js'
@@ -79,6 +78,7 @@ export class MaskRun implements AsyncDisposable {
     const batch = draw(0)
     const feeds = { ...batch.feeds, ...targetsOf(objective, batch) }
     const isFixed = canMix(batches)
+    const fusesRowsFrom = rowsWorthFusing(provider)
     const fitted = fitMemory({
       build: (recompute) =>
         buildStepGraph(model, {
@@ -90,7 +90,7 @@ export class MaskRun implements AsyncDisposable {
           recompute,
           settled: input.settled,
           feeds: isFixed ? feeds : undefined,
-          fusesRowsFrom: compilesRowPrograms(provider) ? WORTH_FUSING : undefined,
+          fusesRowsFrom,
         }),
       feeds,
       room: roomOf(provider, options.memoryLimit),

@@ -25,13 +25,16 @@ export interface OddInput extends StepOptions {
   readonly open: (model: Model) => Promise<Session>
 }
 
-/** A place, and what is there. */
-type Found = { readonly place: number; readonly name: string } | undefined
+/** One of all places in their order, and what is there. */
+interface Place {
+  readonly place: number
+  readonly name: string
+}
 
 interface Probed {
   readonly model: Model
   /** What each number of the output is of. */
-  readonly names: readonly NonNullable<Found>[]
+  readonly names: readonly Place[]
   readonly output: string
 }
 
@@ -41,7 +44,9 @@ const AT_ONCE = 256
 /** Undefined where everything is finite now, or the probes don't fit into memory. */
 export async function findOdd(input: OddInput): Promise<string | undefined> {
   // What is odd makes what follows odd: every so many places say between which two it begins.
-  const probe = async (isLookedAt: (at: number, count: number) => boolean): Promise<Found> => {
+  const probe = async (
+    isLookedAt: (at: number, count: number) => boolean,
+  ): Promise<Place | undefined> => {
     const { model, names, output } = buildProbes(input, isLookedAt)
     await using session = await input.open(model)
     const all = { ...input.feeds, [PARAMETERS]: input.parameters }

@@ -9,10 +9,10 @@ import type { Model } from '../graph/graph.js'
 import { openProducts } from '../linear-algebra/products.js'
 import { assertFiniteWeights } from '../model/finite-weights.js'
 import { readModel } from '../model/model.js'
-import { WORTH_FUSING } from '../rewrite/fuse-rows/fuse-rows.js'
+import { rowsWorthFusing } from '../rewrite/fuse-rows/fuse-rows.js'
 import { roomOf } from '../runtime/free-memory.js'
 import { type Materialised, materialise } from '../runtime/materialise.js'
-import { compilesRowPrograms, hasTrainingKernels } from '../runtime/own-kernels.js'
+import { hasTrainingKernels } from '../runtime/own-kernels.js'
 import { openSession, type Session, type SessionOptions } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
 import { findOdd } from './find-odd.js'
@@ -64,26 +64,26 @@ export async function train(model: Model, options: TrainOptions): Promise<TrainR
   assertFiniteWeights(readModel(model.graph))
   const ways = waysOf(precision, hasTrainingKernels(provider))
   const isGoingOn = checkpoint !== undefined && existsSync(checkpoint)
-  for (const [at, way] of ways.entries()) {
-    const next = ways[at + 1]
+  const tryOut = async ([way, ...others]: readonly Way[]): Promise<TrainResult> => {
+    const { precision } = way as Way
     try {
-      return await trainIn(way, model, options)
+      return await trainIn(way as Way, model, options)
     } catch (error) {
       const code = error instanceof AttncError ? error.code : undefined
-      const isSame = next?.precision === way.precision
+      const inOther = others.filter((each) => each.precision !== precision)
       // A run that went on may be one that had to be in single precision from its start.
-      const isRetried =
-        isGoingOn && !isSame ? code === 'RESUME_MISMATCH' : code === 'LOSS_NOT_FINITE'
-      if (!next || !(isRetried || (isGoingOn && code === 'RESUME_MISMATCH'))) throw error
-      if (isGoingOn && !isSame) continue
+      if (isGoingOn && code === 'RESUME_MISMATCH' && inOther.length > 0) return tryOut(inOther)
+      const isSame = others[0]?.precision === precision
+      if (code !== 'LOSS_NOT_FINITE' || !others[0] || (isGoingOn && !isSame)) throw error
       const { message } = error as Error
       if (isSame) log.warn('OWN_KERNELS_LEFT', `By attnc's own kernels: ${message}`)
       else log.warn('HALF_OVERFLOWS', `In half precision: ${message}`)
       // What this run has kept is of the wrong precision.
       if (!isSame && checkpoint !== undefined) rmSync(checkpoint, { force: true })
+      return tryOut(others)
     }
   }
-  throw new Error('There is no way to train.')
+  return tryOut(ways)
 }
 
 async function trainIn(
@@ -109,8 +109,7 @@ async function trainIn(
     accumulate: options.accumulate ?? 1,
     precision,
     hasKernel: isOwn ? hasGradientKernel : undefined,
-    fusesRowsFrom:
-      isOwn && compilesRowPrograms(options.provider ?? 'cpu') ? WORTH_FUSING : undefined,
+    fusesRowsFrom: isOwn ? rowsWorthFusing(options.provider ?? 'cpu') : undefined,
     scaling: options.scaling ?? scalingOf(trainable, precision),
   }
   const fitted = fitStep(settings, options, judge, training)

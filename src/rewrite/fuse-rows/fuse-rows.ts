@@ -8,6 +8,8 @@ import { captured } from '../../graph/extract.js'
 import type { Node, Value } from '../../graph/graph.js'
 import { onlyNumber } from '../../onnx/numbers.js'
 import { elementCount } from '../../onnx/tensor.js'
+import { compilesRowPrograms } from '../../runtime/own-kernels.js'
+import type { ProviderName } from '../../runtime/provider.js'
 import type { ShapeInfo } from '../../shape/infer.js'
 import { knownSizes } from '../../shape/known-sizes.js'
 import { eraseUnread } from '../erase-unread.js'
@@ -17,7 +19,11 @@ import { accessOf } from './row-access.js'
 import { type RowWork, rowWork } from './row-work.js'
 
 /** Elements below which a pass over memory costs nothing beside its start. */
-export const WORTH_FUSING = 2 ** 14
+const WORTH_FUSING = 2 ** 14
+
+/** Elements from which on it pays for this provider; undefined where it can't compile row programs. Asks the driver: once is enough. */
+export const rowsWorthFusing = (provider: ProviderName): number | undefined =>
+  compilesRowPrograms(provider) ? WORTH_FUSING : undefined
 
 /** How many operators there are now, each of `least` elements or more. */
 export function fuseRows(edit: GraphEdit, shapes: ShapeInfo, least = WORTH_FUSING): number {
