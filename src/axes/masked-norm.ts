@@ -4,10 +4,17 @@
  * writes for members that are not kept means nothing; whoever sums them multiplies them by zero.
  */
 import type { GraphEdit } from '../graph/edit.js'
-import { floatAttribute, intAttribute, type Node, type Value } from '../graph/graph.js'
+import {
+  floatAttribute,
+  intAttribute,
+  intsAttribute,
+  type Node,
+  type Value,
+} from '../graph/graph.js'
 import { addReduce } from '../graph/versioned-nodes.js'
 import type { DataType } from '../onnx/data-type.js'
 import { tensorOf, toConstant } from '../onnx/numbers.js'
+import { knownIntegers } from '../shape/known-integers.js'
 import type { AxisAnalysis } from './analysis.js'
 import type { Axis, Reason } from './axis.js'
 import { fromFront } from './rule.js'
@@ -58,12 +65,9 @@ function normedAxis(analysis: AxisAnalysis, node: Node): Axis | undefined {
 const isRead = ({ uses, isGraphOutput }: Value): boolean => uses.size > 0 || isGraphOutput
 
 function meanAxes(analysis: AxisAnalysis, node: Node): number[] | undefined {
-  const attribute = node.attributes.get('axes')
-  if (attribute?.kind === 'ints') return attribute.value.map(Number)
   const operand = node.inputs[1]
-  const elements = operand && analysis.shapes.integers(operand)?.elements
-  const numbers = elements?.map((size) => size?.value)
-  return numbers?.every((each) => each !== undefined) ? (numbers as number[]) : undefined
+  const stated = intsAttribute(node, 'axes')
+  return stated ? [...stated] : operand && knownIntegers(operand, analysis.shapes)
 }
 
 /** Rewrites every norm over an axis of which `kept` leaves something out. */
