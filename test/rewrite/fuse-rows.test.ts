@@ -87,6 +87,15 @@ describe('work along rows', () => {
     expect(ops).toEqual(['RowProgram'])
   })
 
+  it('writes no more outputs of the graph than it has ports', async () => {
+    const ops = await fused((change, x, y) => {
+      const all = [change.add('Add', [x, y])]
+      for (let at = 0; at < 8; at++) all.push(change.add('Sigmoid', [all[at]]))
+      return all
+    })
+    expect(ops).toContain('RowProgram')
+  })
+
   it('is left where it is one pass only', async () => {
     expect(await fused((change, x, y) => [change.add('Add', [x, y])])).toEqual(['Add'])
   })

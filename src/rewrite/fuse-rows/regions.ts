@@ -86,8 +86,9 @@ export class Regions {
         if (!own.has(operand.producer as Node) && onlyNumber(operand.constant) === undefined)
           inputs.set(operand, this.kindOf(operand))
       for (const { value, kind } of apart) inputs.set(value, kind ?? this.kindOf(value))
+      // Graph outputs are needed outside too, whoever else reads them.
       for (const output of node.outputs)
-        if (output && [...output.uses].some((use) => !own.has(use.node)))
+        if (output && (output.isGraphOutput || [...output.uses].some((use) => !own.has(use.node))))
           outputs.set(output, this.kindOf(output))
     }
     // Without half precision, the operator's own type is float32.
