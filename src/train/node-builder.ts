@@ -64,7 +64,10 @@ export class NodeBuilder {
     const known = this.shapes.dataType(value)
     if (known) return known
     const { producer } = value
-    if (!producer) return 'float32'
+    if (!producer) return value.constant?.dataType ?? value.type?.dataType ?? 'float32'
+    if (comparisons.has(producer.op)) return 'bool'
+    const filled = producer.op === 'ConstantOfShape' && producer.attributes.get('value')
+    if (filled && filled.kind === 'tensor') return filled.value.dataType
     const cast = producer.op === 'Cast' ? intAttribute(producer, 'to', 0) : 0
     const source = producer.inputs[producer.op === 'Where' ? 1 : 0]
     return findDataType(cast) ?? (source ? this.typeOf(source) : 'float32')
@@ -133,6 +136,17 @@ export class NodeBuilder {
       : this.op(op, [value], { axes, keepdims })
   }
 }
+
+const comparisons = new Set([
+  'Less',
+  'LessOrEqual',
+  'Greater',
+  'GreaterOrEqual',
+  'Equal',
+  'And',
+  'Or',
+  'Not',
+])
 
 export const asAttributes = (stated: Attributes): Record<string, Attribute> =>
   Object.fromEntries(Object.entries(stated).map(([name, value]) => [name, toAttribute(value)]))

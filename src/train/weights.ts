@@ -94,7 +94,13 @@ function readWeight(value: Value, roles: Roles): Weight | undefined {
   return {
     name: value.name,
     tensor,
-    role: role ?? (reads.some(isGain) ? 'norms' : reads.some(isLookup) ? 'others' : 'biases'),
+    role:
+      role ??
+      (reads.some(isGain)
+        ? 'norms'
+        : reads.some(isLookup) || reads.some(isRecurrent)
+          ? 'others'
+          : 'biases'),
     matrix: product && readMatrix(value, tensor, product, roles),
   }
 }
@@ -119,6 +125,10 @@ function* readsOf(value: Value, isTurned = false): IterableIterator<Read> {
 const isLookup = ({ node, index }: Use): boolean =>
   (index === 0 && node.op.startsWith('Gather')) ||
   (node.op === 'EmbedLayerNormalization' && index >= 2 && index <= 4)
+
+/** What a recurrence multiplies its last state with. */
+const isRecurrent = ({ node, index }: Use): boolean =>
+  index === 2 && ['RNN', 'GRU', 'LSTM'].includes(node.op)
 
 const isGain = ({ node, index }: Use): boolean =>
   node.op === 'Mul' || (/Norm/.test(node.op) && isGainSlot(node, index))

@@ -39,6 +39,38 @@ const single = { type: 'float32' } as const
 const unary = (ops: string, rest: Partial<Case> = {}): Case[] =>
   ops.split(' ').map((op) => ({ op, inputs: [[2, 3]], ...rest }))
 
+/** Texts of 3 positions, 2 samples of 2 numbers, 2 hidden units: one way, both ways with states and lengths, backwards. */
+function recurrences(op: string, gates: number, states: number, rest: Attributes = {}): Case[] {
+  const attributes = { hidden_size: 2, ...rest }
+  const weights = (ways: number) => [
+    [ways, gates * 2, 2],
+    [ways, gates * 2, 2],
+    [ways, gates * 4],
+  ]
+  const [x, first] = [[3, 2, 2], Array<number[]>(states).fill([2, 2, 2])]
+  const [all, last] = [
+    [true, ...first.map(() => true)],
+    [false, true],
+  ]
+  return [
+    { op, inputs: [x, ...weights(1).slice(0, 2)], attributes, ...single },
+    {
+      op,
+      inputs: [x, ...weights(2), tensorOf('int32', [2], [3, 2]), ...first],
+      attributes: { ...attributes, direction: 'bidirectional' },
+      outputs: all,
+      ...single,
+    },
+    {
+      op,
+      inputs: [x, ...weights(1)],
+      attributes: { ...attributes, direction: 'reverse' },
+      outputs: last,
+      ...single,
+    },
+  ]
+}
+
 const cases: readonly Case[] = [
   ...unary('Neg Abs Exp Sin Cos Tanh Sigmoid Identity Relu Sqrt Log Reciprocal', { offset: 1.6 }),
   ...unary('Softplus Softsign LeakyRelu Elu ThresholdedRelu HardSigmoid HardSwish Mish Erf Gelu', {
@@ -345,6 +377,10 @@ const cases: readonly Case[] = [
     inputs: [[4, 3], int([2, 1], 2, 2), [2, 3]],
     attributes: { reduction: 'add' },
   },
+  ...recurrences('RNN', 1, 1),
+  ...recurrences('GRU', 3, 1),
+  ...recurrences('GRU', 3, 1, { linear_before_reset: 1 }),
+  ...recurrences('LSTM', 4, 2),
   { op: 'TopK', inputs: [[2, 6], int([1], 3)], outputs: [true, false] },
 ]
 

@@ -1,9 +1,12 @@
 /** Weights by role, and what training makes of each. */
 import { describe, expect, it } from 'vitest'
+import { edit } from '../../src/graph/edit.js'
+import { Model, type Value } from '../../src/graph/graph.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { findTrainable, initialParameters } from '../../src/train/trainable.js'
 import type { WeightRole } from '../../src/train/weight-role.js'
 import { findWeights } from '../../src/train/weights.js'
+import { Builder } from '../axes/builder.js'
 import { sharedModel } from '../shared-models.js'
 
 const count = (roles: readonly WeightRole[]): Partial<Record<WeightRole, number>> => {
@@ -30,6 +33,20 @@ describe('weights', () => {
     if (!path) return
     const { graph } = loadModel(path).model
     expect(count(findWeights(graph).map(({ role }) => role))).toEqual(roles)
+  })
+
+  it('of a recurrence are others, its biases biases', () => {
+    const model = new Model()
+    model.opsets.set('', 17)
+    edit(model.graph, 'test', (change) => {
+      const b = new Builder(change)
+      const x = change.addInput('x', 'float32', [5, 2, 4])
+      const weights = [b.weight(1, 24, 4), b.weight(1, 24, 8), b.weight(1, 48)]
+      const [y] = b.ops('GRU', [x, ...weights], 1, '', { hidden_size: 8 })
+      change.expose(y as Value)
+    })
+    const roles = findWeights(model.graph).map(({ role }) => role)
+    expect(roles).toEqual(['others', 'others', 'biases'])
   })
 
   it('are updated beside their product where it is plain, else inside, and norms are trained whole', () => {

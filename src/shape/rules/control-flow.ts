@@ -1,5 +1,5 @@
 /** If, Loop and Scan: shapes inside their graphs, and what both ways or every turn agree on. */
-import { innerGraphs } from '../../graph/graph.js'
+import { innerGraphs, intAttribute, intsAttribute } from '../../graph/graph.js'
 import { reachableGraphs } from '../reachable.js'
 import type { ShapeRule } from '../rule.js'
 import type { Size } from '../symbolic.js'
@@ -54,7 +54,32 @@ const loop: ShapeRule = (context) => {
   }
 }
 
+/** States keep their shape from one position to the next; results are stacked along an axis of the scanned inputs' length. */
+const scan: ShapeRule = (context) => {
+  const { node } = context
+  const [body] = innerGraphs(node)
+  const scanned = intAttribute(node, 'num_scan_inputs', 0)
+  const states = node.inputs.length - scanned
+  // Opset 8 has lengths in front and a batch around everything.
+  if (!body || node.outputs.length < body.outputs.length) return
+  const shapes = context.infer(body)
+  const axes = intsAttribute(node, 'scan_output_axes')
+  const length = context.dims(states)?.[intsAttribute(node, 'scan_input_axes')?.[0] ?? 0]
+  for (const [index, output] of body.outputs.entries()) {
+    const type = shapes.dataType(output)
+    if (index < states) {
+      context.set(index, context.dims(index), type ?? context.dataType(index))
+      continue
+    }
+    const inner: (Size | undefined)[] | undefined = shapes.dims(output)?.slice()
+    const axis = axes?.[index - states] ?? 0
+    inner?.splice(axis < 0 ? inner.length + 1 + axis : axis, 0, length)
+    context.set(index, inner, type)
+  }
+}
+
 export const controlFlowRules: Readonly<Record<string, ShapeRule>> = {
   If: branch,
   Loop: loop,
+  Scan: scan,
 }

@@ -8,6 +8,7 @@ import { elementwiseRules } from './elementwise.js'
 import { gatherRules } from './gather.js'
 import { layoutRules } from './layout.js'
 import { normalisationRules } from './normalisation.js'
+import { recurrenceRules } from './recurrence.js'
 import { reductionRules } from './reduction.js'
 import { transformRules } from './transform.js'
 
@@ -22,6 +23,7 @@ const rules: ReadonlyMap<string, GradientRule> = new Map(
     ...reductionRules,
     ...gatherRules,
     ...transformRules,
+    ...recurrenceRules,
   }),
 )
 
