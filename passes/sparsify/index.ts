@@ -207,13 +207,16 @@ const protectedError = (): AttncError =>
     { suggestions: ['Protect less with --protect; "attnc inspect" lists the layers.'] },
   )
 
-const nothingError = (all: readonly Examined[]): AttncError =>
-  new AttncError(
+function nothingError(all: readonly Examined[]): AttncError {
+  const reasons = [...new Set(all.flatMap(({ reason }) => reason ?? []))].join('; ')
+  const why = all.length === 0 ? 'none was recognised in it' : reasons
+  return new AttncError(
     'NOTHING_SPARSIFIED',
     'partial',
-    `No attention of this model can be rewritten${all[0]?.reason ? `: ${all[0].reason}` : ''}.`,
+    `No attention of this model can be rewritten${why && `: ${why}`}.`,
     { suggestions: ['Run "attnc inspect --explain" to see how it was read.'] },
   )
+}
 
 const denseError = (keepMass: number | undefined): AttncError =>
   new AttncError(

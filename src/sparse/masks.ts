@@ -6,6 +6,7 @@ import type { DataType } from '../onnx/data-type.js'
 import type { NodeBuilder } from '../train/node-builder.js'
 import { shapeWith } from './heads.js'
 import type { MaskFacts } from './mask-facts.js'
+import { overRows, readRows } from './mask-rows.js'
 import type { Mask, ReadAttention } from './read.js'
 import { Unreadable } from './unreadable.js'
 
@@ -60,30 +61,31 @@ function withHeads(
   build: NodeBuilder,
   view: TransformerModel,
   { block, heads }: ReadAttention,
-  { value, scores }: Mask,
+  mask: Mask,
   bias: Value,
 ): HeadBias {
-  const rank = view.analysis.axes(scores)?.length ?? 4
-  const axes: readonly (Axis | undefined)[] = view.analysis.axes(value) ?? []
-  const missing = Array.from({ length: rank - axes.length }, () => undefined)
-  const leading = [...missing, ...axes].slice(0, -2)
+  const { rows, leading, rank, missing, isHead } = readRows(view, block, mask)
   const isSingle = (axis: Axis | undefined): boolean => !axis || axis.size.isOne
   const front = (count: number): Value =>
     count > 0
       ? build.op('Unsqueeze', [bias, build.ints(...Array.from({ length: count }, (_, i) => i))])
       : bias
-  if (rank === 4) return { value: front(4 - axes.length), heads: isSingle(leading[1]) ? 1 : heads }
+  const isPlain = rank === 4 && (isHead(rows[1]) || isSingle(rows[1]))
+  if (isPlain) return { value: front(missing), heads: isSingle(leading[1]) ? 1 : heads }
   if (leading.every(isSingle)) {
-    if (axes.length <= 4) return { value: front(4 - axes.length), heads: 1 }
-    return { value: build.op('Squeeze', [bias, build.ints(0)]), heads: 1 }
+    const wanted = 4 - (rank - missing)
+    return {
+      value: wanted < 0 ? build.op('Squeeze', [bias, build.ints(0)]) : front(wanted),
+      heads: 1,
+    }
   }
   const own = new Set([...block.keyValueHeadAxes, ...block.groupAxes])
   const count = leading
     .flatMap((axis) => (axis ? leavesOf(axis) : []))
     .reduce((product, leaf) => product * (own.has(leaf) ? (leaf.size.value ?? 1) : 1), 1)
   if (count !== heads && count !== 1) throw new Unreadable('a mask is of some of its heads')
-  if (axes.length !== rank) throw new Unreadable('a mask is laid out in its own way')
-  const apart = build.op('Reshape', [bias, shapeWith(build, bias, [-1, count])])
+  const whole = overRows(build, view, block, mask, front(missing))
+  const apart = build.op('Reshape', [whole, shapeWith(build, whole, [-1, count])])
   return { value: apart, heads: count }
 }
 

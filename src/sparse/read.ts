@@ -2,12 +2,13 @@
  * Attention taken apart where it is written in plain operators: queries, keys, values, what happens to
  * the scores, the masks. Everything that is not exactly understood is a reason to leave it alone.
  */
-import { leavesOf } from '../axes/axis.js'
+import { type Axis, leavesOf } from '../axes/axis.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import { lowestSeen } from '../model/lowest-seen.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { onlyNumber } from '../onnx/numbers.js'
+import { checkRows } from './mask-rows.js'
 import { readProbabilities } from './read-probabilities.js'
 import { scoreSteps } from './score-steps.js'
 import { Unreadable } from './unreadable.js'
@@ -59,19 +60,6 @@ export function readAttention(view: TransformerModel, block: LayeredAttention): 
   return { block, query, turnedKey, value, heads: block.heads, isCleared, ...chain }
 }
 
-/** A mask is one for all rows of a batch, or has all of them: not one for each window of every image. */
-function checkRows(view: TransformerModel, block: LayeredAttention, { value, scores }: Mask): void {
-  const own = new Set([...block.keyValueHeadAxes, ...block.groupAxes])
-  const rows = (view.analysis.axes(scores) ?? []).slice(0, -2)
-  const axes = view.analysis.axes(value) ?? []
-  const missing = rows.length + 2 - axes.length
-  const has = rows.flatMap((axis, index) => {
-    if (axis.size.isOne || leavesOf(axis).some((leaf) => own.has(leaf))) return []
-    return [axes[index - missing]?.size.isOne === false]
-  })
-  if (new Set(has).size > 1) throw new Unreadable('a mask differs from window to window')
-}
-
 const isProduct = (node: Node | undefined): node is Node =>
   node?.op === 'MatMul' && node.domain === ''
 
@@ -84,11 +72,21 @@ function checkOrder(view: TransformerModel, block: LayeredAttention, scores: Val
     throw new Unreadable('its heads are mixed before they weigh the values')
   const tail = leading.filter(({ size }) => !size.isOne).slice(-heads.length || Infinity)
   const isInOrder = heads.every((leaf, index) => tail[index] === leaf)
-  if (heads.length > 0 && !isInOrder) throw new Unreadable('its heads are in an order of their own')
+  const layout = `[${axes.map(({ size }) => size).join(', ')}]`
+  if (heads.length > 0 && !isInOrder)
+    throw new Unreadable(
+      isAscending(heads, leading)
+        ? `its scores are ${layout}, with further rows behind its heads, as where it runs in chunks of its own`
+        : 'its heads are in an order of their own',
+    )
   const own = axes.length === 4 ? axes[1] : undefined
   const count = heads.reduce((product, { size }) => product * (size.value ?? 1), 1)
   if (own && leavesOf(own).some((leaf) => heads.includes(leaf)) && own.size.value !== count)
-    throw new Unreadable(`its scores have ${own.size} heads, of which ${count} were read`)
+    throw new Unreadable(
+      own.size.value === undefined
+        ? `its scores are ${layout}, with heads and rows of the batch in one axis behind others, as where it runs in chunks of its own`
+        : `its scores have ${own.size} heads, of which ${count} were read`,
+    )
   const [queries, keys] = axes.slice(-2)
   const more = queries && keys?.size.sub(queries.size).value
   if (more !== undefined && more < 0)
@@ -96,6 +94,12 @@ function checkOrder(view: TransformerModel, block: LayeredAttention, scores: Val
   const last = axes.slice(-2).flatMap(leavesOf)
   if (last.some((leaf) => heads.includes(leaf)))
     throw new Unreadable('its heads are among queries and keys')
+}
+
+/** Whether those heads that are there stand one after the other as they should. */
+const isAscending = (heads: readonly Axis[], all: readonly Axis[]): boolean => {
+  const places = heads.map((leaf) => all.indexOf(leaf)).filter((place) => place >= 0)
+  return places.every((place, index) => index === 0 || place > (places[index - 1] as number))
 }
 
 type Chain = Pick<ReadAttention, 'scale' | 'softcap' | 'masks'>

@@ -3,7 +3,8 @@
  * would keep all its bytes until the size is asked for, which may be at the end of the backward pass.
  */
 import type { GraphEdit } from '../graph/edit.js'
-import type { Value } from '../graph/graph.js'
+import type { Graph, Value } from '../graph/graph.js'
+import type { ShapeInfo } from '../shape/infer.js'
 import type { Size } from '../shape/symbolic.js'
 import type { NodeBuilder } from './node-builder.js'
 
@@ -14,7 +15,7 @@ const known = new WeakMap<GraphEdit, Map<string, Value>>()
 export function sizesOf(b: NodeBuilder, sizes: readonly Size[]): Value | undefined {
   const numbers = sizes.map((size) => size.value)
   if (numbers.every((number) => number !== undefined)) return b.ints(...(numbers as number[]))
-  const places = placesOf(b)
+  const places = placesOf(b.edit.graph, b.shapes)
   if (!sizes.every((size) => size.symbols.every((symbol) => places.has(symbol)))) return undefined
   const made = known.get(b.edit) ?? new Map<string, Value>()
   known.set(b.edit, made)
@@ -24,15 +25,21 @@ export function sizesOf(b: NodeBuilder, sizes: readonly Size[]): Value | undefin
   return found
 }
 
+/** Whether the sizes of the inputs say these. */
+export function areTold(graph: Graph, shapes: ShapeInfo, sizes: readonly Size[]): boolean {
+  const places = placesOf(graph, shapes)
+  return sizes.every((size) => size.symbols.every((symbol) => places.has(symbol)))
+}
+
 interface Place {
   readonly input: Value
   readonly axis: number
 }
 
 /** Where the inputs have each symbol. */
-function placesOf({ edit, shapes }: NodeBuilder): Map<string, Place> {
+function placesOf(graph: Graph, shapes: ShapeInfo): Map<string, Place> {
   const places = new Map<string, Place>()
-  for (const input of edit.graph.inputs) {
+  for (const input of graph.inputs) {
     if (input.constant) continue
     for (const [axis, size] of shapes.dims(input)?.entries() ?? []) {
       const [symbol] = size.symbols

@@ -1,0 +1,67 @@
+/**
+ * Rows of a batch that are several axes: windows of images, rows of alignments. Attention over blocks has
+ * them in one axis, so a mask that is one for some of them and has others apart is spread over all.
+ */
+import { type Axis, leavesOf } from '../axes/axis.js'
+import type { Value } from '../graph/graph.js'
+import type { TransformerModel } from '../model/model.js'
+import type { LayeredAttention } from '../model/model-dimension.js'
+import { Size } from '../shape/symbolic.js'
+import type { NodeBuilder } from '../train/node-builder.js'
+import { areTold, sizesOf } from '../train/sizes.js'
+import type { Mask } from './read.js'
+import { Unreadable } from './unreadable.js'
+
+/** The axes before queries and keys: of the scores, and of a mask where it has them. */
+export function readRows(view: TransformerModel, block: LayeredAttention, { value, scores }: Mask) {
+  const own = new Set([...block.keyValueHeadAxes, ...block.groupAxes])
+  const all = view.analysis.axes(scores) ?? []
+  const axes: readonly (Axis | undefined)[] = view.analysis.axes(value) ?? []
+  const rank = all.length || 4
+  const missing = Math.max(rank - axes.length, 0)
+  const leading = [...Array.from({ length: missing }, () => undefined), ...axes].slice(0, -2)
+  const isHead = (axis: Axis | undefined): boolean =>
+    axis !== undefined && leavesOf(axis).some((leaf) => own.has(leaf))
+  return { rows: all.slice(0, -2), leading, rank, missing, isHead }
+}
+
+/** Whether a mask is one for some rows of the batch and has others apart: for each window of every image, each row of every alignment. */
+function isOfSomeRows(view: TransformerModel, block: LayeredAttention, mask: Mask): boolean {
+  const { rows, leading, isHead } = readRows(view, block, mask)
+  const has = rows.flatMap((axis, index) =>
+    axis.size.isOne || isHead(axis) ? [] : [leading[index]?.size.isOne === false],
+  )
+  return new Set(has).size > 1
+}
+
+/** Sizes that the mask is spread to: the rows of the scores, 1 for heads, queries and keys. */
+function sizesOfRows(view: TransformerModel, block: LayeredAttention, mask: Mask): Size[] {
+  const { rows, isHead } = readRows(view, block, mask)
+  const one = Size.of(1)
+  return [...rows.map((axis) => (isHead(axis) ? one : axis.size)), one, one]
+}
+
+/** Why a mask can't be laid out for attention that has all rows in one axis. */
+export function checkRows(view: TransformerModel, block: LayeredAttention, mask: Mask): void {
+  if (!isOfSomeRows(view, block, mask)) return
+  const { graph } = view
+  const sizes = sizesOfRows(view, block, mask)
+  if (!areTold(graph, view.analysis.shapes, sizes))
+    throw new Unreadable(
+      `a mask differs between rows of the batch, [${sizes.slice(0, -2).join(', ')}] of them, which the inputs don’t tell`,
+    )
+}
+
+/** A mask of some rows, for all of them. */
+export function overRows(
+  build: NodeBuilder,
+  view: TransformerModel,
+  block: LayeredAttention,
+  mask: Mask,
+  bias: Value,
+): Value {
+  if (!isOfSomeRows(view, block, mask)) return bias
+  const shape = sizesOf(build, sizesOfRows(view, block, mask))
+  if (!shape) throw new Unreadable('a mask differs between rows of the batch')
+  return build.op('Expand', [bias, shape])
+}
