@@ -33,7 +33,7 @@ import { openSession, type Session } from '../src/runtime/session.js'
 import { feedsOf } from '../src/train/feeds.js'
 import { sizesOfFeeds } from '../src/train/fit-memory.js'
 import { PARAMETERS } from '../src/train/insert.js'
-import { defaultScaling } from '../src/train/loss-scale.js'
+import { defaultScaling, SCALE, scaleTensor } from '../src/train/loss-scale.js'
 import { chooseObjective, targetsOf } from '../src/train/objective.js'
 import { adamW } from '../src/train/optimizer.js'
 import { hasGradientKernel } from '../src/train/own-gradient.js'
@@ -142,7 +142,7 @@ async function measure(
     precision,
     hasKernel: attention === 'own' && hasTrainingKernels(provider) ? hasGradientKernel : undefined,
     fusesRowsFrom: rows === 'fused' ? rowsWorthFusing(provider) : undefined,
-    scaling: precision === 'float16' ? defaultScaling : undefined,
+    isScaled: precision === 'float16',
     recompute: share === undefined ? undefined : { share, sizes },
     feeds: form === 'free' ? undefined : shared,
     teacher:
@@ -158,9 +158,10 @@ async function measure(
     ...shared,
     [RATE]: tensorOf('float32', [], [1e-4]),
     [COUNT]: tensorOf('float32', [], [1]),
+    [SCALE]: scaleTensor(defaultScaling.initial),
   })
   const states = step.states.map((name) => [name, zeros('float32', [trainable.size])])
-  const first = { [PARAMETERS]: parameters, ...Object.fromEntries(states), ...step.initial }
+  const first = { [PARAMETERS]: parameters, ...Object.fromEntries(states) }
   const began = await training.step({ ...stepFeeds, ...first }, step.carry)
   const [lossFound, norm] = [step.loss, step.norm].map(
     (name) => numbersOf(began[name] as RuntimeTensor)[0] as number,

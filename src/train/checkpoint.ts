@@ -7,6 +7,8 @@ import { readArrays, writeArrays } from '../data/npz.js'
 import { AttncError } from '../errors.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { writeWhole } from '../write-whole.js'
+import type { TrainOptions } from './train-options.js'
+import type { Trainable } from './trainable.js'
 
 export interface Checkpoint {
   /** Updates that are done. */
@@ -53,4 +55,33 @@ export function readCheckpoint(path: string, settings: string): Checkpoint | und
     best: { loss: stated.best, parameters: best.data as Float32Array, age: stated.age },
     settings,
   }
+}
+
+/** What has to be the same for a run that goes on to reach the same numbers. */
+export function settingsOf(options: TrainOptions, trainable: Trainable): string {
+  const { method, updates, batchSize, rate, schedule, warmup, seed, accumulate, clip } = options
+  const { scaling, precision } = options
+  const optimizer = options.optimizer?.name
+  const teacher = options.teacher && {
+    share: options.teacher.share,
+    temperature: options.teacher.temperature,
+    distance: options.teacher.distance,
+    hiddenShare: options.teacher.hiddenShare,
+  }
+  return JSON.stringify({
+    method,
+    updates,
+    batchSize,
+    rate,
+    schedule,
+    warmup,
+    seed,
+    accumulate,
+    clip,
+    optimizer,
+    scaling,
+    precision,
+    teacher,
+    numbers: trainable.size,
+  })
 }

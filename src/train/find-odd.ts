@@ -57,11 +57,12 @@ export async function findOdd(input: OddInput): Promise<string | undefined> {
   try {
     const strideOf = (count: number): number => Math.ceil(count / AT_ONCE)
     const coarse = await probe((at, count) => at % strideOf(count) === 0 || at === count - 1)
-    const last = coarse?.place ?? Number.POSITIVE_INFINITY
+    if (!coarse) return undefined
+    const { place: last, name } = coarse
     const fine = await probe(
       (at, count) => at <= last && at > last - Math.max(AT_ONCE, strideOf(count)),
     )
-    return (fine ?? coarse)?.name
+    return fine?.name ?? name
   } catch {
     // The error that is being explained matters more than one of its explanation.
     return undefined

@@ -1,64 +1,89 @@
 /**
- * A multiple of the loss whose gradients half precision can hold (Micikevicius et al. 2018): small ones
- * would be zero. The scale is doubled after a number of sound updates in a row and halved by one that
- * is not, which changes nothing else; it is carried from step to step like the optimiser's states.
+ * A multiple of the loss whose gradients half precision can hold (Micikevicius et al. 2018): small ones would be zero.
+ * A batch that overflows at it is tried again at smaller ones, so that its gradients count all the same; single
+ * batches whose gradients are far larger than others', which a model cut by half has, don't lower it for all.
  */
-import type { Value } from '../graph/graph.js'
-import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
-import type { NodeBuilder } from './node-builder.js'
 
+import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
+import type { Checkpoint } from './checkpoint.js'
+
+/** The input of a step that its loss is multiplied by. */
 export const SCALE = 'attnc.scale'
 const STREAK = 'attnc.streak'
 
 export interface Scaling {
   readonly initial: number
-  /** Sound updates in a row after which the scale is doubled. */
+  /** Sound steps in a row after which the scale is doubled, where it isn't on its way back after a fall. */
   readonly interval: number
 }
 
 export const defaultScaling: Scaling = { initial: 2 ** 16, interval: 200 }
 
-export interface AddedScale {
-  readonly interval: number
-  readonly scale: Value
-  readonly streak: Value
-  readonly initial: Readonly<Record<string, RuntimeTensor>>
-}
+/** Below it nothing of a gradient is left. */
+const LEAST = 2 ** -12
+const MOST = 2 ** 24
+/** Halvings that a batch is tried at. */
+const HALVINGS = 8
+/** Sound steps in a row that undo a halving: the scale settles where one batch in twelve overflows at it. */
+const BACK = 8
+/** Batches left out one after another from which on it is the scale that doesn't fit. */
+const IN_A_ROW = 3
+/** Batches left out one after another that end a run. */
+const TOO_MANY = 10
 
-/** The scale that the loss of this step is multiplied by, as inputs of the graph. */
-export function addScale({ edit }: NodeBuilder, { initial, interval }: Scaling): AddedScale {
-  return {
-    scale: edit.addInput(SCALE, 'float32', []),
-    streak: edit.addInput(STREAK, 'float32', []),
-    interval,
-    initial: {
-      [SCALE]: tensorOf('float32', [], [initial]),
-      [STREAK]: tensorOf('float32', [], [0]),
-    },
+export class LossScale {
+  private value: number
+  /** Sound steps since it changed. */
+  private streak: number
+  private leftOut = 0
+
+  /** As `vectors` of a checkpoint say, if there is one. */
+  constructor(
+    private readonly scaling: Scaling,
+    known: Checkpoint['vectors'] = {},
+  ) {
+    const stated = (name: string): number | undefined => {
+      const tensor = known[name]
+      return tensor && (numbersOf(tensor)[0] as number)
+    }
+    this.value = stated(SCALE) ?? scaling.initial
+    this.streak = stated(STREAK) ?? 0
+  }
+
+  /** What the next batch is tried at, in this order. */
+  get tries(): readonly number[] {
+    const all = Array.from({ length: HALVINGS + 1 }, (_, at) => this.value / 2 ** at)
+    return all.filter((scale, at) => at === 0 || scale >= LEAST)
+  }
+
+  /** A batch was sound at one of the tries. */
+  worked(scale: number): void {
+    this.leftOut = 0
+    if (scale !== this.value) return this.fallTo(this.value / 2)
+    const { initial, interval } = this.scaling
+    this.streak++
+    if (this.streak < (this.value < initial ? Math.min(BACK, interval) : interval)) return
+    this.value = Math.min(2 * this.value, MOST)
+    this.streak = 0
+  }
+
+  /** A batch was sound at none of them, or its loss itself is odd. False where the run has to end. */
+  failed(): boolean {
+    this.leftOut++
+    const lowest = this.tries.at(-1) as number
+    this.fallTo(this.leftOut < IN_A_ROW ? this.value / 2 : lowest)
+    return this.leftOut < TOO_MANY
+  }
+
+  private fallTo(scale: number): void {
+    this.value = Math.max(scale, LEAST)
+    this.streak = 0
+  }
+
+  /** For a checkpoint. */
+  get vectors(): Readonly<Record<string, RuntimeTensor>> {
+    return { [SCALE]: scaleTensor(this.value), [STREAK]: scaleTensor(this.streak) }
   }
 }
 
-/**
- * Where a run ends: below it nothing of a gradient is left. Not at 1: one text in thirty that overflows at any scale takes it there
- * within 500 updates, as it doubles after 200 sound ones only, and all others learn meanwhile.
- */
-export const LEAST_SCALE = 2 ** -12
-const MOST_SCALE = 2 ** 24
-
-/** The scale of the next step; the name of its output. */
-export function carryScale(
-  b: NodeBuilder,
-  { scale, streak, interval }: AddedScale,
-  isSound: Value,
-  carry: (from: Value, to: Value) => string,
-): string {
-  const number = (value: number): Value => b.number(value, 'float32')
-  const longer = b.op('Add', [streak, number(1)])
-  const isLong = b.op('GreaterOrEqual', [longer, number(interval)])
-  const doubled = b.op('Min', [b.op('Mul', [scale, number(2)]), number(MOST_SCALE)])
-  const halved = b.op('Max', [b.op('Mul', [scale, number(0.5)]), number(LEAST_SCALE)])
-  const kept = b.op('Where', [isLong, doubled, scale])
-  const isOver = b.op('Or', [isLong, b.op('Not', [isSound])])
-  carry(streak, b.op('Where', [isOver, number(0), longer]))
-  return carry(scale, b.op('Where', [isSound, kept, halved]))
-}
+export const scaleTensor = (scale: number): RuntimeTensor => tensorOf('float32', [], [scale])

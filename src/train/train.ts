@@ -99,6 +99,7 @@ async function trainIn(
   const trainable = findTrainable(learning, methodFor(options))
   const teacher = await pairLayers(model, training, options)
   const judge = buildLossGraph(model, { objective, trainable, teacher })
+  const scaling = options.scaling ?? scalingOf(trainable, precision)
   const settings = {
     model,
     objective,
@@ -110,7 +111,7 @@ async function trainIn(
     precision,
     hasKernel: isOwn ? hasGradientKernel : undefined,
     fusesRowsFrom: isOwn ? rowsWorthFusing(options.provider ?? 'cpu') : undefined,
-    scaling: options.scaling ?? scalingOf(trainable, precision),
+    isScaled: scaling !== undefined,
   }
   const fitted = fitStep(settings, options, judge, training)
   const { step } = fitted
@@ -132,7 +133,7 @@ async function trainIn(
     await using judging = await open(judge.model)
     const run = new TrainingRun(
       { ...options, precision, batches: training },
-      { objective, trainable, step, session },
+      { objective, trainable, scaling, step, session },
       {
         look: (parameters) => {
           const same = { [PARAMETERS]: vector(parameters) }
@@ -148,9 +149,9 @@ async function trainIn(
       },
     )
     const { before, state, curve } = await run.toEnd()
-    if (run.skipped > 0)
+    if (run.leftOut > 0)
       options.log.info(
-        `${run.skipped} updates changed nothing, as their gradients overflowed in half precision.`,
+        `${run.leftOut} batches were left out, as their gradients overflowed in half precision.`,
       )
     const { parameters } = state.best
     await using products = await openProducts({ threads, signal })

@@ -5,7 +5,6 @@
 import { edit, type GraphEdit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
-import type { RuntimeTensor } from '../onnx/numbers.js'
 import { toHalfPrecision } from '../quantize/half.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import { fixSizes } from '../rewrite/fix-sizes.js'
@@ -20,7 +19,7 @@ import type { Recomputation } from './backward.js'
 import { sizesIn } from './feeds.js'
 import { addGradients } from './gradients.js'
 import { insertTrainable } from './insert.js'
-import { addScale, carryScale, type Scaling } from './loss-scale.js'
+import { SCALE } from './loss-scale.js'
 import { lowerFused } from './lower/lower.js'
 import { NodeBuilder } from './node-builder.js'
 import { addTaskLoss, addWeights, type Objective } from './objective.js'
@@ -50,10 +49,6 @@ export interface TrainingGraph {
   readonly states: readonly string[]
   /** Output of the parameters. */
   readonly parameters: string
-  /** Output of the scale of the next step's loss, where it has one. */
-  readonly scale?: string | undefined
-  /** Inputs that a run begins with besides, by name. */
-  readonly initial?: Readonly<Record<string, RuntimeTensor>>
 }
 
 export interface LossGraph {
@@ -81,8 +76,8 @@ export interface StepOptions {
    * programs. Default: nowhere.
    */
   readonly fusesRowsFrom?: number | undefined
-  /** Gradients are computed of a multiple of the loss: for half precision. */
-  readonly scaling?: Scaling | undefined
+  /** Gradients are computed of a multiple of the loss, the input `SCALE`: for half precision. */
+  readonly isScaled?: boolean | undefined
 }
 
 /** The loss alone, of the same inputs; what held-out data is judged by. A teacher judges where nothing else can. */
@@ -147,8 +142,8 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
   const addLoss = prepareLoss(copy, objective, teacher)
   return edit(graph, 'attnc.train', (change) => {
     const b = new NodeBuilder(change, inferShapes(graph))
-    const scaling = options.scaling && addScale(b, options.scaling)
-    const { loss, parameters, found } = addLossGradient(b, addLoss, options, scaling?.scale)
+    const scale = options.isScaled ? change.addInput(SCALE, 'float32', []) : undefined
+    const { loss, parameters, found } = addLossGradient(b, addLoss, options, scale)
     const input = (name: string): Value => change.addInput(name, 'float32', [trainable.size])
     const [rate, count] = [RATE, COUNT].map((name) => change.addInput(name, 'float32', []))
     const sums = accumulate > 1 ? input(ACCUMULATED) : undefined
@@ -157,6 +152,7 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
     const [clipped, norm] = clipNorm(b, gradient, clip)
     const isSound = b.op('Not', [isOdd(b, b.op('Add', [loss, norm]))])
     const isDue = sums ? change.addInput(APPLY, 'bool', []) : undefined
+    const taken = isDue ? b.op('And', [isSound, isDue]) : isSound
     const states = optimizer.states.map((name) => input(`attnc.${name}`))
     const next = optimizer.update(b, {
       parameters,
@@ -165,7 +161,7 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
       states,
       rate: rate as Value,
       count: count as Value,
-      taken: isDue ? b.op('And', [isSound, isDue]) : isSound,
+      taken,
     })
     hideOutputs(change)
     const carried: Record<string, string> = {}
@@ -176,8 +172,7 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
     }
     const parametersOut = carry(parameters, next[0])
     for (const [index, state] of states.entries()) carry(state, next[index + 1] as Value)
-    if (sums && isDue) carry(sums, nextSums(b, { sums, gradient, isDue, isSound }))
-    const nextScale = scaling && carryScale(b, scaling, isSound, carry)
+    if (sums) carry(sums, nextSums(b, { sums, gradient, taken, isSound }))
     for (const value of [loss, norm]) change.expose(value)
     const { feeds, fusesRowsFrom } = options
     if (feeds && fusesRowsFrom !== undefined) fuseRows(change, inferShapes(graph), fusesRowsFrom)
@@ -188,7 +183,6 @@ export function buildTrainingGraph(model: Model, options: StepOptions): Training
       carry: carried,
       states: [...states, ...(sums ? [sums] : [])].map(({ name }) => name),
       parameters: parametersOut,
-      ...(scaling && { scale: nextScale, initial: scaling.initial }),
     }
   })
 }
@@ -225,11 +219,11 @@ function hideOutputs(change: GraphEdit): void {
 /** The sum so far, or zeros after an update. */
 function nextSums(
   b: NodeBuilder,
-  values: Readonly<Record<'sums' | 'gradient' | 'isDue' | 'isSound', Value>>,
+  values: Readonly<Record<'sums' | 'gradient' | 'taken' | 'isSound', Value>>,
 ): Value {
-  const { sums, gradient, isDue, isSound } = values
+  const { sums, gradient, taken, isSound } = values
   const kept = b.op('Where', [isSound, gradient, sums])
-  return b.op('Where', [isDue, b.number(0, 'float32'), kept])
+  return b.op('Where', [taken, b.number(0, 'float32'), kept])
 }
 
 /** Infinite or not a number; the difference from itself is then not zero. */

@@ -7,10 +7,10 @@ import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../onnx/numbers.js'
 import type { Feeds, Session } from '../runtime/session.js'
 import { Meetings } from './averaging.js'
-import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { type Checkpoint, readCheckpoint, settingsOf, writeCheckpoint } from './checkpoint.js'
 import { feedsOf } from './feeds.js'
 import { PARAMETERS } from './insert.js'
-import { LEAST_SCALE } from './loss-scale.js'
+import { LossScale, SCALE, type Scaling, scaleTensor } from './loss-scale.js'
 import { type Objective, targetsOf } from './objective.js'
 import { shareOfRate } from './optimizer.js'
 import { type Sampler, sampler } from './sampling.js'
@@ -21,6 +21,8 @@ import { APPLY, COUNT, RATE, type TrainingGraph } from './training-graph.js'
 export interface TrainingParts {
   readonly objective: Objective
   readonly trainable: Trainable
+  /** Of a loss in half precision. */
+  readonly scaling?: Scaling | undefined
   readonly step: TrainingGraph
   readonly session: Session
 }
@@ -37,12 +39,14 @@ type Results = Readonly<Record<string, RuntimeTensor>>
 export class TrainingRun {
   private readonly settings: string
   private readonly draw: Sampler
-  private readonly meetings: Meetings | undefined
   /** What the next step is given besides its batch: everything at the start, then nothing. */
   private entering: Feeds = {}
   private next: { readonly index: number; readonly feeds: Feeds } | undefined
-  /** Updates that were left out because a scaled gradient was not finite. */
-  skipped = 0
+  private readonly meetings: Meetings | undefined
+  /** Of half precision. */
+  private scale: LossScale | undefined
+  /** Batches that were left out because nothing of their gradients was finite at any scale. */
+  leftOut = 0
 
   constructor(
     private readonly options: TrainOptions,
@@ -63,6 +67,8 @@ export class TrainingRun {
     const known = path === undefined ? undefined : readCheckpoint(path, this.settings)
     let state = known ?? this.fresh(initial, before)
     this.entering = state.vectors
+    const { scaling } = this.parts
+    this.scale = scaling && new LossScale(scaling, state.vectors)
     const curve: TrainPoint[] = []
     let losses: number[] = []
     for (let at = state.updates; at < updates && state.best.age < patience; at++) {
@@ -73,7 +79,7 @@ export class TrainingRun {
       const copies = isLook ? Object.keys(step.carry) : isMeeting ? [step.parameters] : []
       const { loss, results: own } = await this.update(at, copies)
       const results = isMeeting ? await this.meet(at + 1, own) : own
-      losses.push(loss)
+      if (loss !== undefined) losses.push(loss)
       const rate = this.rateAt(at).toPrecision(2)
       const text = `loss ${mean(losses).toFixed(3)}, held out ${state.best.loss.toFixed(3)}, rate ${rate}`
       log.progress('training', at + 1, updates, text)
@@ -108,28 +114,44 @@ export class TrainingRun {
   /** One update of `accumulate` batches; `copies` are outputs that come out of the session besides. */
   private async update(at: number, copies: readonly string[]) {
     const { accumulate = 1, signal } = this.options
-    const { step, session } = this.parts
+    const losses: number[] = []
     let results: Results = {}
-    let loss = 0
     for (let part = 0; part < accumulate; part++) {
       signal?.throwIfAborted()
       const isLast = part === accumulate - 1
-      const index = at * accumulate + part
-      const feeds = this.feedsOf(at, index, isLast)
-      const scale = step.scale === undefined ? [] : [step.scale]
-      const running = session.step({ ...feeds, ...this.entering }, step.carry, [
-        ...(isLast ? copies : []),
-        ...scale,
-      ])
-      this.entering = {}
-      results = await this.whilePreparing(index + 1, running)
-      const own = numberOf(results, step.loss)
-      const isSound = Number.isFinite(own + numberOf(results, step.norm))
-      if (!isSound && this.canSkip(own, results)) this.skipped++
-      else if (!isSound) throw await this.notFinite(at + 1, own, feeds)
-      loss += own / accumulate
+      results = await this.part(at, at * accumulate + part, isLast, copies)
+      const loss = numberOf(results, this.parts.step.loss)
+      if (Number.isFinite(loss)) losses.push(loss)
     }
-    return { loss, results }
+    return { loss: losses.length > 0 ? mean(losses) : undefined, results }
+  }
+
+  /** One batch, at the first scale of its loss that leaves its gradients finite. Error: LOSS_NOT_FINITE. */
+  private async part(at: number, index: number, isLast: boolean, copies: readonly string[]) {
+    const { step } = this.parts
+    const feeds = this.feedsOf(at, index, isLast)
+    let results: Results = {}
+    for (const scale of this.scale?.tries ?? [1]) {
+      const running = this.step(feeds, scale, isLast ? copies : [])
+      results = await this.whilePreparing(index + 1, running)
+      const [loss, norm] = [numberOf(results, step.loss), numberOf(results, step.norm)]
+      if (Number.isFinite(loss + norm)) {
+        this.scale?.worked(scale)
+        return results
+      }
+      if (!Number.isFinite(loss)) break
+    }
+    if (!this.scale?.failed())
+      throw await this.notFinite(at + 1, numberOf(results, step.loss), feeds)
+    this.leftOut++
+    return results
+  }
+
+  private step(feeds: Feeds, scale: number, copies: readonly string[]): Promise<Results> {
+    const { step, session } = this.parts
+    const all = { ...feeds, ...this.entering, [SCALE]: scaleTensor(scale) }
+    this.entering = {}
+    return session.step(feedsOf(session, all), step.carry, copies)
   }
 
   /** The next batch is made while the step runs. */
@@ -147,17 +169,10 @@ export class TrainingRun {
     return { ...batch.feeds, ...targetsOf(this.parts.objective, batch) }
   }
 
-  /** A gradient that overflowed where the scale can still fall: the next one may be sound. */
-  private canSkip(loss: number, results: Results): boolean {
-    const { scale } = this.parts.step
-    return scale !== undefined && Number.isFinite(loss) && numberOf(results, scale) > LEAST_SCALE
-  }
-
   /** The step that failed has changed nothing: run once more, it gives the parameters it began with. */
   private async notFinite(update: number, loss: number, feeds: Feeds): Promise<AttncError> {
-    const { step, session } = this.parts
-    const results = await session.step(feeds, step.carry, [step.parameters])
-    const parameters = results[step.parameters] as RuntimeTensor
+    const { parameters: name } = this.parts.step
+    const parameters = (await this.step(feeds, 1, [name]))[name] as RuntimeTensor
     const odd = await this.hooks.findOdd(feeds, parameters)
     const what = Number.isFinite(loss) ? 'a gradient that is' : `a loss of ${loss}, which is`
     const first = odd === undefined ? '' : ` The first value that is not finite is ${odd}.`
@@ -175,21 +190,19 @@ export class TrainingRun {
   }
 
   private feedsOf(at: number, index: number, isLast: boolean): Feeds {
-    return feedsOf(this.parts.session, {
+    return {
       ...this.batchAt(index),
       [RATE]: tensorOf('float32', [], [this.rateAt(at)]),
       [COUNT]: tensorOf('float32', [], [at + 1]),
       [APPLY]: tensorOf('bool', [], [Number(isLast)]),
-    })
+    }
   }
 
   private vectorsOf(results: Results): Checkpoint['vectors'] {
-    return Object.fromEntries(
-      Object.entries(this.parts.step.carry).map(([output, input]) => [
-        input,
-        results[output] as RuntimeTensor,
-      ]),
+    const carried = Object.entries(this.parts.step.carry).map(
+      ([output, input]) => [input, results[output] as RuntimeTensor] as const,
     )
+    return { ...Object.fromEntries(carried), ...this.scale?.vectors }
   }
 
   private fresh(parameters: Float32Array, loss: number): Checkpoint {
@@ -197,40 +210,11 @@ export class TrainingRun {
     const states = step.states.map((name) => [name, zeros('float32', [trainable.size])] as const)
     return {
       updates: 0,
-      vectors: { [PARAMETERS]: vector(parameters), ...Object.fromEntries(states), ...step.initial },
+      vectors: { [PARAMETERS]: vector(parameters), ...Object.fromEntries(states) },
       best: { loss, parameters, age: 0 },
       settings: this.settings,
     }
   }
-}
-
-/** What has to be the same for a run that goes on to reach the same numbers. */
-function settingsOf(options: TrainOptions, trainable: Trainable): string {
-  const { method, updates, batchSize, rate, schedule, warmup, seed, accumulate, clip } = options
-  const { scaling, precision } = options
-  const optimizer = options.optimizer?.name
-  const teacher = options.teacher && {
-    share: options.teacher.share,
-    temperature: options.teacher.temperature,
-    distance: options.teacher.distance,
-    hiddenShare: options.teacher.hiddenShare,
-  }
-  return JSON.stringify({
-    method,
-    updates,
-    batchSize,
-    rate,
-    schedule,
-    warmup,
-    seed,
-    accumulate,
-    clip,
-    optimizer,
-    scaling,
-    precision,
-    teacher,
-    numbers: trainable.size,
-  })
 }
 
 const numberOf = (results: Results, name: string): number =>

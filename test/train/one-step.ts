@@ -11,6 +11,7 @@ import { openSession } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import { feedsOf } from '../../src/train/feeds.js'
 import { PARAMETERS } from '../../src/train/insert.js'
+import { SCALE, scaleTensor } from '../../src/train/loss-scale.js'
 import type { Objective } from '../../src/train/objective.js'
 import { sgd } from '../../src/train/optimizer.js'
 import { findTrainable, initialParameters, type Method } from '../../src/train/trainable.js'
@@ -66,7 +67,7 @@ export async function step(
     accumulate: 1,
     feeds: batch?.feeds,
     recompute: isTwice ? { share: 1, sizes: new Map() } : undefined,
-    scaling: precision === 'float16' ? { initial: 2 ** 10, interval: 100 } : undefined,
+    isScaled: precision === 'float16',
   })
   const shapes = inferShapes(built.model.graph)
   const random = generator(3)
@@ -78,7 +79,7 @@ export async function step(
     const results = await session.run(
       feedsOf(session, {
         ...batch?.feeds,
-        ...built.initial,
+        [SCALE]: scaleTensor(2 ** 10),
         ...Object.fromEntries(states),
         [PARAMETERS]: vector(parameters),
         [RATE]: tensorOf('float32', [], [1e-3]),
