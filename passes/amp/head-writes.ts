@@ -9,6 +9,7 @@ import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { addReduce, addUnsqueeze } from '../../src/graph/versioned-nodes.js'
+import { unfold } from '../../src/model/kernel-matrix.js'
 import type { TransformerModel } from '../../src/model/model.js'
 import { float32Tensor, int64Tensor } from '../../src/onnx/tensor.js'
 import type { PrunableBlock, Unit } from '../../src/repair/prunable.js'
@@ -118,7 +119,8 @@ function addNorms(
   const order = units.flatMap(({ rows }) => rows)
   const count = units.length * heads
   const input = change.graph.values.get(block.input.name) as Value
-  const last = block.turn ? turned(input, ...block.turn) : input
+  const whole = block.unfolded ? unfold(change, input, block.unfolded) : input
+  const last = block.turn ? turned(whole, ...block.turn) : whole
   const single = change.add('Cast', [last], { attributes: { to: { kind: 'int', value: 1n } } })
   const rows = shaped(single, -1, block.width)
   const chosen = change.add('Gather', [rows, change.constant(int64Tensor([order.length], order))], {

@@ -5,7 +5,7 @@ import type { Skipped } from '../../src/plan/pass.js'
 import { findPrunable } from '../../src/repair/prunable.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 
-/** Of a convolution over several positions or in groups, for instance. */
+/** Of a transposed convolution, for instance, or a weight that two blocks share. */
 const unread = 'end in no plain product that could be re-fitted; --pass vtrans may cut them'
 
 export function findSkipped(

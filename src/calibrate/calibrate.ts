@@ -58,13 +58,14 @@ const canSkip = ({ opsets }: Model): boolean => (opsets.get('') ?? 10) >= 10
 
 /** What the output projections of all blocks read. */
 export function projectionInputs(view: TransformerModel, moments: boolean): Watch[] {
-  return findBlocks(view).map(({ key, input, width, turn, tokens, stream, joined }) => {
+  return findBlocks(view).map(({ key, input, width, turn, unfolded, tokens, stream, joined }) => {
     const size = joined && view.analysis.axes(joined)?.at(-1)?.size.value
     return {
       key,
       value: input,
       size: width,
       turn,
+      unfolded,
       dataType: view.analysis.shapes.dataType(input) ?? 'float32',
       tokens,
       moments,

@@ -4,9 +4,10 @@
  * tokens only. Of the symmetric moments the blocks on and above the diagonal are computed.
  */
 import type { GraphEdit } from '../graph/edit.js'
-import type { Value } from '../graph/graph.js'
+import type { Node, Value } from '../graph/graph.js'
 import { addReduce, addSplit } from '../graph/versioned-nodes.js'
 import type { TokenRows } from '../model/block.js'
+import { unfold } from '../model/kernel-matrix.js'
 import type { DataType } from '../onnx/data-type.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
@@ -22,6 +23,8 @@ export interface Watch {
   readonly value: Value
   readonly size: number
   readonly turn?: readonly number[] | undefined
+  /** The convolution that reads the value, n being all that it sees of it at once. */
+  readonly unfolded?: Node | undefined
   readonly dataType: DataType
   /** Whose tokens its rows are, where padding may be among them. */
   readonly tokens: TokenRows | undefined
@@ -87,10 +90,11 @@ export function instrument(
     return toFloat(edit, stride > 1 ? everyNth(edit, rows, stride) : rows)
   }
   return watches.map((watch) => {
-    const { size, tokens, stream, turn } = watch
-    const value = turn ? turned(edit, watch.value, turn) : watch.value
+    const { size, tokens, stream, turn, unfolded } = watch
+    const whole = unfolded ? unfold(edit, watch.value, unfolded) : watch.value
+    const value = turn ? turned(edit, whole, turn) : whole
     const masking = maskingOf(tokens)
-    const sizes = edit.add('Abs', [toFloat(edit, value, watch.dataType)])
+    const sizes = edit.add('Abs', [toFloat(edit, value, unfolded ? 'float32' : watch.dataType)])
     const sums = masking
       ? edit.add('MatMul', [
           masking.prompts,

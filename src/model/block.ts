@@ -7,10 +7,16 @@ import { type Axis, leavesOf } from '../axes/axis.js'
 import { productOf } from '../axes/unify.js'
 import type { Node, Value } from '../graph/graph.js'
 import { joinOf } from './branch-join.js'
+import { kernelOf } from './kernel-matrix.js'
 import type { TransformerModel } from './model.js'
 import type { Expert, ModelDimension } from './model-dimension.js'
-import { isPointwise } from './pointwise.js'
-import { type Projection, readProjection, readStacked, type StackedWeight } from './projection.js'
+import {
+  overPlaces,
+  type Projection,
+  readProjection,
+  readStacked,
+  type StackedWeight,
+} from './projection.js'
 
 /** An integer input [batch, sequence] whose tokens some rows are. */
 export interface TokenRows {
@@ -42,6 +48,8 @@ export interface Block {
   readonly width: number
   /** Where the width comes before positions, as in a convolution: the order of axes that puts it last. */
   readonly turn: readonly number[] | undefined
+  /** The convolution that reads several positions at once: n is then of all that it sees of `input` (`unfold`). */
+  readonly unfolded: Node | undefined
   /** The last axes of `input` as one, and their sizes. */
   readonly inputs: Axis
   readonly sizes: readonly number[]
@@ -127,14 +135,16 @@ function readBlock(
   const axes = view.analysis.axes(input) ?? []
   // Heads that are laid over each other: each has all that is behind its axis.
   const tail = contraction.share === undefined ? [operand.what] : axes.slice(operand.axis)
-  const inputs = productOf(tail)
+  const kernel = kernelOf(contraction.node)
+  const inputs = overPlaces(productOf(tail), kernel?.places ?? 1)
   const width = inputs.size.value
   if (!width) return undefined
-  const turn = isPointwise(contraction.node) ? lastOf(operand.axis, axes.length) : undefined
+  const turn = kernel && lastOf(operand.axis, axes.length)
   const isLast = axes.at(-1) === operand.what || endsWith(view, input, width)
   if (tail.length === 1 && !turn && !isLast) return undefined
-  const rows = turn ? turn.flatMap((axis) => axes[axis] ?? []) : axes
-  const columns = view.analysis.axes(output)?.[1]
+  const written = view.analysis.axes(output)
+  const rows = turn ? turn.flatMap((axis) => written?.[axis] ?? []) : axes
+  const columns = written?.[1]
   const outputs = (joinAt(output)?.outputs ?? []).filter(
     (each) => each && (!turn || view.analysis.axes(each)?.at(-1)?.root === columns?.root),
   )
@@ -147,6 +157,7 @@ function readBlock(
     input,
     width,
     turn,
+    unfolded: kernel?.isPointwise === false ? contraction.node : undefined,
     inputs,
     sizes: tail.map(({ size }) => size.value ?? 1),
     isUnmixed: contraction.share !== undefined || view.analysis.seams.has(input),

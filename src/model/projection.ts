@@ -1,11 +1,13 @@
 /** The weight of an output projection as numbers, [inputs, outputs], and back in its own layout. */
 import type { AxisAnalysis, Contraction } from '../axes/analysis.js'
-import type { Axis } from '../axes/axis.js'
+import { Axis } from '../axes/axis.js'
+import { productOf } from '../axes/unify.js'
 import { firstUses, type Node, type Value } from '../graph/graph.js'
 import { isFloating } from '../onnx/data-type.js'
 import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
-import { isPointwise } from './pointwise.js'
+import { Size } from '../shape/symbolic.js'
+import { fromMatrix, kernelOf, toMatrix } from './kernel-matrix.js'
 import { isTransparent } from './trace.js'
 
 export interface Projection {
@@ -17,6 +19,8 @@ export interface Projection {
   readonly inputs: Axis
   readonly rows: number
   readonly columns: number
+  /** Of a convolution: inputs of a group say nothing of another's outputs. */
+  readonly groups: number
   /** [rows, columns], row-major. */
   read(): Float64Array
 }
@@ -41,22 +45,20 @@ export function holdsWeights(analysis: AxisAnalysis, value: Value, depth = 16): 
 }
 
 /**
- * The projection's constant, where it is a plain floating matrix read by this product alone, and no copy of one that
- * another reads: [.., .., 1 …] in a convolution.
+ * The projection's constant, where it is a plain floating matrix or kernel read by this product alone, and no copy of
+ * one that another reads.
  */
 export function readProjection(
   contraction: Contraction,
   copies: ReadonlyMap<Value, Value> = new Map(),
 ): Projection | undefined {
+  if (kernelOf(contraction.node)) return readKernel(contraction, copies)
   for (const { input, axis, what } of contraction.operands) {
     const read = contraction.node.inputs[input]
     const flipped = read && transposedConstant(read)
     const weight = flipped ?? read
     const tensor = weight?.constant
-    const isMatrix = tensor?.dims.length === 2 || isPointwise(contraction.node)
-    if (!weight || !tensor || !isMatrix || firstUses(weight).length !== 1) continue
-    if (copies.has(weight)) continue
-    if (!['float32', 'float16', 'float64'].includes(tensor.dataType)) continue
+    if (!weight || !tensor || tensor.dims.length !== 2 || !isOwnWeight(weight, copies)) continue
     const own = flipped ? 1 - axis : axis
     const [first = 0, second = 0] = tensor.dims
     const [rows, columns] = own === 0 ? [first, second] : [second, first]
@@ -67,10 +69,44 @@ export function readProjection(
       inputs: what,
       rows,
       columns,
+      groups: 1,
       read: () => asRows(tensor, own, rows, columns),
     }
   }
   return undefined
+}
+
+/** Whether a floating constant is read by one product alone. */
+const isOwnWeight = (weight: Value, copies: ReadonlyMap<Value, Value>): boolean =>
+  firstUses(weight).length === 1 &&
+  !copies.has(weight) &&
+  ['float32', 'float16', 'float64'].includes(weight.constant?.dataType ?? '')
+
+function readKernel(
+  { node, operands }: Contraction,
+  copies: ReadonlyMap<Value, Value>,
+): Projection | undefined {
+  const weight = node.inputs[1]
+  const kernel = kernelOf(node)
+  const what = operands.find(({ input }) => input === 0)?.what
+  if (!weight?.constant || !kernel || !what || !isOwnWeight(weight, copies)) return undefined
+  const { places, channels, groups } = kernel
+  const sides = { rows: channels * places, columns: weight.constant.dims[0] as number, groups }
+  const inputs = overPlaces(what, places)
+  const tensor = weight.constant
+  return { node, weight, axis: 1, inputs, ...sides, read: () => readKernelMatrix(tensor, sides) }
+}
+
+/** Channels as a matrix has them: each with all places that the kernel sees. */
+export const overPlaces = (channels: Axis, places: number): Axis =>
+  places === 1 ? channels : productOf([channels, new Axis(Size.of(places))])
+
+function readKernelMatrix(
+  tensor: Tensor,
+  sides: Pick<Projection, 'rows' | 'columns' | 'groups'>,
+): Float64Array {
+  const read = fromConstant(tensor)
+  return read ? toMatrix(numbersOf(read), sides) : new Float64Array(sides.rows * sides.columns)
 }
 
 /** Weights of all experts in one constant: [experts, inputs, outputs] in any order. */
@@ -139,14 +175,19 @@ function transposed(
 }
 
 /** A constant in the projection's own layout as a matrix [rows, columns]. */
-export const fromWeight = ({ axis, rows, columns }: Projection, tensor: Tensor): Float64Array =>
-  asRows(tensor, axis, rows, columns)
+export function fromWeight(projection: Projection, tensor: Tensor): Float64Array {
+  const { axis, rows, columns } = projection
+  return kernelOf(projection.node)
+    ? readKernelMatrix(tensor, projection)
+    : asRows(tensor, axis, rows, columns)
+}
 
 /** A whole matrix [rows, columns] as a constant in the projection's own layout and type. */
 export function toWeight(projection: Projection, matrix: Float64Array | Float32Array): Tensor {
   const { rows, columns, axis } = projection
   const { dataType: type = 'float32', dims = [] } = projection.weight.constant ?? {}
+  if (kernelOf(projection.node))
+    return toConstant(tensorOf(type, dims, fromMatrix(matrix, projection)))
   const numbers = axis === 0 ? matrix : transposed(matrix, rows, columns)
-  const sides = axis === 0 ? [rows, columns] : [columns, rows]
-  return toConstant(tensorOf(type, [...sides, ...dims.slice(2)], numbers))
+  return toConstant(tensorOf(type, axis === 0 ? [rows, columns] : [columns, rows], numbers))
 }

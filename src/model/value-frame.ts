@@ -12,7 +12,6 @@ import { fromConstant, numbersOf, tensorOf, toConstant } from '../onnx/numbers.j
 import { elementCount } from '../onnx/tensor.js'
 import type { TransformerModel } from './model.js'
 import type { LayeredAttention, ModelDimension } from './model-dimension.js'
-import { isPointwise } from './pointwise.js'
 import { readProjection } from './projection.js'
 
 export interface ValueFrame {
@@ -61,7 +60,7 @@ export function findValueFrame(
     if (axes.some((axis) => has(axis, leaf)) && value.producer && !isLinear(value.producer))
       return undefined
   const [head] = block.keyValueHeadAxes
-  const projection = only && !isPointwise(only.node) && readProjection(only, analysis.copies)
+  const projection = only && only.node.op !== 'Conv' && readProjection(only, analysis.copies)
   if (!projection) return undefined
   const inputs = placesOf(projection.inputs, leaf, head)
   const sources: Source[] = []

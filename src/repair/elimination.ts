@@ -9,6 +9,7 @@
 import { cholesky } from '../linear-algebra/cholesky.js'
 import { invertLarge } from '../linear-algebra/inverse.js'
 import type { Matrix, Products } from '../linear-algebra/products.js'
+import { withinGroups } from '../model/kernel-matrix.js'
 import { addScaled, type DampedMoments, invertDamped, squares } from './damped-inverse.js'
 
 export interface EliminationInput extends DampedMoments {
@@ -17,6 +18,8 @@ export interface EliminationInput extends DampedMoments {
   readonly columns: number
   /** Σ xᵀδ over tokens, [n, D]: what the result should have more of; the weight is first moved to its best. */
   readonly missing?: Float64Array | undefined
+  /** Of so many groups, inputs say nothing of another's outputs. */
+  readonly groups?: number
 }
 
 export interface Ranking {
@@ -44,12 +47,14 @@ export class Elimination {
   ) {}
 
   static async open(input: EliminationInput, products: Products): Promise<Elimination> {
-    const { columns, tokens } = input
+    const { columns, tokens, groups = 1 } = input
     const n = Math.round(Math.sqrt(input.moments.length))
-    const inverse = await invertDamped(input, n, products)
+    const moments = withinGroups(input.moments, n, groups)
+    const inverse = await invertDamped({ ...input, moments }, n, products)
     const w = input.weight.slice()
     if (input.missing) {
-      const right: Matrix = { rows: n, columns, numbers: input.missing }
+      const numbers = withinGroups(input.missing, columns, groups)
+      const right: Matrix = { rows: n, columns, numbers }
       const step = (await products.multiply(inverse, right)).numbers
       const scale = 1 / Math.max(tokens, 1)
       for (let i = 0; i < w.length; i++) w[i] = (w[i] as number) + scale * (step[i] as number)

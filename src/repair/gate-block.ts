@@ -3,6 +3,7 @@ import type { GraphEdit } from '../graph/edit.js'
 import { firstReader } from '../graph/first-reader.js'
 import type { Value } from '../graph/graph.js'
 import type { Block } from '../model/block.js'
+import { kernelOf } from '../model/kernel-matrix.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import { NodeBuilder } from '../train/node-builder.js'
 
@@ -13,7 +14,7 @@ import { NodeBuilder } from '../train/node-builder.js'
 export function gateBlock(
   change: GraphEdit,
   shapes: ShapeInfo,
-  { input, readers, sizes, turn }: Block,
+  { input, readers, sizes, turn, unfolded, width }: Block,
   make: () => Value,
 ): boolean {
   const { graph } = change
@@ -24,7 +25,12 @@ export function gateBlock(
   if (!value || !first) return false
   const b = new NodeBuilder(change, shapes, first)
   const type = shapes.dataType(value) ?? 'float32'
-  const gate = type === 'float32' ? make() : b.cast(make(), type)
+  const places = unfolded ? (kernelOf(unfolded)?.places ?? 1) : 1
+  // All places of a channel go together: the first one's number is the channel's.
+  const all = make()
+  const apart = (): Value => b.op('Reshape', [all, b.ints(width / places, places)])
+  const own = places === 1 ? all : b.op('Gather', [apart(), b.number(0, 'int64')], { axis: 1 })
+  const gate = type === 'float32' ? own : b.cast(own, type)
   // Positions behind the width take one number each.
   const behind = turn ? turn.length - 1 - (turn.at(-1) ?? 0) : 0
   const dims = [...sizes, ...Array.from({ length: behind }, () => 1)]

@@ -4,9 +4,10 @@
  */
 import { TokenMasks } from '../calibrate/token-masks.js'
 import type { GraphEdit } from '../graph/edit.js'
-import type { Value } from '../graph/graph.js'
+import type { Node, Value } from '../graph/graph.js'
 import { addReduce } from '../graph/versioned-nodes.js'
 import type { TokenRows } from '../model/block.js'
+import { unfold } from '../model/kernel-matrix.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
 
@@ -35,6 +36,8 @@ export interface Place {
   readonly input: Value
   readonly width: number
   readonly turn?: readonly number[] | undefined
+  /** The convolution of which `input` is what it reads. */
+  readonly unfolded?: Node | undefined
   /** What is compared with the dense model, [..., columns]. */
   readonly target: { readonly value: Value; readonly columns: number } | undefined
   readonly tokens: TokenRows | undefined
@@ -118,7 +121,7 @@ const swapped = { attributes: { perm: { kind: 'ints', value: [1n, 0n] } } } as c
 /** Σ wxᵀx and Σ wxᵀδ, w = mask / ‖dense‖². `sample` is one batch's dense value. */
 export function addObservation(
   change: GraphEdit,
-  { input, width, turn, target, tokens: owner, hasMeans }: Place,
+  { input, width, turn, unfolded, target, tokens: owner, hasMeans }: Place,
   sample: RuntimeTensor | undefined,
 ): Outputs {
   const float = (value: Value): Value => change.add('Cast', [value], asFloat)
@@ -133,11 +136,12 @@ export function addObservation(
       ? change.add('Div', [mask, norm])
       : (mask ?? (norm && change.add('Reciprocal', [norm])))
   const scaled = (rows: Value): Value => (scale ? change.add('Mul', [rows, scale]) : rows)
+  const whole = unfolded ? unfold(change, input, unfolded) : input
   const last = turn
-    ? change.add('Transpose', [input], {
+    ? change.add('Transpose', [whole], {
         attributes: { perm: { kind: 'ints', value: turn.map(BigInt) } },
       })
-    : input
+    : whole
   const plain = rowsOf(last, width)
   const rows = scaled(hasMeans ? withOnes(change, plain) : plain)
   const across = change.add('Transpose', [rows], swapped)

@@ -37,8 +37,9 @@ export async function rankByError(
     turnWithInverse(weight, columns, frame, inverse)
   }
   const { tokens } = statistics
-  const own = metric ? await metric.turn(weight) : weight
-  const input = { moments, tokens, weight: own, columns, ridge }
+  const { groups } = projection
+  const own = metric && groups === 1 ? await metric.turn(weight) : weight
+  const input = { moments, tokens, weight: own, columns, ridge, groups }
   const elimination = await Elimination.open(input, products)
   return elimination.drop(
     units.map(({ rows }) => rows),

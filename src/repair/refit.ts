@@ -42,7 +42,9 @@ export async function refitBlock(
 ): Promise<Refitted | undefined> {
   const { projection, choices } = block
   if (!projection) return undefined
-  const { counts, ridge, metric, products } = options
+  const { counts, ridge, products } = options
+  // A metric mixes outputs, of groups as well.
+  const metric = projection.groups === 1 ? options.metric : undefined
   const { columns, rows: n } = projection
   const { moments, missing, tokens } = centred(observation, n, columns)
   const old = projection.read()
@@ -59,6 +61,7 @@ export async function refitBlock(
       weight: metric ? await metric.turn(weight) : weight,
       columns,
       ridge,
+      groups: projection.groups,
     },
     products,
   )

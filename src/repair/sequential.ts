@@ -140,11 +140,11 @@ class Walk<Kind extends Block> {
   }
 
   private async refit(block: Kind, after: readonly RuntimeTensor[] | undefined): Promise<void> {
-    const { input, width, turn, tokens, stream, projection } = block
+    const { input, width, turn, unfolded, tokens, stream, projection } = block
     const target =
       after && stream && projection ? { value: stream, columns: projection.columns } : undefined
     const hasMeans = this.hasMeans(block, after !== undefined)
-    const place = { input, width, turn, target, tokens, hasMeans }
+    const place = { input, width, turn, unfolded, target, tokens, hasMeans }
     const first = await this.repair.refit(block, await this.observe(place, after))
     const product = this.own(block.output).producer
     const normed = this.repair.normed?.(block)
