@@ -18,21 +18,31 @@ export function statedPlan({ model, file }: LoadedModel): Plan {
   }
 }
 
-/** Sizes that the plan can have left, of what it cut. Error: Inapplicable where none can be read. */
-export function checkPlan({ source, view }: Subject): string {
+/**
+ * Sizes that the plan can have left, of what it cut. Error: Inapplicable where none can be read. A block that keeps one
+ * member has no width any more and others take its name: then only the original tells, where `isReplayed` it does.
+ */
+export function checkPlan({ source, view }: Subject, isReplayed: boolean): string {
   const plan = statedPlan(source)
   const gone = removals(plan)
   if (gone.size === 0) throw new Inapplicable('the plan cuts no heads or widths')
   // A dimension of one member is no dimension any more.
   const single: string[] = []
+  let objection: Objection | undefined
   for (const [id, { count, largest }] of gone) {
     const left = view.dimensions.find((each) => each.id === id)?.size
     if (left === undefined) single.push(id)
     else if (largest >= left + count)
-      throw new Objection(
+      objection ??= new Objection(
         'numeric',
         `The plan removes member ${largest} of "${id}", but ${left} are there and ${count} went.`,
       )
+  }
+  if (objection) {
+    if (!isReplayed && single.length === 0) throw objection
+    throw new Inapplicable(
+      'blocks that keep one member have no name any more, and others may have theirs: sizes are checked beside the original only',
+    )
   }
   const seen = gone.size - single.length
   const unseen = `${listed(single)} ${single.length === 1 ? 'has' : 'have'} one member left at most, and ${single.length === 1 ? 'is' : 'are'} checked beside the original only`

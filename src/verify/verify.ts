@@ -66,7 +66,7 @@ async function verifyFile(
   )
   await list.run(file, 'configs', () => checkConfigs(subject))
   await list.run(file, 'tokenizer', () => checkTokenizer(subject))
-  await list.run(file, 'plan', () => checkPlan(subject))
+  await list.run(file, 'plan', () => checkPlan(subject, original !== undefined))
   if (openOriginal)
     await list.run(file, 'replay', () => checkReplay(subject, openOriginal(), options))
   if (runs) await list.run(file, 'generates', () => checkGeneration(subject, options))

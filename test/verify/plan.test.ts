@@ -10,13 +10,17 @@ import { Inapplicable, Objection } from '../../src/verify/report.js'
 import { example } from '../commands/run-command.js'
 
 /** The example, cut by `made`, saying that it was cut by `said`. */
-function look(made: readonly PlanSlice[], said: readonly PlanSlice[] = made): string {
+function look(
+  made: readonly PlanSlice[],
+  said: readonly PlanSlice[] = made,
+  isReplayed = false,
+): string {
   const source = loadModel(example)
   const { model } = source
   applyPart(model.graph, { slices: made })
   const plan = { parts: [{ slices: said }] }
   model.metadata.set('attnc.plan', JSON.stringify(planSummary(plan)))
-  return checkPlan({ source, view: readModel(model.graph) })
+  return checkPlan({ source, view: readModel(model.graph) }, isReplayed)
 }
 
 const heads = (layer: number, ...remove: number[]): PlanSlice => ({
@@ -48,4 +52,14 @@ test('a plan that cuts nothing has nothing to look at', () => {
 
 test('a member that is beyond what was there is objected to', () => {
   expect(() => look([], [{ dimension: 'layer.0.width', remove: [700] }])).toThrow(Objection)
+})
+
+test('names that may be those of other blocks now are left to the original', () => {
+  const beyond: PlanSlice = { dimension: 'layer.0.width', remove: [700] }
+  const moved = new Inapplicable(
+    'blocks that keep one member have no name any more, and others may have theirs: sizes are checked beside the original only',
+  )
+  const single = heads(3, 0, 1)
+  expect(() => look([single], [single, beyond])).toThrow(moved)
+  expect(() => look([], [beyond], true)).toThrow(moved)
 })
