@@ -8,7 +8,7 @@ import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { Size } from '../shape/symbolic.js'
 import type { NodeBuilder } from '../train/node-builder.js'
-import { areTold, sizesOf } from '../train/sizes.js'
+import { areTold, sizesOf as writeSizes } from '../train/sizes.js'
 import type { Mask } from './read.js'
 import { Unreadable } from './unreadable.js'
 
@@ -41,15 +41,45 @@ function sizesOfRows(view: TransformerModel, block: LayeredAttention, mask: Mask
   return [...rows.map((axis) => (isHead(axis) ? one : axis.size)), one, one]
 }
 
+/**
+ * Whether a mask is added where queries and keys are several axes each: rows and columns of an image, as relative
+ * positions along both are.
+ */
+export function isApart(
+  view: TransformerModel,
+  block: LayeredAttention,
+  { scores }: Mask,
+): boolean {
+  const [own, there] = [block.scores, scores].map((each) =>
+    ((each && view.analysis.axes(each)) ?? []).slice(-2),
+  )
+  return !own?.every((axis, index) => there?.[index]?.size.equals(axis.size))
+}
+
 /** Why a mask can't be laid out for attention that has all rows in one axis. */
 export function checkRows(view: TransformerModel, block: LayeredAttention, mask: Mask): void {
-  if (!isOfSomeRows(view, block, mask)) return
-  const { graph } = view
-  const sizes = sizesOfRows(view, block, mask)
-  if (!areTold(graph, view.analysis.shapes, sizes))
+  const isSplit = isApart(view, block, mask)
+  if (!isSplit && !isOfSomeRows(view, block, mask)) return
+  const sizes = isSplit ? sizesOf(view, mask.scores) : sizesOfRows(view, block, mask)
+  if (!areTold(view.graph, view.analysis.shapes, sizes))
     throw new Unreadable(
-      `a mask differs between rows of the batch, [${sizes.slice(0, -2).join(', ')}] of them, which the inputs don’t tell`,
+      `a mask is of scores [${sizesOf(view, mask.scores).join(', ')}], whose sizes the inputs don’t tell`,
     )
+}
+
+const sizesOf = (view: TransformerModel, value: Value): Size[] =>
+  (view.analysis.axes(value) ?? []).map(({ size }) => size)
+
+/** A mask of all scores as they lie where it is added. */
+export function overScores(
+  build: NodeBuilder,
+  view: TransformerModel,
+  mask: Mask,
+  bias: Value,
+): Value {
+  const shape = writeSizes(build, sizesOf(view, mask.scores))
+  if (!shape) throw new Unreadable('a mask is of scores of unknown sizes')
+  return build.op('Expand', [bias, shape])
 }
 
 /** A mask of some rows, for all of them. */
@@ -61,7 +91,7 @@ export function overRows(
   bias: Value,
 ): Value {
   if (!isOfSomeRows(view, block, mask)) return bias
-  const shape = sizesOf(build, sizesOfRows(view, block, mask))
+  const shape = writeSizes(build, sizesOfRows(view, block, mask))
   if (!shape) throw new Unreadable('a mask differs between rows of the batch')
   return build.op('Expand', [bias, shape])
 }

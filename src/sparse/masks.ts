@@ -6,7 +6,7 @@ import type { DataType } from '../onnx/data-type.js'
 import type { NodeBuilder } from '../train/node-builder.js'
 import { shapeWith } from './heads.js'
 import type { MaskFacts } from './mask-facts.js'
-import { overRows, readRows } from './mask-rows.js'
+import { isApart, overRows, overScores, readRows } from './mask-rows.js'
 import type { Mask, ReadAttention } from './read.js'
 import { Unreadable } from './unreadable.js'
 
@@ -20,12 +20,17 @@ export function biasOf(
 ): Value | undefined {
   const kept = facts.kept.map((index) => read.masks[index])
   if (kept.some((mask) => !mask)) throw new Unreadable(`it has ${read.masks.length} masks`)
-  const biases = (kept as Mask[]).map((mask) =>
-    withHeads(build, view, read, mask, asBias(build, mask, type, read.isCleared)),
-  )
+  const lengths = [build.sizeAlong(query, 2), keys]
+  const biases = (kept as Mask[]).map((mask) => {
+    const bias = asBias(build, mask, type, read.isCleared)
+    if (!isApart(view, read.block, mask)) return withHeads(build, view, read, mask, bias)
+    const shape = build.op('Concat', [build.ints(-1, read.heads), ...lengths], { axis: 0 })
+    const whole = overScores(build, view, mask, bias)
+    return { value: build.op('Reshape', [whole, shape]), heads: read.heads }
+  })
   if (biases.length === 0) return undefined
   const sum = biases.map(({ value }) => value).reduce((one, other) => build.op('Add', [one, other]))
-  const shape = build.op('Concat', [build.ints(1, 1), build.sizeAlong(query, 2), keys], { axis: 0 })
+  const shape = build.op('Concat', [build.ints(1, 1), ...lengths], { axis: 0 })
   const bias = build.op('Expand', [sum, shape])
   // Who picks heads of it has to know whether it has any.
   const heads = Math.max(...biases.map((each) => each.heads))

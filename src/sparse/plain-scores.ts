@@ -65,7 +65,7 @@ function writeRun(
   run: readonly ScoreStep[],
 ): boolean {
   const plain: Plain = { scale: 1, factors: [], masks: [], isOdd: false }
-  if (!run.every((step) => take(view, plain, step)) || !plain.isOdd) return false
+  if (!run.every((step) => take(view, scores, plain, step)) || !plain.isOdd) return false
   const [{ from: first }] = run as [ScoreStep]
   const last = run.at(-1)?.node as Node
   const build = new NodeBuilder(edit, view.analysis.shapes, last)
@@ -90,8 +90,16 @@ function writeRun(
 }
 
 /** Whether a step is understood. */
-function take({ analysis }: TransformerModel, plain: Plain, { node, from }: ScoreStep): boolean {
+function take(
+  { analysis }: TransformerModel,
+  scores: Value,
+  plain: Plain,
+  { node, from }: ScoreStep,
+): boolean {
   const { shapes } = analysis
+  // Queries and keys may be several axes each: rows and columns of an image.
+  const [own, now] = [scores, from].map((each) => shapes.dims(each)?.slice(-2))
+  const isWhole = own?.every((size, index) => now?.[index]?.equals(size)) === true
   const number = (value: Value | undefined): number | undefined =>
     onlyNumber(value && shapes.constant(value))
   const other = node.inputs.find((each) => each !== from)
@@ -118,7 +126,7 @@ function take({ analysis }: TransformerModel, plain: Plain, { node, from }: Scor
     return node.op === 'Mul' && plain.masks.length === 0 && isOfHeads(other)
   }
   const keys = shapes.dims(from)?.at(-1)
-  if (shapes.dims(other)?.at(-1)?.isOne && keys && !keys.isOne) {
+  if (isWhole && shapes.dims(other)?.at(-1)?.isOne && keys && !keys.isOne) {
     // The same for all keys.
     plain.isOdd = true
     return node.op === 'Add' || node.inputs[0] === from
@@ -132,7 +140,8 @@ function take({ analysis }: TransformerModel, plain: Plain, { node, from }: Scor
   function isOfHeads(value: Value): boolean {
     const dims = shapes.dims(value)
     const rank = shapes.dims(from)?.length ?? 0
-    return dims !== undefined && dims.length <= rank && dims.slice(-2).every((size) => size.isOne)
+    const isSame = dims?.slice(-2).every((size) => size.isOne)
+    return isWhole && isSame === true && (dims?.length ?? 0) <= rank
   }
 }
 

@@ -66,6 +66,16 @@ const forms: Readonly<Record<string, Form>> = {
       return attend(b, x, [0, R], (scores) => b.op('Add', [b.op('Add', [scores, hidden]), pairs]))
     },
   },
+  'relative positions along both sides of an image': {
+    feeds: { x: tokens(B, S, C) },
+    make: (b) =>
+      attend(b, b.input('x', ['batch', S, C]), [0], (scores) => {
+        const [tall, wide] = [5, S / 5]
+        const apart = b.reshape(scores, -1, H, tall, wide, tall, wide)
+        const rows = b.op('Add', [apart, b.weight(H, tall, wide, tall, 1)])
+        return b.reshape(b.op('Add', [rows, b.weight(H, tall, wide, 1, wide)]), -1, H, S, S)
+      }),
+  },
   'rows of one head': {
     feeds: { x: tokens(B, R, S, C) },
     make: (b) => {
