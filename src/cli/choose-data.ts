@@ -1,4 +1,5 @@
 /** Data as the flags ask for it, with defaults that fit the model. */
+
 import { existsSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import type { Batch } from '../data/batch.js'
@@ -11,6 +12,7 @@ import { recite } from '../generate/recite.js'
 import type { Log } from '../log.js'
 import { readModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
+import { parsePythonJson } from '../model-folder/python-json.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 
 export interface DataContext {
@@ -169,7 +171,7 @@ function readConfig(folder: string): Readonly<Record<string, unknown>> {
   const path = join(folder, 'config.json')
   if (!existsSync(path)) return {}
   try {
-    const config: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    const config = parsePythonJson(readFileSync(path, 'utf8'))
     return typeof config === 'object' && config !== null ? (config as Record<string, unknown>) : {}
   } catch {
     // A damaged config is named when it would be written; defaults do for reading.

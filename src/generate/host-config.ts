@@ -1,7 +1,9 @@
 /** What the folder's configs say about generating: where a text ends, how it starts, how long it may be. */
+
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AttncError } from '../errors.js'
+import { parsePythonJson } from '../model-folder/python-json.js'
 
 export interface HostConfig {
   /** Tokens after which nothing follows. */
@@ -50,7 +52,7 @@ const isObject = (value: unknown): value is Json =>
 function readConfig(path: string): Json | undefined {
   if (!existsSync(path)) return undefined
   try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    const value = parsePythonJson(readFileSync(path, 'utf8'))
     if (isObject(value)) return value
     throw new TypeError('it holds no object')
   } catch (cause) {

@@ -22,6 +22,7 @@ import { makeFolder } from '../write-whole.js'
 import { type ModelFolder, openModelFolder } from './model-folder.js'
 import { diskFull } from './output-errors.js'
 import { writeFolder } from './output-folder.js'
+import { parsePythonJson, writePythonJson } from './python-json.js'
 import { StreamWriter, type WriteWatch } from './stream-writer.js'
 import { WeightsFile } from './weights-file.js'
 
@@ -232,14 +233,14 @@ function editConfig(
 ): Uint8Array {
   let before: Json
   try {
-    before = JSON.parse(bytes.toString('utf8')) as Json
+    before = parsePythonJson(bytes.toString('utf8')) as Json
   } catch {
     return bytes
   }
   const after = edit(name, before)
   if (after === before) return bytes
   const indent = /\n([ \t]+)"/.exec(bytes.toString('utf8'))?.[1] ?? '  '
-  return Buffer.from(`${JSON.stringify(after, null, indent)}\n`)
+  return Buffer.from(`${writePythonJson(after, indent)}\n`)
 }
 
 async function writeFile(path: string, bytes: Uint8Array, watch: WriteWatch): Promise<void> {

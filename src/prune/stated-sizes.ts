@@ -1,7 +1,9 @@
 /** What the configs of a folder say of a model's sizes, beside what its graph has. */
+
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AttncError } from '../errors.js'
+import { parsePythonJson } from '../model-folder/python-json.js'
 import { type ModelSizes, type StatedSize, statedSizes } from './config-edit.js'
 
 /** Metadata of a cut model: keys of its configs that counted otherwise before. */
@@ -43,7 +45,7 @@ function levelsOf(config: unknown): Json[] {
 
 function readJson(path: string): unknown {
   try {
-    return JSON.parse(readFileSync(path, 'utf8'))
+    return parsePythonJson(readFileSync(path, 'utf8'))
   } catch (cause) {
     throw new AttncError(
       'CONFIG_UNREADABLE',

@@ -1,8 +1,10 @@
 /** Files of a folder that number tokens, with the numbers after a cut. */
+
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AttncError } from '../errors.js'
 import type { ModelFolder } from '../model-folder/model-folder.js'
+import { parsePythonJson, writePythonJson } from '../model-folder/python-json.js'
 import type { Json } from '../model-folder/save.js'
 import type { VocabularyCut } from '../plan/plan.js'
 import { newNumbers } from './batches.js'
@@ -38,7 +40,7 @@ export function cutTokenizerFile(
   cut: VocabularyCut,
 ): Readonly<Record<string, string>> {
   const json = cutTokenizer(readTokenizer(location), newNumbers(cut))
-  return { [TOKENIZER]: `${JSON.stringify(json, null, 2)}\n` }
+  return { [TOKENIZER]: `${writePythonJson(json, 2)}\n` }
 }
 
 export const renumberedConfig = (config: Json, cut: VocabularyCut): Json => {
@@ -60,7 +62,7 @@ function readTokenizer({ folder }: ModelFolder) {
 
 function readJson(path: string): Json {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Json
+    return parsePythonJson(readFileSync(path, 'utf8')) as Json
   } catch {
     // Carried along as it is.
     return null
