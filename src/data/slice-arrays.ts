@@ -26,16 +26,17 @@ export function sliceArrays(
     checkRows(what, inputs, arrays)
     return [oneGraph(arrays, inputs)]
   }
-  const first = arrays[given[0]?.name ?? '']
-  const stated = given[0]?.dims[0]
+  const leading = given.find(({ name }) => isRows(arrays[name])) ?? given[0]
+  const first = arrays[leading?.name ?? '']
+  const stated = leading?.dims[0]
   const size = typeof stated === 'number' ? stated : options.batchSize
   const count = Math.min(first?.dims[0] ?? 0, options.samples ?? Number.POSITIVE_INFINITY)
   if (count === 0)
     throw new AttncError('DATA_EMPTY', 'usage', `"${what}" holds no samples.`, {
       suggestions: ['Give arrays whose first axis is at least 1.'],
     })
-  const whole = findWhole(what, given, arrays)
-  checkLabelCount(what, arrays, new Set(inputs.map(({ name }) => name)), given[0])
+  const whole = findWhole(what, given, arrays, leading)
+  checkLabelCount(what, arrays, new Set(inputs.map(({ name }) => name)), leading)
   const batches: Batch[] = []
   for (let at = 0; at < count; at += size) {
     const to = Math.min(at + size, count)
@@ -192,15 +193,18 @@ function checkNumbers(what: string, port: Port, { dataType, data }: RuntimeTenso
     )
 }
 
-/** Inputs that are no samples: of another first axis than the first input, and fed whole each time. */
+/** A number alone, as of a step or a mode, has no samples. */
+const isRows = (array: RuntimeTensor | undefined): boolean => (array?.dims.length ?? 0) > 0
+
+/** Inputs that are no samples: single numbers, or of another first axis than the first input, and fed whole each time. */
 function findWhole(
   what: string,
   given: readonly Port[],
   arrays: Readonly<Record<string, RuntimeTensor>>,
+  first: Port | undefined,
 ): Set<string> {
-  const [first] = given
   const rows = first && arrays[first.name]?.dims[0]
-  const others = given.filter(({ name, dims }) => dims.length > 0 && arrays[name]?.dims[0] !== rows)
+  const others = given.filter(({ name }) => arrays[name]?.dims[0] !== rows)
   for (const { name, dims } of others)
     if (first && dims[0] === first.dims[0] && typeof dims[0] === 'string')
       throw new AttncError(
