@@ -14,6 +14,7 @@ import {
   switchAtStart,
 } from './batch.js'
 import { generator } from './generator.js'
+import { tokenRole } from './token-input.js'
 
 export interface RandomOptions {
   readonly inputs: readonly Port[]
@@ -84,12 +85,14 @@ export function randomBatches(options: RandomOptions): Batch[] {
   const rows = typeof fixed === 'number' ? fixed : Math.min(batchSize, samples)
   assertDrawable(inputs, rows, sequenceLength)
   const batches: Batch[] = []
+  const ids = inputs.find((port) => port.dims.length === 2 && tokenRole(port.name) === 'ids')
+  const known = Math.min(vocabulary, ids?.choices ?? vocabulary)
   for (let at = 0; at < samples; at += rows) {
     if (isTokens) {
-      const ids = Array.from({ length: rows }, () =>
-        Array.from({ length: sequenceLength }, () => Math.floor(next() * vocabulary)),
+      const drawn = Array.from({ length: rows }, () =>
+        Array.from({ length: sequenceLength }, () => Math.floor(next() * known)),
       )
-      batches.push(makeTokenBatch(ids, inputs))
+      batches.push(makeTokenBatch(drawn, inputs))
       continue
     }
     const feeds: Record<string, RuntimeTensor> = {}

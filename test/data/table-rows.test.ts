@@ -17,3 +17,14 @@ it('draws candidates of a list among the rows of the smaller of two tables', () 
   expect(Math.max(...drawn)).toBeLessThan(20)
   expect(new Set(drawn).size).toBeGreaterThan(10)
 })
+
+it('draws tokens of each codebook among its own rows of a table that holds all', () => {
+  const model = build((b) => {
+    const codes = b.input('input_ids', ['batch', 3], 'int64')
+    const numbers = b.op('Add', [codes, b.integers(0, 10, 20)])
+    return b.op('Gather', [b.weight(30, 4), numbers], { axis: 0 })
+  })
+  const { feeds } = sampleInputs(model, { vocabulary: 30, seed: 1 })
+  const drawn = [...numbersOf(feeds['input_ids'] as RuntimeTensor)].map(Number)
+  expect(Math.max(...drawn)).toBeLessThan(10)
+})
