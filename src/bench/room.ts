@@ -9,7 +9,7 @@ import { AttncError } from '../errors.js'
 import type { Graph, Model } from '../graph/graph.js'
 import { roomOf } from '../runtime/free-memory.js'
 import type { ProviderName } from '../runtime/provider.js'
-import { sizesOfFeeds } from '../train/fit-memory.js'
+import { sizesOfFeeds } from '../train/feeds.js'
 import { estimateMemory } from '../train/step-memory.js'
 
 /** What activations take in an arena for each byte that lives. */

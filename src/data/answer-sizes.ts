@@ -2,6 +2,7 @@
 import type { Model, Value } from '../graph/graph.js'
 import { inferShapes } from '../shape/infer.js'
 import type { Batch } from './batch.js'
+import { symbolSizes } from './symbol-sizes.js'
 
 /** Sizes of an output for the first batch, as stated where that is all that is known; undefined where they show only while running. */
 export function sizesOf(
@@ -9,14 +10,7 @@ export function sizesOf(
   output: Value,
   [batch]: readonly Batch[],
 ): (number | undefined)[] | undefined {
-  const overrides = new Map(
-    graph.inputs.flatMap(({ name, type }) =>
-      (type?.dims ?? []).flatMap((dim, axis) => {
-        const size = batch?.feeds[name]?.dims[axis]
-        return typeof dim === 'string' && size !== undefined ? [[dim, size] as const] : []
-      }),
-    ),
-  )
+  const overrides = symbolSizes(graph, (name) => batch?.feeds[name]?.dims)
   return inferShapes(graph, { overrides })
     .dims(output)
     ?.map(({ value }, axis) => {

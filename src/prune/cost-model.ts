@@ -7,6 +7,7 @@
 import { leavesOf } from '../axes/axis.js'
 import { inputsOf } from '../bench/bench.js'
 import { OperatorTimes } from '../bench/operator-times.js'
+import { symbolSizes } from '../data/symbol-sizes.js'
 import type { Graph, Node, Value } from '../graph/graph.js'
 import { silentLog } from '../log.js'
 import { readModel, type TransformerModel } from '../model/model.js'
@@ -243,11 +244,5 @@ async function shapesOf(source: LoadedModel, size: ReturnType<typeof runSize>): 
     ...size,
     log: silentLog,
   })
-  const overrides = new Map<string, number>()
-  for (const { name, type } of graph.inputs)
-    for (const [axis, dim] of (type?.dims ?? []).entries()) {
-      const size = feeds[name]?.dims[axis]
-      if (typeof dim === 'string' && size !== undefined) overrides.set(dim, size)
-    }
-  return inferShapes(graph, { overrides })
+  return inferShapes(graph, { overrides: symbolSizes(graph, (name) => feeds[name]?.dims) })
 }

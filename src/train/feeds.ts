@@ -1,5 +1,6 @@
 /** What a training or loss graph is fed of all that there is: by name, the teacher's inputs by their own. */
-import type { Value } from '../graph/graph.js'
+import { symbolSizes } from '../data/symbol-sizes.js'
+import type { Graph, Value } from '../graph/graph.js'
 import { fitEmpty } from '../runtime/batches.js'
 import type { Feeds, Session } from '../runtime/session.js'
 import { TEACHER } from './teacher.js'
@@ -20,12 +21,20 @@ export const sizesIn =
   ({ name, type }: Value): readonly number[] | undefined =>
     feedOf(name, type?.dims ?? [], all)?.dims
 
+/** The sizes that a batch gives the symbols in the shapes of a graph's inputs. */
+export const sizesOfFeeds = (graph: Graph, all: Feeds): Map<string, number> =>
+  symbolSizes(graph, (name) => all[ownName(name)]?.dims)
+
+/** A teacher's inputs are the model's. */
+const ownName = (name: string): string =>
+  name.startsWith(TEACHER) ? name.slice(TEACHER.length) : name
+
 /** An empty cache is fed with the heads that the graph has (`dims`): fewer than the data's where some went. */
 function feedOf(
   name: string,
   dims: readonly (number | string | undefined)[],
   all: Feeds,
 ): Feeds[string] | undefined {
-  const feed = all[name.startsWith(TEACHER) ? name.slice(TEACHER.length) : name]
+  const feed = all[ownName(name)]
   return feed && fitEmpty(feed, { dims })
 }

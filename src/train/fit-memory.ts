@@ -4,12 +4,12 @@
  */
 import { describeBytes } from '../amounts.js'
 import { AttncError } from '../errors.js'
-import type { Graph, Model } from '../graph/graph.js'
+import type { Model } from '../graph/graph.js'
 import type { Room } from '../runtime/free-memory.js'
 import type { Feeds } from '../runtime/session.js'
 import type { Recomputation } from './backward.js'
+import { sizesOfFeeds } from './feeds.js'
 import { estimateMemory } from './step-memory.js'
-import { TEACHER } from './teacher.js'
 
 export interface Fitted<Step> {
   readonly step: Step
@@ -90,17 +90,4 @@ function tooLittle(
       ],
     },
   )
-}
-
-/** The sizes that a batch gives the symbols in the shapes of a graph's inputs. */
-export function sizesOfFeeds({ inputs }: Graph, feeds: Feeds): Map<string, number> {
-  const sizes = new Map<string, number>()
-  for (const { name, type } of inputs) {
-    const feed = feeds[name.startsWith(TEACHER) ? name.slice(TEACHER.length) : name]
-    for (const [axis, dim] of type?.dims?.entries() ?? []) {
-      const size = feed?.dims[axis]
-      if (typeof dim === 'string' && size !== undefined) sizes.set(dim, size)
-    }
-  }
-  return sizes
 }

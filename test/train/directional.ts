@@ -18,7 +18,7 @@ import {
 import { elementCount } from '../../src/onnx/tensor.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { type Feeds, openSession } from '../../src/runtime/session.js'
-import { sizesOfFeeds } from '../../src/train/fit-memory.js'
+import { sizesOfFeeds } from '../../src/train/feeds.js'
 import { addGradients } from '../../src/train/gradients.js'
 import { toAttribute } from '../../src/train/node-builder.js'
 
