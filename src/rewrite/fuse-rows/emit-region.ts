@@ -12,6 +12,7 @@ import type { Node, Value } from '../../graph/graph.js'
 import { onlyNumber } from '../../onnx/numbers.js'
 import type { ShapeInfo } from '../../shape/infer.js'
 import { knownSizes } from '../../shape/known-sizes.js'
+import { regionReads } from './region-reads.js'
 import type { Region } from './regions.js'
 import { accessOf, type RowAccess } from './row-access.js'
 import { RowSteps } from './row-steps.js'
@@ -30,18 +31,12 @@ export function emitRegion(
   { nodes, dims }: Region,
   { shapes, works, isRead }: Surroundings,
 ): boolean {
-  const own = new Set(nodes)
   const isHalf = (value: Value): boolean => shapes.dataType(value) === 'float16'
   const results = nodes.flatMap(({ outputs }) =>
     outputs.filter((each) => each && isRead(each)),
   ) as Value[]
-  const readsHalf = ({ operands, apart }: RowWork): boolean =>
-    apart.some(({ value }) => isHalf(value)) ||
-    operands.some(
-      (each) =>
-        isHalf(each) && !own.has(each.producer as Node) && onlyNumber(each.constant) === undefined,
-    )
-  const hasHalf = nodes.some((node) => readsHalf(works.get(node) as RowWork))
+  const reads = regionReads(nodes, works)
+  const hasHalf = [...reads.operands, ...reads.apart.map(({ value }) => value)].some(isHalf)
   if (!hasHalf && results.some(isHalf)) return false
   // Without a value in half precision, the operator's own type is float32.
   const kindOf = (value: Value): PortKind => (hasHalf && !isHalf(value) ? 'wide' : 'narrow')

@@ -4,7 +4,7 @@
  */
 import { type PortKind, portCounts, portKinds } from '../../../kernels/row-program/program.js'
 import type { Node, Value } from '../../graph/graph.js'
-import { onlyNumber } from '../../onnx/numbers.js'
+import { regionReads } from './region-reads.js'
 import type { RowWork } from './row-work.js'
 
 /** Further apart in the order of the graph, nodes have nothing to do with each other: a look far back finds nothing. */
@@ -80,12 +80,10 @@ export class Regions {
     const own = new Set(nodes)
     const inputs = new Map<Value, PortKind>()
     const outputs = new Map<Value, PortKind>()
+    const { operands, apart } = regionReads(nodes, this.works)
+    for (const operand of operands) inputs.set(operand, this.kindOf(operand))
+    for (const { value, kind } of apart) inputs.set(value, kind ?? this.kindOf(value))
     for (const node of nodes) {
-      const { operands = [], apart = [] } = this.works.get(node) ?? {}
-      for (const operand of operands)
-        if (!own.has(operand.producer as Node) && onlyNumber(operand.constant) === undefined)
-          inputs.set(operand, this.kindOf(operand))
-      for (const { value, kind } of apart) inputs.set(value, kind ?? this.kindOf(value))
       // Graph outputs are needed outside too, whoever else reads them.
       for (const output of node.outputs)
         if (output && (output.isGraphOutput || [...output.uses].some((use) => !own.has(use.node))))
@@ -106,7 +104,7 @@ export class Regions {
   /** Whether something outside lies on a way from one of the nodes to another, or memory does. */
   private needsItself(unit: Unit): boolean {
     const own = new Set(unit.nodes)
-    const apart = unit.nodes.flatMap((node) => this.works.get(node)?.apart ?? [])
+    const { apart } = regionReads(unit.nodes, this.works)
     if (apart.some(({ value }) => value.producer && own.has(value.producer))) return true
     const seen = new Set<Node>()
     const queue = [...own].flatMap((node) => this.producers(node)).filter((node) => !own.has(node))
