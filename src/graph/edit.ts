@@ -2,19 +2,12 @@
  * Transactional changes: a journal of inverse steps lets a failed edit leave the graph as it was.
  * The verbs are the only code that mutates a graph once it is imported.
  */
-import type { DataType } from '../onnx/data-type.js'
-import type { Tensor } from '../onnx/tensor.js'
 import { assertLawful } from './check.js'
-import {
-  type Attribute,
-  type Branch,
-  type Graph,
-  Node,
-  type TensorType,
-  type Use,
-  Value,
-} from './graph.js'
-import { countGiven, graphsInside, isUse, link, nodesInside, unlink } from './links.js'
+import { type Attribute, type Branch, type Graph, Node, type Use, type Value } from './graph.js'
+import { countGiven, link, nodesInside, relink, unlink } from './links.js'
+import { resort } from './resort.js'
+import { Snapshot } from './snapshot.js'
+import { ValueEdit } from './value-edit.js'
 
 export interface NodeSpec {
   readonly op: string
@@ -29,31 +22,8 @@ export interface NodeSpec {
   readonly before?: Node | undefined
 }
 
-export class GraphEdit {
-  private readonly journal: (() => void)[] = []
-  /** Lists and orders of the graph as they were: put back whole, so that undoing is exact. */
-  private readonly before: {
-    readonly inputs: readonly Value[]
-    readonly outputs: readonly Value[]
-    readonly values: readonly Value[]
-    readonly nodes: readonly Node[]
-  }
-  /** Names of inner graphs; gathered when the first new name is needed. */
-  private innerNames: Set<string> | undefined
-  /** The number that made a name unique last, so that many of one name are numbered in one pass. */
-  private readonly lastNumbers = new Map<string, number>()
-
-  constructor(
-    readonly graph: Graph,
-    readonly label: string,
-  ) {
-    this.before = {
-      inputs: [...graph.inputs],
-      outputs: [...graph.outputs],
-      values: [...graph.values.values()],
-      nodes: [...graph.nodes()],
-    }
-  }
+export class GraphEdit extends ValueEdit {
+  private readonly before = new Snapshot(this.graph)
 
   /** Adds a node of one output and returns that output. */
   add(
@@ -80,8 +50,7 @@ export class GraphEdit {
     }
     graph.nodesById.insertBefore(node, spec.before)
     link(node)
-    for (const inner of graphsInside(node))
-      for (const inside of inner.values.keys()) this.innerNames?.add(inside)
+    this.names.noteInside(node)
     this.journal.push(() => unlink(node))
     return node
   }
@@ -156,48 +125,6 @@ export class GraphEdit {
     this.journal.push(() => connect(from, place, to, index))
   }
 
-  /** A new initializer. */
-  constant(tensor: Tensor, name = `${this.label}/constant`): Value {
-    const value = this.newValue(name)
-    value.constant = tensor
-    value.type = { dataType: tensor.dataType, dims: tensor.dims }
-    return value
-  }
-
-  /** A new graph input. */
-  addInput(name: string, dataType: DataType, dims: TensorType['dims']): Value {
-    const value = this.newValue(name)
-    value.type = { dataType, dims }
-    this.graph.inputs.push(value)
-    return value
-  }
-
-  /** Takes a graph input away that nothing reads. */
-  removeInput(input: Value): void {
-    const at = this.graph.inputs.indexOf(input)
-    if (at < 0 || input.uses.size > 0 || input.isGraphOutput) return
-    this.graph.inputs.splice(at, 1)
-    this.graph.values.delete(input.name)
-  }
-
-  setConstant(value: Value, tensor: Tensor): void {
-    const { constant, type } = value
-    value.constant = tensor
-    value.type = { dataType: tensor.dataType, dims: tensor.dims }
-    this.journal.push(() => {
-      value.constant = constant
-      value.type = type
-    })
-  }
-
-  setType(value: Value, type: TensorType | undefined): void {
-    const before = value.type
-    value.type = type
-    this.journal.push(() => {
-      value.type = before
-    })
-  }
-
   /** Sets an attribute, or removes it when `attribute` is undefined. */
   setAttribute(node: Node, name: string, attribute: Attribute | undefined): void {
     const before = [...node.attributes]
@@ -205,7 +132,7 @@ export class GraphEdit {
     if (attribute) node.attributes.set(name, attribute)
     else node.attributes.delete(name)
     for (const inner of nodesInside(node)) link(inner)
-    this.innerNames = undefined
+    this.names.forgetInside()
     this.journal.push(() => {
       for (const inner of nodesInside(node)) unlink(inner)
       node.attributes.clear()
@@ -216,10 +143,10 @@ export class GraphEdit {
 
   setInput(node: Node, index: number, value: Value | undefined): void {
     const before = [...node.inputs]
-    this.relink(node, index, value)
+    relink(node, index, value)
     node.inputs.splice(countGiven(node.inputs))
     this.journal.push(() => {
-      this.relink(node, index, before[index])
+      relink(node, index, before[index])
       node.inputs.splice(0, node.inputs.length, ...before)
     })
   }
@@ -227,17 +154,6 @@ export class GraphEdit {
   /** Every reader of `from` (those that `where` accepts) reads `to`; graph outputs keep their names. */
   replaceUses(from: Value, to: Value, where: (use: Use) => boolean = () => true): void {
     for (const use of [...from.uses]) if (where(use)) this.setInput(use.node, use.index, to)
-  }
-
-  /** Makes `value` a graph output, under its own name. */
-  expose(value: Value): void {
-    if (!value.isGraphOutput) this.graph.outputs.push(value)
-  }
-
-  /** Takes a graph output away (the value stays). */
-  hide(value: Value): void {
-    const at = this.graph.outputs.indexOf(value)
-    if (at >= 0) this.graph.outputs.splice(at, 1)
   }
 
   /** Removes a node. Its outputs must be unread: the error says by whom they are read. */
@@ -258,42 +174,14 @@ export class GraphEdit {
     this.journal.push(() => link(node))
   }
 
-  /** Removes an initializer that nothing reads. */
-  eraseConstant(value: Value): void {
-    if (value.uses.size > 0 || value.isGraphOutput || value.producer) return
-    this.graph.values.delete(value.name)
-  }
-
   /** Puts nodes in an order in which every value is made before it is read, as near as can be to the one they had. */
   sort(): void {
-    const { nodesById } = this.graph
-    const nodes = [...nodesById].map(([, node]) => node)
-    nodesById.clear()
-    const isLeft = new Set<Node>()
-    const stack = nodes.toReversed().map((node) => ({ node, isReady: false }))
-    for (let top = stack.pop(); top; top = stack.pop()) {
-      const { node, isReady } = top
-      if (isReady) nodesById.append(node)
-      if (isReady || isLeft.has(node)) continue
-      isLeft.add(node)
-      stack.push({ node, isReady: true })
-      const read = [...node.inputs, ...[...nodesInside(node)].flatMap(({ inputs }) => inputs)]
-      for (const value of read.toReversed()) {
-        const producer = value?.graph === this.graph ? value.producer : undefined
-        if (producer && !isLeft.has(producer)) stack.push({ node: producer, isReady: false })
-      }
-    }
+    resort(this.graph)
   }
 
   rollBack(): void {
     while (this.journal.length > 0) this.journal.pop()?.()
-    const { graph, before } = this
-    graph.inputs.splice(0, graph.inputs.length, ...before.inputs)
-    graph.outputs.splice(0, graph.outputs.length, ...before.outputs)
-    graph.values.clear()
-    for (const value of before.values) graph.values.set(value.name, value)
-    graph.nodesById.clear()
-    for (const node of before.nodes) graph.nodesById.append(node)
+    this.before.restore()
   }
 
   /** In no order and linked to nothing yet, without outputs. */
@@ -309,34 +197,6 @@ export class GraphEdit {
     for (const [key, attribute] of Object.entries(attributes)) node.attributes.set(key, attribute)
     node.inputs.push(...inputs.slice(0, countGiven(inputs)))
     return node
-  }
-
-  private newValue(name: string): Value {
-    let unique = name
-    let n = this.lastNumbers.get(name) ?? 0
-    while (this.graph.findValue(unique) || this.isUsedInside(unique)) unique = `${name}_${++n}`
-    this.lastNumbers.set(name, n)
-    const value = new Value(unique, this.graph)
-    this.graph.values.set(unique, value)
-    return value
-  }
-
-  /** A new outer name may not be one of an inner graph: scopes don't shadow each other. */
-  private isUsedInside(name: string): boolean {
-    this.innerNames ??= new Set(
-      [...this.graph.nodes()].flatMap((node) =>
-        [...graphsInside(node)].flatMap((inner) => [...inner.values.keys()]),
-      ),
-    )
-    return this.innerNames.has(name)
-  }
-
-  private relink(node: Node, index: number, value: Value | undefined): void {
-    const before = node.inputs[index]
-    if (before) for (const use of before.uses) if (isUse(use, node, index)) before.uses.delete(use)
-    while (node.inputs.length <= index) node.inputs.push(undefined)
-    node.inputs[index] = value
-    value?.uses.add({ node, index })
   }
 }
 

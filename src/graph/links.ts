@@ -34,7 +34,16 @@ export function unlink(node: Node): void {
       for (const use of value?.uses ?? []) if (isUse(use, reader, index)) value?.uses.delete(use)
 }
 
-export const isUse = (use: Use, node: Node, index: number): boolean =>
+/** Another value at one of a node's inputs. */
+export function relink(node: Node, index: number, value: Value | undefined): void {
+  const before = node.inputs[index]
+  if (before) for (const use of before.uses) if (isUse(use, node, index)) before.uses.delete(use)
+  while (node.inputs.length <= index) node.inputs.push(undefined)
+  node.inputs[index] = value
+  value?.uses.add({ node, index })
+}
+
+const isUse = (use: Use, node: Node, index: number): boolean =>
   use.node === node && use.index === index
 
 /**
