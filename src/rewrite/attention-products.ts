@@ -85,8 +85,11 @@ function readScores(logits: Value, dims: readonly number[], shapes: ShapeInfo): 
   if (op === 'MatMul') return { product: producer, scale: 1, softcap: 0, masks: [] }
   if (op === 'Reshape') {
     const [whole] = inputs as [Value]
-    const product = isReadOnce(whole) ? whole.producer : undefined
-    return product?.op === 'MatMul' ? { product, scale: 1, softcap: 0, masks: [] } : undefined
+    const scaled = isReadOnce(whole) ? withoutScale(whole) : undefined
+    const product = scaled && isReadOnce(scaled.value) ? scaled.value.producer : undefined
+    return scaled && product?.op === 'MatMul'
+      ? { product, scale: scaled.scale, softcap: 0, masks: [] }
+      : undefined
   }
   if (op === 'Where') {
     const [value, scores, hidden] = inputs as [Value, Value, Value]

@@ -4,7 +4,7 @@
  * keys once instead of writing them G times, and whose gradient needs no sum over copies.
  */
 import type { GraphEdit } from '../graph/edit.js'
-import type { Attribute, Value } from '../graph/graph.js'
+import type { Attribute, Node, Value } from '../graph/graph.js'
 import { int64Tensor } from '../onnx/tensor.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import { eraseUnread } from './erase-unread.js'
@@ -23,18 +23,22 @@ export function groupQueries(edit: GraphEdit, shapes: ShapeInfo): number {
     if (shapes.dims(rows)?.length !== 4 || shapes.dims(rows)?.[1]?.value !== heads * groups)
       continue
     // 0 copies a size, −1 is what is left: sizes that are open stay so.
-    const reshape = (value: Value, at: number): Value =>
-      edit.add('Reshape', [value, edit.constant(int64Tensor([4], [0, at, -1, 0]))], {
-        before: node,
-      })
+    const reshape = (value: Value, at: number, before: Node): Value =>
+      edit.add('Reshape', [value, edit.constant(int64Tensor([4], [0, at, -1, 0]))], { before })
     const perm: Attribute = { kind: 'ints', value: [0n, 1n, 3n, 2n] }
     const turned = isTurned
       ? edit.add('Transpose', [source], { attributes: { perm }, before: node })
       : source
     const own = scale ? edit.add('Mul', [turned, scale], { before: node }) : turned
-    const product = edit.add('MatMul', [reshape(rows, heads), own], { before: node })
-    edit.replaceUses(output, reshape(product, heads * groups))
-    eraseUnread(edit, node)
+    const product = edit.add('MatMul', [reshape(rows, heads, node), own], { before: node })
+    const scaling = onlyScaling(output)
+    // Beside the product ONNX Runtime makes it a part of that; behind a Reshape it is a pass over all pairs of tokens.
+    const whole = scaling
+      ? edit.add(scaling.op, [product, numberOf(scaling, output)], { before: scaling })
+      : product
+    const last = scaling ?? node
+    edit.replaceUses(last.outputs[0] as Value, reshape(whole, heads * groups, last))
+    eraseUnread(edit, last)
     count++
   }
   return count
@@ -76,6 +80,20 @@ function repeatedOver(operand: Value, shapes: ShapeInfo): Repeated | undefined {
     ? { source, heads, groups, isTurned: before !== undefined, scale }
     : undefined
 }
+
+/** What reads scores and nothing else does, where it multiplies or divides them by one number. */
+function onlyScaling(scores: Value): Node | undefined {
+  const [use, ...others] = scores.uses
+  const node = use?.node
+  if (!node || others.length > 0 || node.domain !== '' || node.outputs[0]?.isGraphOutput)
+    return undefined
+  const number = node.inputs[1 - use.index]?.constant
+  if (!number || number.dims.some((size) => size !== 1) || number.dims.length > 1) return undefined
+  return node.op === 'Mul' || (node.op === 'Div' && use.index === 0) ? node : undefined
+}
+
+const numberOf = ({ inputs }: Node, scores: Value): Value | undefined =>
+  inputs.find((input) => input !== scores)
 
 function withoutScale(value: Value): readonly [Value | undefined, Value | undefined] {
   const { producer } = value

@@ -83,3 +83,16 @@ describe.runIf(zoo)('a lighter graph', () => {
     expect(found).toBe(count)
   })
 })
+
+// Behind a Reshape, ONNX Runtime does not make the scale a part of the product.
+it('scales scores beside their product where sizes are open', () => {
+  const { graph } = loadModel('examples/tiny-stories/model.onnx').model
+  const { scaled, grouped } = edit(graph, 'lighter', lighten)
+  expect([scaled, grouped]).toEqual([0, 8])
+  const products = [...graph.nodes()].filter(
+    ({ op, origin }) => op === 'MatMul' && origin === 'lighter',
+  )
+  const readers = products.map(({ outputs }) => [...(outputs[0]?.uses ?? [])][0]?.node.op)
+  // Of each layer the scores, and what they weigh.
+  expect(readers).toEqual(new Array(4).fill(['Mul', 'Reshape']).flat())
+})
