@@ -75,6 +75,7 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   const ids = idInputs(view)
   const before = totalsOf(source.model, view)
   const sizesBefore = modelSizes(view)
+  const otherwise = otherwiseCounted(location.folder, sizesBefore)
   let sizesAfter = sizesBefore
   const rows: ReportRow[] = []
   let check = options.check
@@ -94,7 +95,6 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
   const rest = options.single ? undefined : await companionsOf(options)
   const cut = { [source.file]: source.model, ...rest?.cut }
   const models = { ...cut, ...rest?.carried }
-  const otherwise = otherwiseCounted(location.folder, sizesBefore)
   for (const model of Object.values(cut)) {
     if (otherwise.length > 0) model.metadata.set(OTHERWISE, JSON.stringify(otherwise))
     model.metadata.set('attnc.version', version)

@@ -28,6 +28,7 @@ import { compareCosts } from './compare-costs.js'
 import type { Subject } from './costs.js'
 import { decidePlan } from './decide.js'
 import { type MeasuredPair, measurePair } from './measure-pair.js'
+import { readConfigs } from './stated-sizes.js'
 import type { Target } from './target.js'
 import type { TargetResult } from './target-scale.js'
 
@@ -70,13 +71,14 @@ export interface PruneResult extends FolderResult {
   readonly verdicts: readonly Verdict[]
 }
 
-/** Errors: those of the passes, of plans, checks and writing, TOO_LITTLE_MEMORY, METRIC_MISSED. */
+/** Errors: those of the passes, of plans, checks and writing, CONFIG_UNREADABLE, TOO_LITTLE_MEMORY, METRIC_MISSED. */
 export async function prune(options: PruneOptions): Promise<PruneResult> {
   const { source, log } = options
   if (options.output !== undefined)
     checkOutput(options.output, { force: options.force, from: source.location.folder })
   const metrics = wantedMetrics(options)
-  // Said before hours of work, where data that are measured on at the end don't fit.
+  // Said before hours of work: configs that can't be read, data that are measured on at the end and don't fit.
+  readConfigs(source.location.folder)
   for (const batches of [options.batches, options.evaluate?.batches])
     assertBatchesFit(source.model, batches ?? [], options.provider)
   const { plan, skipped, targets } = options.plan

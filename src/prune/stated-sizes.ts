@@ -11,18 +11,24 @@ export const OTHERWISE = 'attnc.otherwise'
 
 export const configFiles = ['config.json', 'genai_config.json'] as const
 
+/** The configs that a folder has. Error: CONFIG_UNREADABLE. */
+export const readConfigs = (
+  folder: string,
+): { readonly file: string; readonly config: unknown }[] =>
+  configFiles
+    .filter((file) => existsSync(join(folder, file)))
+    .map((file) => ({ file, config: readJson(join(folder, file)) }))
+
 /** Error: CONFIG_UNREADABLE. */
 export function readStatedSizes(
   folder: string,
   sizes: ModelSizes,
 ): (StatedSize & { readonly file: string })[] {
-  return configFiles
-    .filter((file) => existsSync(join(folder, file)))
-    .flatMap((file) =>
-      levelsOf(readJson(join(folder, file))).flatMap((level) =>
-        statedSizes(level, sizes).map((each) => ({ ...each, file })),
-      ),
-    )
+  return readConfigs(folder).flatMap(({ file, config }) =>
+    levelsOf(config).flatMap((level) =>
+      statedSizes(level, sizes).map((each) => ({ ...each, file })),
+    ),
+  )
 }
 
 /** Keys that mean something else in this family: they didn't say what the graph has before it was cut. */
