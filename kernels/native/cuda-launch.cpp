@@ -12,7 +12,8 @@ const char* told(cudaError_t error) {
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
-// The thread's device; read once.
+}  // namespace
+
 const char* find_device(cuda::Device& found) {
   static cuda::Device known[kMostDevices];
   static std::mutex mutex;
@@ -25,8 +26,6 @@ const char* find_device(cuda::Device& found) {
   found = known[id];
   return nullptr;
 }
-
-}  // namespace
 
 const char* CudaWorkspaces::take(size_t bytes, cudaStream_t stream, void*& data) {
   data = nullptr;

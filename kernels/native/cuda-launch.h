@@ -36,6 +36,9 @@ class CudaWorkspaces {
   std::vector<Piece> pieces_;
 };
 
+// The device that ONNX Runtime has made the thread's own; asked once in a process. Null, or what went wrong.
+const char* find_device(cuda::Device& found);
+
 ort::Status* fail_on_cuda(const Call& call, const char* error);
 
 // ONNX Runtime's stream, and the device that it has made the thread's own. Refuses what no launch can hold.

@@ -37,13 +37,12 @@ ort::Status* CudaRowProgram::create(const ort::Api& api, const Attributes& attri
                                                           : rows::Element::bfloat16;
   rows::Launch shape;
   const std::string source = rows::write_source(program, stored, shape);
-  int device = 0, major = 0, minor = 0;
-  if (cudaGetDevice(&device) != cudaSuccess ||
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess)
-    throw std::runtime_error("there is no device");
+  int id = 0;
+  cuda::Device device;
+  if (const char* error = find_device(device)) throw std::runtime_error(error);
+  if (cudaGetDevice(&id) != cudaSuccess) throw std::runtime_error("there is no device");
   cudaFree(nullptr);  // the driver's functions want the context that this makes
-  CUfunc_st* function = rows::compile(source, "row_program", device, 10 * major + minor);
+  CUfunc_st* function = rows::compile(source, "row_program", id, 10 * device.major + device.minor);
   *out = new CudaRowProgram{api, std::move(program), std::move(shape), function};
   return nullptr;
 }

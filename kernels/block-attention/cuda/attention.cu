@@ -26,6 +26,9 @@ const char* read_device(Device& device) {
   if (const char* error =
           told(cudaDeviceGetAttribute(&device.major, cudaDevAttrComputeCapabilityMajor, id)))
     return error;
+  if (const char* error =
+          told(cudaDeviceGetAttribute(&device.minor, cudaDevAttrComputeCapabilityMinor, id)))
+    return error;
   return told(
       cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id));
 }

@@ -16,7 +16,7 @@ enum class Storage : int32_t { float32, float16, bfloat16 };
 
 // What the launches have to know of the device; read once.
 struct Device {
-  int32_t major = 0;
+  int32_t major = 0, minor = 0;  // compute capability
   int32_t multiprocessors = 0;
 };
 
