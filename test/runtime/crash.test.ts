@@ -50,6 +50,14 @@ const largestOfNothing: ModelMessage = {
   },
 }
 
+function amidst(): ModelMessage {
+  const largest = { ...node('Max', ['b', ''], ['c']), name: 'largest' }
+  const [before, after] = [node('Neg', ['x'], ['a']), node('Neg', ['c'], ['d'])]
+  const graph = largestOfNothing.graph ?? {}
+  const all = [before, node('Abs', ['a'], ['b']), largest, after, node('Abs', ['d'], ['y'])]
+  return { ...largestOfNothing, graph: { ...graph, node: all } }
+}
+
 function crash(model: ModelMessage, feeds: object, ...bytes: number[]) {
   writeFileSync(path, toBytes(encodeModel(model)))
   const words = ['--import', 'tsx', join(import.meta.dirname, 'crash-process.ts'), path]
@@ -59,9 +67,21 @@ function crash(model: ModelMessage, feeds: object, ...bytes: number[]) {
 
 describe.runIf(isBuilt)('a crash of ONNX Runtime', () => {
   test.each([
-    ['opens', withoutBias(), {}, /^RUNTIME_CRASHED: .*SIGSEGV.*\ncleaned up\n$/],
-    ['runs', largestOfNothing, { x: [1, 2] }, /^opened\nRUNTIME_CRASHED: .*\ncleaned up\n$/],
-  ])('while it %s a model is an error with a code', (_, model, feeds, text) => {
+    [
+      'opens',
+      withoutBias(),
+      {},
+      /^RUNTIME_CRASHED: .*SIGSEGV.*\(LayerNormalization\).*\ncleaned up\n$/,
+    ],
+    [
+      'runs',
+      largestOfNothing,
+      { x: [1, 2] },
+      /^opened\nRUNTIME_CRASHED: .*\(Max\).*\ncleaned up\n$/,
+    ],
+    // Not the first node, nor the last.
+    ['runs', amidst(), { x: [1, 2] }, /node "largest" \(Max\) of this model/],
+  ])('while it %s a model is an error with a code and the node', (_, model, feeds, text) => {
     const { stdout, stderr, status, signal } = crash(model, feeds)
     expect({ status, signal, stderr }).toEqual({ status: 3, signal: null, stderr: '' })
     expect(stdout).toMatch(text)

@@ -13,6 +13,8 @@ import type { NativeAddon } from './library.js'
 let most: number | undefined
 let watching: NativeAddon | undefined
 let crash: AttncError | undefined
+let signalled: number | undefined
+let isSought = false
 const waiting = new Set<(reason: AttncError) => void>()
 
 /**
@@ -61,8 +63,9 @@ export function watchForCrashes(addon: NativeAddon, provider: ProviderName): voi
   if (provider === 'cpu') addon.limitMemory?.(most)
   const pipe = new Socket({ fd: addon.watchForCrashes(), readable: true, writable: false })
   pipe.unref()
-  pipe.on('data', ([signal]) => {
-    crash = crashed(signal ?? 0)
+  pipe.on('data', ([signal = 0]) => {
+    signalled = signal
+    crash = crashed(signal)
     leaveWithoutWaiting()
     for (const reject of waiting) reject(crash)
   })
@@ -79,12 +82,24 @@ export function orCrash<Result>(work: () => Promise<Result>): Promise<Result> {
   })
 }
 
-function crashed(signal: number): AttncError {
+/** The error of a crash, with the node that did it where that can be found out. Any other error stays as it is. */
+export async function withSite(
+  error: unknown,
+  find: () => Promise<string | undefined>,
+): Promise<unknown> {
+  if (error !== crash || signalled === undefined || isSought) return error
+  isSought = true
+  const site = await find().catch(() => undefined)
+  if (site !== undefined) crash = crashed(signalled, `${site} of this model`)
+  return crash
+}
+
+function crashed(signal: number, place = 'this model'): AttncError {
   const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0]
   return new AttncError(
     'RUNTIME_CRASHED',
     'model',
-    `ONNX Runtime crashed (${name ?? `signal ${signal}`}) on this model: its checks let through something that it can't bear, such as a wrong input or attribute of a node.`,
+    `ONNX Runtime crashed (${name ?? `signal ${signal}`}) on ${place}: its checks let through something that it can't bear, such as a wrong input or attribute of a node.`,
     {
       suggestions: [
         'Export the model again, or have it checked: python -c "import onnx; onnx.checker.check_model(\'model.onnx\', full_check=True)".',

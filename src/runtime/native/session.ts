@@ -11,7 +11,7 @@ import { explainFailure } from '../failure.js'
 import type { ProviderName } from '../provider.js'
 import { explainRefusal } from '../refusal.js'
 import type { Feeds, Port, Session } from '../session.js'
-import { orCrash, watchForCrashes } from './crash.js'
+import { orCrash, watchForCrashes, withSite } from './crash.js'
 import { endsWithProcess, untilAborted } from './in-progress.js'
 import {
   type ArenaMemory,
@@ -50,13 +50,23 @@ export async function openNativeSession(options: NativeSessionOptions): Promise<
     const opened = recorded ?? (await open(false))
     const reopen = recorded && (async () => (await open(false)).handle)
     const inPlace = (recorded && options.inPlace) || {}
-    return new NativeSession(addon, opened, provider, { signal, reopen, inPlace })
+    return new NativeSession(addon, opened, provider, {
+      path: options.path,
+      signal,
+      reopen,
+      inPlace,
+    })
   } catch (error) {
-    throw explainRefusal(error, options, provider)
+    const cause = await withSite(error, () => siteOf(options.path))
+    throw explainRefusal(cause, options, provider)
   }
 }
 
+const siteOf = async (path: string, feeds?: Feeds) =>
+  (await import('./crash-site.js')).findCrashSite(path, feeds)
+
 interface Ways {
+  readonly path: string
   readonly signal: AbortSignal | undefined
   /** Of a session that replays its steps: one of the same model that does not. */
   readonly reopen: (() => Promise<NativeSessionHandle>) | undefined
@@ -100,7 +110,9 @@ export class NativeSession implements Session {
         given,
         wanted.map((name) => [name, false]),
       ),
-    )
+    ).catch(async (error: unknown) => {
+      throw await withSite(error, () => siteOf(this.ways.path, feeds))
+    })
     return Object.fromEntries(outputs.map((each, at) => [wanted[at] as string, toTensor(each)]))
   }
 
