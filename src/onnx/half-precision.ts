@@ -5,6 +5,9 @@
 const single = new Float32Array(1)
 const bitsOfSingle = new Uint32Array(single.buffer)
 
+/** Numbers from the half of it on are 32 apart. */
+export const largestHalf = 65504
+
 /** Half precision bits → number. */
 export function fromHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1

@@ -7,7 +7,7 @@
 import { hasOwnType, retypeKernel } from '../../kernels/retype.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { type Graph, innerGraphs, type Node, stringAttribute, type Value } from '../graph/graph.js'
-import { pack, toHalf } from '../onnx/half-precision.js'
+import { largestHalf, pack, toHalf } from '../onnx/half-precision.js'
 import { fromConstant, numbersOf, tensorOf } from '../onnx/numbers.js'
 import { elementCount, float32Tensor, keptTensor, type Tensor } from '../onnx/tensor.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
@@ -15,8 +15,7 @@ import { eraseIdleCasts } from '../rewrite/idle-casts.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { halfOperators, typeless } from './half-operators.js'
 
-/** The largest number of half precision, the smallest normal one, and what masks are clipped to. */
-const LARGEST = 65504
+/** The smallest normal number of half precision, and what masks are clipped to. */
 const SMALLEST = 2 ** -14
 const MASKED = 3e4
 
@@ -88,7 +87,7 @@ function canBeHalf(node: Node, data: ReadonlySet<Value>): boolean {
 function isHoldable(tensor: Tensor, op: string): boolean {
   if (tensor.dataType !== 'float32' || elementCount(tensor.dims) > 1) return true
   const [value = 0] = numbersOf(fromConstant(tensor) ?? tensorOf('float32', [1], [0]))
-  if (/^(Mul|Div)$/.test(op) && Math.abs(value) > LARGEST) return false
+  if (/^(Mul|Div)$/.test(op) && Math.abs(value) > largestHalf) return false
   return value === 0 || Math.abs(value) >= SMALLEST
 }
 
@@ -103,7 +102,7 @@ const halves = (tensor: Tensor): Tensor =>
 /** Infinities are meant; numbers beyond the range are masks. */
 const toHolding = (number: number): number =>
   toHalf(
-    Math.abs(number) > LARGEST && Number.isFinite(number) ? Math.sign(number) * MASKED : number,
+    Math.abs(number) > largestHalf && Number.isFinite(number) ? Math.sign(number) * MASKED : number,
   )
 
 function roundConstants(change: GraphEdit, isHalf: ReadonlySet<Node>): void {

@@ -24,8 +24,8 @@ const LEAST = 2 ** -12
 const MOST = 2 ** 24
 /** Halvings that a batch is tried at. */
 const HALVINGS = 8
-/** Sound steps in a row that undo a halving: the scale settles where one batch in twelve overflows at it. */
-const BACK = 8
+/** Sound steps in a row that undo a halving: the scale settles where one batch in fifty overflows at it. */
+const BACK = 32
 /** Batches left out one after another from which on it is the scale that doesn't fit. */
 const IN_A_ROW = 3
 /** Batches left out one after another that end a run. */
@@ -70,8 +70,7 @@ export class LossScale {
   /** A batch was sound at none of them, or its loss itself is odd. False where the run has to end. */
   failed(): boolean {
     this.leftOut++
-    const lowest = this.tries.at(-1) as number
-    this.fallTo(this.leftOut < IN_A_ROW ? this.value / 2 : lowest)
+    if (this.leftOut >= IN_A_ROW) this.fallTo(this.tries.at(-1) as number)
     return this.leftOut < TOO_MANY
   }
 

@@ -43,55 +43,32 @@ import {
 } from './training-graph.js'
 import { TrainingRun, vector } from './training-run.js'
 
-/** What a step computes in, and by which kernels. */
-export interface Way {
-  readonly precision: Precision
-  readonly isOwn: boolean
-}
-
-/** The ways that a training tries one after another, as long as its loss or gradient does not stay finite. */
-export function waysOf(precision: Precision | 'auto', hasOwn: boolean): readonly Way[] {
-  const half = [true, false]
-    .filter((isOwn) => hasOwn || !isOwn)
-    .map((isOwn) => ({ precision: 'float16' as const, isOwn }))
-  const single = { precision: 'float32' as const, isOwn: hasOwn }
-  return { auto: [...half, single], float16: half, float32: [single] }[precision]
-}
-
 /** Errors: WEIGHT_NOT_FINITE, NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
 export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {
   const { provider = 'cpu', checkpoint, log } = options
   const { precision = provider === 'cuda' ? 'auto' : 'float32' } = options
   assertFiniteWeights(readModel(model.graph))
-  const ways = waysOf(precision, hasTrainingKernels(provider))
+  if (precision !== 'auto') return trainIn(precision, model, options)
   const isGoingOn = checkpoint !== undefined && existsSync(checkpoint)
-  const tryOut = async ([way, ...others]: readonly Way[]): Promise<TrainResult> => {
-    const { precision } = way as Way
-    try {
-      return await trainIn(way as Way, model, options)
-    } catch (error) {
-      const code = error instanceof AttncError ? error.code : undefined
-      const inOther = others.filter((each) => each.precision !== precision)
-      // A run that went on may be one that had to be in single precision from its start.
-      if (isGoingOn && code === 'RESUME_MISMATCH' && inOther.length > 0) return tryOut(inOther)
-      const isSame = others[0]?.precision === precision
-      if (code !== 'LOSS_NOT_FINITE' || !others[0] || (isGoingOn && !isSame)) throw error
-      const { message } = error as Error
-      if (isSame) log.warn('OWN_KERNELS_LEFT', `By attnc's own kernels: ${message}`)
-      else log.warn('HALF_OVERFLOWS', `In half precision: ${message}`)
-      // What this run has kept is of the wrong precision.
-      if (!isSame && checkpoint !== undefined) rmSync(checkpoint, { force: true })
-      return tryOut(others)
-    }
+  try {
+    return await trainIn('float16', model, options)
+  } catch (error) {
+    const code = error instanceof AttncError ? error.code : undefined
+    // A run that goes on may be one that had to be in single precision from its start.
+    if (code !== (isGoingOn ? 'RESUME_MISMATCH' : 'LOSS_NOT_FINITE')) throw error
+    if (!isGoingOn) log.warn('HALF_OVERFLOWS', `In half precision: ${(error as Error).message}`)
+    // What this run has kept is of the wrong precision.
+    if (!isGoingOn && checkpoint !== undefined) rmSync(checkpoint, { force: true })
+    return trainIn('float32', model, options)
   }
-  return tryOut(ways)
 }
 
 async function trainIn(
-  { precision, isOwn }: Way,
+  precision: Precision,
   given: Model,
   options: TrainOptions,
 ): Promise<TrainResult> {
+  const { provider = 'cpu', threads, signal } = options
   const model = withoutFunctions(given)
   const { training, heldOut } = holdOut(options)
   const objective = chooseObjective(model, training, options.teacher !== undefined)
@@ -110,14 +87,13 @@ async function trainIn(
     clip: options.clip ?? 1,
     accumulate: options.accumulate ?? 1,
     precision,
-    hasKernel: isOwn ? hasGradientKernel : undefined,
-    fusesRowsFrom: isOwn ? rowsWorthFusing(options.provider ?? 'cpu') : undefined,
+    hasKernel: hasTrainingKernels(provider) ? hasGradientKernel : undefined,
+    fusesRowsFrom: rowsWorthFusing(provider),
     isScaled: scaling !== undefined,
   }
   const fitted = fitStep(settings, options, judge, training)
   const { step } = fitted
   if (fitted.share > 0) options.log.info(describeFit(fitted))
-  const { provider = 'cpu', threads, signal } = options
   const files: Materialised[] = []
   const open = (
     each: Model,

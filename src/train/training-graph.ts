@@ -25,6 +25,7 @@ import { NodeBuilder } from './node-builder.js'
 import { addTaskLoss, addWeights, type Objective } from './objective.js'
 import { clipNorm, type Optimizer } from './optimizer.js'
 import type { HasKernel } from './own-gradient.js'
+import { saturateSums } from './saturate.js'
 import { knownOf, prepareLoss, type StepLoss } from './step-loss.js'
 import { addDistance, addTeacher, type Teacher } from './teacher.js'
 import type { Trainable } from './trainable.js'
@@ -132,6 +133,7 @@ export function addForward(
   }
   if (hasKernel)
     fuseAttention(edit, inferShapes(edit.graph), { accepts: hasKernel, isFixed: isFixed() })
+  if (precision === 'float16') saturateSums(edit, dependents(edit, [parameters]))
   return [loss, parameters]
 }
 

@@ -21,7 +21,7 @@ import {
 import type { Tensor } from '../../src/onnx/tensor.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
 import { sampler } from '../../src/train/sampling.js'
-import { train, waysOf } from '../../src/train/train.js'
+import { train } from '../../src/train/train.js'
 import type { TrainOptions } from '../../src/train/train-options.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-train-'))
@@ -303,6 +303,47 @@ describe('train', () => {
     ).rejects.toMatchObject({ code: 'LOSS_NOT_FINITE' })
   }, 60_000)
 
+  it('holds sums that pass what half precision holds at its ends', async () => {
+    const massive = classifier()
+    edit(massive.graph, 'massive', (change) => {
+      const add = (op: string, inputs: Value[]): Value => change.add(op, inputs)
+      const numbers = (dims: number[], value: (at: number) => number): Value => {
+        const count = dims.reduce((product, size) => product * size, 1)
+        return change.constant(
+          toConstant(
+            tensorOf(
+              'float32',
+              dims,
+              Array.from({ length: count }, (_, at) => value(at)),
+            ),
+          ),
+        )
+      }
+      const scores = massive.graph.values.get('scores') as Value
+      // What one score is moved by is as large as an activation can be that norms alone read.
+      const far = add('MatMul', [scores, numbers([3, 3], (at) => (at === 0 ? 6e4 : 0))])
+      const sum = add('Add', [scores, far])
+      const half = add('Transpose', [add('Transpose', [sum])])
+      const mean = change.add('ReduceMean', [add('Mul', [half, half])], {
+        attributes: { axes: { kind: 'ints', value: [-1n] } },
+      })
+      const normed = add('Div', [half, add('Sqrt', [mean])])
+      const result = change.add(
+        'Add',
+        [add('MatMul', [normed, numbers([3, 3], (at) => Number(at % 4 === 0) / 10)]), scores],
+        { output: 'result' },
+      )
+      change.hide(scores)
+      change.setType(result, { dataType: 'float32', dims: ['batch', 3] })
+      change.expose(result)
+    })
+    const said: string[] = []
+    const log = { ...silentLog, warn: (code: string) => void said.push(code) }
+    const found = await train(massive, { ...options, precision: 'auto', log })
+    expect(said).toEqual([])
+    expect(found.best).toBeLessThan(found.before / 1.5)
+  }, 60_000)
+
   it('trains a model in half precision, whose gradients would vanish without a scale', async () => {
     const half = classifier()
     edit(half.graph, 'half', (change) => {
@@ -405,18 +446,6 @@ describe('a sampler', () => {
 
   it.each([1, 4, 24])('makes batches as large as asked for, of data in batches of %i', (size) => {
     expect(sampler(samples(24, 5, size), 6, 1)(0).feeds['x']?.dims).toEqual([6, 6])
-  })
-})
-
-describe('ways to train', () => {
-  it.each([
-    ['auto', true, ['float16 own', 'float16', 'float32 own']],
-    ['auto', false, ['float16', 'float32']],
-    ['float16', true, ['float16 own', 'float16']],
-    ['float32', false, ['float32']],
-  ] as const)('%s, own kernels %s', (precision, hasOwn, expected) => {
-    const found = waysOf(precision, hasOwn).map((way) => way.precision + (way.isOwn ? ' own' : ''))
-    expect(found).toEqual(expected)
   })
 })
 

@@ -53,7 +53,7 @@ const gated = (steps: RowSteps, x: number, alpha: number): number =>
   steps.op('multiply', x, steps.op('sigmoid', steps.op('multiply', x, steps.number(alpha))))
 
 export function elementwiseWork(node: Node): Work | undefined {
-  const [first, second] = node.inputs
+  const [first, second, third] = node.inputs
   if (node.operatorName === 'com.microsoft.QuickGelu') {
     const alpha = floatAttribute(node, 'alpha', 1.702)
     return { write: (steps, [x = 0]) => gated(steps, x, alpha) }
@@ -61,6 +61,11 @@ export function elementwiseWork(node: Node): Work | undefined {
   if (node.domain !== '') return undefined
   const simple = operators[node.op]
   if (simple) return { write: simple }
+  if (node.op === 'Clip' && second && third)
+    return {
+      write: (steps, [x = 0, least = 0, most = 0]) =>
+        steps.op('minimum', steps.op('maximum', x, least), most),
+    }
   // Of what is as large as its operand along rows, the operand is read as often as there are rows.
   if (node.op === 'Expand') return { write: same, operands: [first] }
   const power = node.op === 'Pow' ? powers[onlyNumber(second?.constant) ?? Number.NaN] : undefined

@@ -4,6 +4,7 @@
  * Query head h reads key-value head floor(h / groups).
  */
 import type { Value } from '../../graph/graph.js'
+import { largestHalf } from '../../onnx/half-precision.js'
 import type { LoweringContext } from './lowering.js'
 
 export interface Attended {
@@ -35,7 +36,7 @@ export function attend(c: LoweringContext, attended: Attended): Value {
   return c.op('MatMul', [c.op('Softmax', [scores], { axis: -1 }), value])
 }
 
-const lowest = ({ type }: LoweringContext): number => (type === 'float16' ? -65504 : -3.4e38)
+const lowest = ({ type }: LoweringContext): number => (type === 'float16' ? -largestHalf : -3.4e38)
 
 /** [batch, sequence, heads·size] as [batch, heads, sequence, size]. */
 export function splitHeads(c: LoweringContext, value: Value, heads: number): Value {

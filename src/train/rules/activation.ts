@@ -1,7 +1,9 @@
 /** Functions of one input, member by member: the gradient is g times the derivative. */
 import { floatAttribute, stringAttribute, type Value } from '../../graph/graph.js'
 import { dataTypeCode } from '../../onnx/data-type.js'
+import { largestHalf } from '../../onnx/half-precision.js'
 import type { GradientContext, GradientRule } from '../gradient-rule.js'
+import { isSaturation } from '../saturate.js'
 
 /** g·derivative. */
 const derivative = (make: (c: GradientContext, x: Value, y: Value) => Value): GradientRule => ({
@@ -82,11 +84,17 @@ const biased = (slope: (c: GradientContext, x: Value) => Value): GradientRule =>
   },
 })
 
+/** At the ends of half precision numbers are 32 apart: from an end it is nothing, or more than 1. The value before isn't kept. */
+const slopeOfSaturation = (c: GradientContext, y: Value): Value =>
+  c.op('Min', [c.op('Sub', [c.scalar(largestHalf, y), c.op('Abs', [y])]), c.scalar(1, y)])
+
 /** Inside the bounds the value is unchanged. */
 const clip: GradientRule = {
   backward(c) {
-    const isInside = c.op('Equal', [c.input(0), c.output(0)])
     const g = c.gradient(0) as Value
+    if (isSaturation(c.node) && c.shapes.dataType(c.output(0)) === 'float16')
+      return [c.op('Mul', [g, slopeOfSaturation(c, c.output(0))])]
+    const isInside = c.op('Equal', [c.input(0), c.output(0)])
     return [c.op('Where', [isInside, g, c.scalar(0, c.input(0))])]
   },
 }
