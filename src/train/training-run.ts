@@ -172,6 +172,9 @@ export class TrainingRun {
   /** The step that failed has changed nothing: run once more, it gives the parameters it began with. */
   private async notFinite(update: number, loss: number, feeds: Feeds): Promise<AttncError> {
     const { parameters: name } = this.parts.step
+    this.options.log.info(
+      `Update ${update} is not finite; looking for what was the first not to be.`,
+    )
     const parameters = (await this.step(feeds, 1, [name]))[name] as RuntimeTensor
     const odd = await this.hooks.findOdd(feeds, parameters)
     const what = Number.isFinite(loss) ? 'a gradient that is' : `a loss of ${loss}, which is`
