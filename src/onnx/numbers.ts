@@ -109,8 +109,10 @@ export function fromConstant(tensor: Tensor): RuntimeTensor | undefined {
 
 /** The number of a tensor that holds nothing else. */
 export function onlyNumber(tensor: Tensor | undefined): number | undefined {
-  const read = tensor && fromConstant(tensor)
-  return read?.data.length === 1 ? Number(numbersOf(read)[0]) : undefined
+  // Asked of any constant, so that of weights nothing is read.
+  if (!tensor || elementCount(tensor.dims) !== 1) return undefined
+  const read = fromConstant(tensor)
+  return read && Number(numbersOf(read)[0])
 }
 
 export const toConstant = ({ dataType, dims, data }: RuntimeTensor): Tensor =>
