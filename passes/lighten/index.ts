@@ -5,17 +5,26 @@ import type { ChosenPass, Pass, PassContext } from '../../src/plan/pass.js'
 import type { PlanPart } from '../../src/plan/plan.js'
 import { lighten as lightenGraph } from '../../src/rewrite/lighten.js'
 
-/** The pass as `prune` takes it: it has no options. */
-export function lighten(): ChosenPass {
-  return { name: 'lighten', phase: 'lighten', decide: async (context) => decide(context) }
+interface LightenOptions {
+  /** Whether a graph with nothing to do in it is worth a warning and an entry in the plan. Default yes. */
+  readonly isAskedFor?: boolean
+}
+
+/** The pass as `prune` takes it. */
+export function lighten(options: LightenOptions = {}): ChosenPass {
+  return { name: 'lighten', phase: 'lighten', decide: async (context) => decide(context, options) }
 }
 
 /** Tried on a copy: a plan says that it is done, and the graph then how. */
-function decide({ model, log }: PassContext): PlanPart {
+function decide(
+  { model, log }: PassContext,
+  { isAskedFor = true }: LightenOptions,
+): PlanPart | readonly PlanPart[] {
   const copy = extractSubgraph(model.graph, new Map(), model.graph.outputs)
   const found = edit(copy.graph, 'attnc.lighten', lightenGraph)
   const { grouped, scaled, casts, norms } = found
   if (grouped + scaled + casts + norms === 0) {
+    if (!isAskedFor) return []
     log.warn(
       'NOTHING_LIGHTER',
       'The graph repeats no keys or values, scales no scores that could be scaled as queries, and has no idle casts or norms that could be said shorter.',
@@ -31,6 +40,11 @@ function decide({ model, log }: PassContext): PlanPart {
 export const lightenPass: Pass = {
   name: 'lighten',
   summary: 'computes the same by less work: shared keys are not repeated',
-  flags: [],
-  read: () => lighten(),
+  flags: ['lighten'],
+  isAskedFor: (flags) => flags['lighten'] === true,
+  read: (flags) =>
+    lighten({
+      isAskedFor:
+        flags['lighten'] === true || (flags['pass'] as readonly string[]).includes('lighten'),
+    }),
 }

@@ -112,6 +112,7 @@ export const vtransPass: Pass = {
     'recite',
     'memory-limit',
   ],
+  followedBy: ['lighten'],
   read(flags: PassFlags, view) {
     const given = flags as VtransFlags
     const { variant, recover, recite, scope = 'all', layers, seed, updates } = given

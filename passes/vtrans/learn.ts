@@ -5,17 +5,21 @@
 import { generator } from '../../src/data/generator.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import type { TrainingPoint } from '../../src/plan/findings.js'
+import { sizesOfFeeds } from '../../src/train/feeds.js'
 import { shareOfRate } from '../../src/train/optimizer.js'
+import { samplesOf } from '../../src/train/sampling.js'
 import { STEEPEST } from './bottleneck.js'
 import type { LearnInput } from './input.js'
 import { MaskRun, scalar } from './mask-run.js'
-import { findMasks } from './masks.js'
+import { findMasks, type Mask } from './masks.js'
 import { measureResources } from './measure-resource.js'
 import { Multipliers } from './multipliers.js'
 import { sharesOf, type VtransOptions } from './options.js'
 import { PRESSURE, SLOPE, TARGET } from './penalties.js'
+import type { Resource } from './resource.js'
 import { assertReachable, type MaskValues, type Selection, selectUnits } from './select.js'
 import { findUnheard } from './unheard.js'
+import { workOf } from './work.js'
 
 export interface LearnedMasks extends MaskValues {
   readonly selected: readonly Selection[]
@@ -37,7 +41,7 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
     ...input,
     teacher: model,
     set,
-    resources,
+    resources: pressedOn(input, set.masks, resources, options),
     initial,
     updates,
     what: 'learning masks',
@@ -57,6 +61,21 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
   const logVariances = run.masks.slice(set.size)
   const selected = selectUnits({ set, resources, means, logVariances }, options)
   return { set, resources, means, logVariances, selected, curve: run.curve }
+}
+
+/**
+ * What the pressure on masks counts. Where the ratio is of parameters it is the work of a prompt: of two units that are as
+ * many parameters and as dear to the answers, the one goes that takes longer; how many go, parameters say in the end.
+ */
+function pressedOn(
+  { view, batches }: LearnInput,
+  masks: readonly Mask[],
+  resources: readonly Resource[],
+  { target }: VtransOptions,
+): readonly Resource[] {
+  if (target !== 'parameters') return resources
+  const feeds = samplesOf(batches.slice(0, 1))[0]?.feeds ?? {}
+  return [workOf(view, masks, sizesOfFeeds(view.graph, feeds))]
 }
 
 /** μ near 1 and σ² as the options say, drawn so that no two units are alike. */

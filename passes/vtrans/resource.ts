@@ -31,7 +31,7 @@ export interface Knot {
 /** Cost of the blocks that masks are learned for: the sum of terms and curves. */
 export interface Resource {
   /** In the words of a log. */
-  readonly unit: 'parameters' | 'operations' | 'microseconds'
+  readonly unit: 'parameters' | 'operations' | 'microseconds' | 'work'
   readonly terms: readonly Term[]
   readonly curves: readonly Curve[]
   /** With everything kept. */
@@ -105,7 +105,11 @@ export function slopesOf({ terms }: Pick<Resource, 'terms'>, counts: readonly nu
   return slopes
 }
 
-function collect(unit: Resource['unit'], all: readonly Term[], masks: readonly Mask[]): Resource {
+export function collect(
+  unit: Resource['unit'],
+  all: readonly Term[],
+  masks: readonly Mask[],
+): Resource {
   const byMasks = new Map<string, Term>()
   for (const term of all) {
     // What no block's mask cuts is there anyway; the hidden width alone is no block.
@@ -120,8 +124,12 @@ function collect(unit: Resource['unit'], all: readonly Term[], masks: readonly M
 
 export const fullCounts = (masks: readonly Mask[]): number[] => masks.map(({ size }) => size)
 
-/** The size of an axis as a sum of terms. */
-function sizeOf(axis: Axis, masks: readonly Mask[]): Term[] {
+/** The size of an axis as a sum of terms; what is open has the size that stands in `open`, or 1. */
+export function sizeOf(
+  axis: Axis,
+  masks: readonly Mask[],
+  open: ReadonlyMap<string, number> = new Map(),
+): Term[] {
   const { structure, size } = axis.root
   const own = masks.findIndex(({ dimension }) => dimension.axis === axis.root)
   if (own >= 0) {
@@ -130,16 +138,22 @@ function sizeOf(axis: Axis, masks: readonly Mask[]): Term[] {
     return [{ factor: mask.dimension.granularity, masks: whole < 0 ? [own] : [own, whole] }]
   }
   if (structure?.kind === 'product')
-    return product(structure.factors.map((factor) => sizeOf(factor, masks)))
-  if (structure?.kind === 'sum') return structure.parts.flatMap((part) => sizeOf(part, masks))
+    return product(structure.factors.map((factor) => sizeOf(factor, masks, open)))
+  if (structure?.kind === 'sum') return structure.parts.flatMap((part) => sizeOf(part, masks, open))
   if (structure?.kind === 'blocks')
-    return product([[{ factor: 1 / structure.block, masks: [] }], sizeOf(structure.of, masks)])
+    return product([
+      [{ factor: 1 / structure.block, masks: [] }],
+      sizeOf(structure.of, masks, open),
+    ])
   if (structure?.kind === 'packed')
-    return product([[{ factor: 1 / structure.perByte, masks: [] }], sizeOf(structure.of, masks)])
-  return [{ factor: size.value ?? 1, masks: [] }]
+    return product([
+      [{ factor: 1 / structure.perByte, masks: [] }],
+      sizeOf(structure.of, masks, open),
+    ])
+  return [{ factor: size.at(open) ?? 1, masks: [] }]
 }
 
-const product = (sums: readonly (readonly Term[])[]): Term[] =>
+export const product = (sums: readonly (readonly Term[])[]): Term[] =>
   sums.reduce<Term[]>(
     (left, right) =>
       left.flatMap((one) =>

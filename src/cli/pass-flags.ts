@@ -215,6 +215,12 @@ export const passFlags = {
     description: 'how long masks are learned, with --pass vtrans [default: 400]',
     helpGroup: 'PASS',
   }),
+  lighten: Flags.boolean({
+    allowNo: true,
+    description:
+      'the same results by less work, in standard operators, as --pass lighten does [default: after vtrans]',
+    helpGroup: 'PASS',
+  }),
   protect: Flags.string({
     multiple: true,
     multipleNonGreedy: true,

@@ -105,7 +105,9 @@ export interface Pass {
   readonly flags: readonly string[]
   /** Whether flags ask for it though it isn't named. */
   isAskedFor?(flags: PassFlags): boolean
-  /** Reads those flags. Errors are of kind `usage`, and say the flag. */
+  /** Passes by name that finish what this one begins, unless their flag (`--no-lighten`) says no. */
+  readonly followedBy?: readonly string[]
+  /** Reads those flags, `pass` the names that were given. Errors are of kind `usage`, and say the flag. */
   read(flags: PassFlags, view: TransformerModel): ChosenPass
 }
 

@@ -11,17 +11,19 @@ export function choosePasses(
   view: TransformerModel,
 ): ChosenPass[] {
   const named = names.map(findPass)
-  const asked = passes.filter((pass) => !named.includes(pass) && pass.isAskedFor?.(flags))
-  checkFlags([...named, ...asked], flags)
-  const chosen = asked.reduce(
-    (all, pass) => insertByPhase(all, pass.read(flags, view)),
-    named.map((pass) => pass.read(flags, view)),
+  const isFollowing = ({ name }: Pass): boolean =>
+    flags[name] !== false && named.some(({ followedBy }) => followedBy?.includes(name))
+  const asked = passes.filter(
+    (pass) => !named.includes(pass) && (pass.isAskedFor?.(flags) || isFollowing(pass)),
   )
+  checkFlags([...named, ...asked], flags)
+  const read = (pass: Pass): ChosenPass => pass.read({ ...flags, pass: names }, view)
+  const chosen = asked.reduce((all, pass) => insertByPhase(all, read(pass)), named.map(read))
   checkOrder(chosen)
   return chosen
 }
 
-/** A pass that only a flag asks for stands where it can: before the first of a later phase. */
+/** A pass that isn't named stands where it can: before the first of a later phase. */
 function insertByPhase(chosen: readonly ChosenPass[], pass: ChosenPass): ChosenPass[] {
   const place = (each: ChosenPass): number => phases.indexOf(each.phase)
   const later = chosen.findIndex((each) => place(each) > place(pass))

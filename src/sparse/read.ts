@@ -8,6 +8,7 @@ import { lowestSeen } from '../model/lowest-seen.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { onlyNumber } from '../onnx/numbers.js'
+import { knownIntegers } from '../shape/known-integers.js'
 import { checkRows } from './mask-rows.js'
 import { readProbabilities } from './read-probabilities.js'
 import { scoreSteps } from './score-steps.js'
@@ -69,7 +70,11 @@ function checkOrder(view: TransformerModel, block: LayeredAttention, scores: Val
   const leading = axes.slice(0, -2).flatMap(leavesOf)
   const heads = [...block.keyValueHeadAxes, ...block.groupAxes].filter(({ size }) => !size.isOne)
   if (heads.some((leaf) => !leading.includes(leaf)))
-    throw new Unreadable('its heads are mixed before they weigh the values')
+    throw new Unreadable(
+      isGrouped(view, scores)
+        ? 'queries of heads that share keys are rows of one product, as lighten writes them: name --pass sparsify in the command that lightens, or leave that out with --no-lighten'
+        : 'its heads are mixed before they weigh the values',
+    )
   const tail = leading.filter(({ size }) => !size.isOne).slice(-heads.length || Infinity)
   const isInOrder = heads.every((leaf, index) => tail[index] === leaf)
   const layout = `[${axes.map(({ size }) => size).join(', ')}]`
@@ -94,6 +99,14 @@ function checkOrder(view: TransformerModel, block: LayeredAttention, scores: Val
   const last = axes.slice(-2).flatMap(leavesOf)
   if (last.some((leaf) => heads.includes(leaf)))
     throw new Unreadable('its heads are among queries and keys')
+}
+
+/** Whether heads and queries were put together for the product, and nothing else: [B, H, S, d] as [B, K, G·S, d]. */
+function isGrouped(view: TransformerModel, scores: Value): boolean {
+  const together = scores.producer?.inputs[0]?.producer
+  const sizes = together?.op === 'Reshape' ? together.inputs[1] : undefined
+  const stated = sizes && knownIntegers(sizes, view.analysis.shapes)
+  return stated?.length === 4 && stated[0] === 0 && stated[2] === -1 && stated[3] === 0
 }
 
 /** Whether those heads that are there stand one after the other as they should. */

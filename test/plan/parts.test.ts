@@ -100,4 +100,16 @@ describe('passes', () => {
       expect.objectContaining({ code, message: expect.stringContaining(text) }),
     )
   })
+
+  test.each([
+    [['vtrans'], {}, ['vtrans', 'lighten']],
+    [['vtrans'], { lighten: false }, ['vtrans']],
+    [['vtrans', 'quantize'], { recover: 'lora' }, ['vtrans', 'recover', 'lighten', 'quantize']],
+    [['vtrans', 'lighten'], {}, ['vtrans', 'lighten']],
+    [['amp'], {}, ['amp']],
+    [['amp'], { lighten: true }, ['amp', 'lighten']],
+  ])('that finish what others begin stand where they belong: %s with %o', (names, flags, all) => {
+    const chosen = choosePasses(names, flags, readModel(load()))
+    expect(chosen.map(({ name }) => name)).toEqual(all)
+  })
 })

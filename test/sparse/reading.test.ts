@@ -1,8 +1,11 @@
 /** What can't follow a pattern is said before anything is rewritten. */
 import { expect, it } from 'vitest'
+import { edit } from '../../src/graph/edit.js'
 import type { Value } from '../../src/graph/graph.js'
 import { openBranches } from '../../src/graph/open-branches.js'
+import { loadModel } from '../../src/model-folder/load.js'
 import { hasOpenBranches } from '../../src/rewrite/first-branch.js'
+import { lighten } from '../../src/rewrite/lighten.js'
 import { examine } from '../../src/sparse/examine.js'
 import { type Builder, build } from '../axes/builder.js'
 
@@ -119,4 +122,12 @@ it('heads that a weight mixes behind the softmax', async () => {
   })
   const reasons = (await examine(model)).map(({ reason }) => reason)
   expect(reasons).toEqual(['its heads are mixed before they weigh the values'])
+})
+
+it('queries of heads that share keys as rows of one product, with what to do', async () => {
+  const { model } = loadModel('examples/tiny-stories/model.onnx')
+  edit(model.graph, 'lighter', lighten)
+  const reasons = (await examine(model)).map(({ reason }) => reason)
+  expect(new Set(reasons).size).toBe(1)
+  expect(reasons[0]).toContain('--no-lighten')
 })
