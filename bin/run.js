@@ -9,7 +9,15 @@ import { arch, platform, version } from 'node:process'
 
 // Ctrl-C while things are being loaded; commands bring their own, longer answer.
 process.on('SIGINT', () => {
-  if (process.listenerCount('SIGINT') === 1) process.exit(130)
+  if (process.listenerCount('SIGINT') > 1) return
+  const error = {
+    code: 'INTERRUPTED',
+    message: 'Interrupted; nothing was written.',
+    suggestions: [],
+  }
+  if (process.argv.includes('--json'))
+    process.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`)
+  process.exit(130)
 })
 
 // Before oclif's own, which throws: results may be sent to a file on a full disk. A reader that has seen enough is no error.

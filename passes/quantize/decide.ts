@@ -31,7 +31,7 @@ export async function quantizeModel(
   if (chosen.length === 0) throw nothingError(view, left)
   // Those of products were looked at before.
   for (const { weight } of chosen)
-    for (const lookup of weight.lookups) assertFinite(weight.value, weight.tensor, lookup)
+    for (const lookup of weight.lookups) assertFinite({ ...weight, reader: lookup })
   const isCalibrated = batches !== undefined && options.rounding !== 'nearest'
   const bits = [...new Set(chosen.map(({ grid }) => grid.bits))].sort().join(' and ')
   log.info(

@@ -8,8 +8,19 @@ import { fromConstant, numbersOf } from '../onnx/numbers.js'
 import type { Tensor } from '../onnx/tensor.js'
 import type { TransformerModel } from './model.js'
 
+interface Matrix {
+  readonly value: Value
+  readonly tensor: Tensor
+  readonly reader: Node
+}
+
 /** Reads all matrices once. Error: WEIGHT_NOT_FINITE, with the place of the first. */
-export function assertFiniteWeights({ analysis }: TransformerModel): void {
+export function assertFiniteWeights(view: TransformerModel): void {
+  for (const each of matricesOf(view)) assertFinite(each)
+}
+
+/** Each once, with the first node that multiplies by it. */
+export function* matricesOf({ analysis }: TransformerModel): IterableIterator<Matrix> {
   const seen = new Set<Tensor>()
   for (const { node, operands } of analysis.contractions)
     for (const { input } of operands) {
@@ -17,12 +28,12 @@ export function assertFiniteWeights({ analysis }: TransformerModel): void {
       const tensor = value?.constant
       if (!tensor || seen.has(tensor)) continue
       seen.add(tensor)
-      assertFinite(value, tensor, node)
+      yield { value, tensor, reader: node }
     }
 }
 
 /** Error: WEIGHT_NOT_FINITE, with the place. */
-export function assertFinite(value: Value, tensor: Tensor, reader: Node): void {
+export function assertFinite({ value, tensor, reader }: Matrix): void {
   const at = findNotFinite(tensor)
   if (at === undefined) return
   throw new AttncError(
@@ -43,7 +54,11 @@ function findNotFinite(
 ): { readonly index: number; readonly number: number } | undefined {
   if (!['float32', 'float64', 'float16'].includes(tensor.dataType)) return undefined
   const constant = fromConstant(tensor)
-  const index = constant ? numbersOf(constant).findIndex((each) => !Number.isFinite(each)) : -1
-  if (!constant || index < 0) return undefined
-  return { index, number: numbersOf(constant)[index] as number }
+  const numbers = constant ? numbersOf(constant) : []
+  // Zero times what is not finite is not zero; looking for the place takes longer than knowing that there is one.
+  let zero = 0
+  for (let i = 0; i < numbers.length; i++) zero += 0 * (numbers[i] as number)
+  if (zero === 0) return undefined
+  const index = numbers.findIndex((each) => !Number.isFinite(each))
+  return { index, number: numbers[index] as number }
 }

@@ -4,13 +4,14 @@ import type { Calibration } from '../calibrate/state.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
-import { assertFiniteWeights } from '../model/finite-weights.js'
+import { assertFinite, matricesOf } from '../model/finite-weights.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
 import { applyPart } from '../plan/apply.js'
 import type { ChosenPass, PassContext, Skipped } from '../plan/pass.js'
 import type { Plan, PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
+import { breathe } from '../runtime/breathe.js'
 import { version } from '../version.js'
 import { renumberAfter } from '../vocabulary/batches.js'
 import { idInputs } from '../vocabulary/find-vocabulary.js'
@@ -50,10 +51,17 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
     batches,
     canCalibrate: batches !== undefined || (index === 0 && options.calibration !== undefined),
   })
-  for (const [index, pass] of passes.entries()) pass.check?.({ view, ...inputsOf(index) })
+  const { signal } = options
+  for (const [index, pass] of passes.entries()) {
+    await breathe(signal)
+    pass.check?.({ view, ...inputsOf(index) })
+  }
   const cutting = findCutting(options)
-  assertFiniteWeights(view)
-  const hasCache = holdsCache(options, view)
+  for (const matrix of matricesOf(view)) {
+    await breathe(signal)
+    assertFinite(matrix)
+  }
+  const hasCache = await holdsCache(options, view)
   const parts: PlanPart[] = []
   let last: readonly PlanPart[] = []
   const skipped: Skipped[] = []
@@ -64,6 +72,7 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       for (const part of last) applyPart(model.graph, part)
       view = readModel(model.graph)
     }
+    await breathe(signal)
     const current = model
     const own = batches && renumberAfter(parts, batches, ids)
     let statistics = index === 0 ? options.calibration : undefined
@@ -98,6 +107,7 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
       last = 'slices' in decided ? [decided] : decided
     }
     parts.push(...last)
+    await breathe(signal)
     skipped.push(...(pass.skipped?.(view) ?? []))
   }
   const input = await source.digest(options.signal)
@@ -128,13 +138,20 @@ function siblingsOf({ source, single }: DecideOptions, done: readonly PlanPart[]
 }
 
 /** Whether members of heads show in what hosts feed or get: keys and values of a cache, in any of the models. */
-function holdsCache({ source, single }: DecideOptions, view: TransformerModel): boolean {
-  const files = single ? [] : source.location.models.filter((file) => file !== source.file)
-  const others = files.map((file) => readModel(loadFrom(source.location, file).model.graph))
-  return [view, ...others].some(({ dimensions }) =>
+async function holdsCache(
+  { source, single, signal }: DecideOptions,
+  view: TransformerModel,
+): Promise<boolean> {
+  const shows = ({ dimensions }: TransformerModel): boolean =>
     dimensions.some(
       ({ role, interface: shown }) =>
         (role === 'headSize' || role === 'valueHeadSize') && shown.length > 0,
-    ),
-  )
+    )
+  if (shows(view)) return true
+  for (const file of single ? [] : source.location.models) {
+    await breathe(signal)
+    if (file !== source.file && shows(readModel(loadFrom(source.location, file).model.graph)))
+      return true
+  }
+  return false
 }

@@ -1,5 +1,5 @@
 /** Ctrl-C at any moment: 130, and nothing left behind. Runs the built program as users do. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -47,5 +47,21 @@ describe.runIf(isBuilt)('Ctrl-C', () => {
     // Before Node itself has begun, the system ends it: shells call that 130 as well.
     expect(signal === 'SIGINT' ? 130 : code).toBe(130)
     expect(readdirSync(folder)).toEqual([])
+  })
+
+  it('is an error in JSON while the program is still being loaded', () => {
+    // The program's first listener is that of bin/run.js.
+    const early =
+      "process.once('newListener', (event) => event === 'SIGINT' && setImmediate(() => process.kill(process.pid, 'SIGINT')))"
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [
+        ...['--import', `data:text/javascript,${encodeURIComponent(early)}`],
+        ...[join(root, 'bin/run.js'), 'inspect', example, '--json'],
+      ],
+      { encoding: 'utf8' },
+    )
+    expect(status).toBe(130)
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'INTERRUPTED', suggestions: [] } })
   })
 })
