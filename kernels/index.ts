@@ -1,6 +1,7 @@
 /**
- * All operators of the domain `attnc`, each with all that is known of it. Those of backward passes stand apart: training
- * steps alone hold them, and they are emitted in the precision that the step has by then.
+ * All operators of the domain `attnc`, each with all that is known of it. Those of backward passes
+ * stand apart: training steps alone hold them, and they are emitted in the precision that the step
+ * has by then.
  */
 import { blockSelect } from './block-select/index.js'
 import { blockSparseAttention } from './block-sparse-attention/index.js'

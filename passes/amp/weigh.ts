@@ -1,4 +1,7 @@
-/** What runs of their own say of units and blocks: scores by gradients and outputs, and what a block's error means to the answer. */
+/**
+ * What runs of their own say of units and blocks: scores by gradients and outputs, and what a
+ * block's error means to the answer.
+ */
 import { AttncError } from '../../src/errors.js'
 import type { Products } from '../../src/linear-algebra/products.js'
 import type { Ranking } from '../../src/repair/elimination.js'

@@ -64,8 +64,9 @@ export async function learnMasks(input: LearnInput, options: VtransOptions): Pro
 }
 
 /**
- * What the pressure on masks counts. Where the ratio is of parameters it is the work of a prompt: of two units that are as
- * many parameters and as dear to the answers, the one goes that takes longer; how many go, parameters say in the end.
+ * What the pressure on masks counts. Where the ratio is of parameters it is the work of a prompt:
+ * of two units that are as many parameters and as dear to the answers, the one goes that takes
+ * longer; how many go, parameters say in the end.
  */
 function pressedOn(
   { view, batches }: LearnInput,

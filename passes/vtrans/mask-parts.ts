@@ -1,4 +1,7 @@
-/** The vector that is learned, cut at the masks: for each what its gates are in the mean, how they vary, and which are kept. */
+/**
+ * The vector that is learned, cut at the masks: for each what its gates are in the mean, how they
+ * vary, and which are kept.
+ */
 import type { Value } from '../../src/graph/graph.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
 import type { NodeBuilder } from '../../src/train/node-builder.js'

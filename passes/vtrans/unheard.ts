@@ -1,4 +1,7 @@
-/** What of a model doesn't reach the output that is learned on, as a tower of its own: nothing says what of it may go. */
+/**
+ * What of a model doesn't reach the output that is learned on, as a tower of its own: nothing says
+ * what of it may go.
+ */
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Value } from '../../src/graph/graph.js'
 import { chooseObjective } from '../../src/train/objective.js'

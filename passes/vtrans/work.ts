@@ -1,7 +1,8 @@
 /**
- * The work of one prompt, counted: operations of all products, of attention's own too, and what is written between them. It
- * is known without timing anything, so that the same data, model and seed choose the same; heads cost in it about what
- * they cost in time, while their parameters are a third of that (docs/benchmarks/masks.md).
+ * The work of one prompt, counted: operations of all products, of attention's own too, and what is
+ * written between them. It is known without timing anything, so that the same data, model and seed
+ * choose the same; heads cost in it about what they cost in time, while their parameters are a
+ * third of that (docs/benchmarks/masks.md).
  */
 import type { Axis } from '../../src/axes/axis.js'
 import type { Node } from '../../src/graph/graph.js'

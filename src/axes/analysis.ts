@@ -45,7 +45,10 @@ export class AxisAnalysis {
   readonly sums: EdgeSums
   /** Nodes whose results cancel. */
   readonly shifts: ReadonlySet<Node>
-  /** Weights of which the graph holds several of the same numbers, each with the first: they are cut alike, and stay so. */
+  /**
+   * Weights of which the graph holds several of the same numbers, each with the first: they are cut
+   * alike, and stay so.
+   */
   readonly copies = new Map<Value, Value>()
   /** Means that are sums where projections made what is summed; decided at the end. */
   readonly means: Mean[] = []

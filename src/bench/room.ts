@@ -82,7 +82,10 @@ function neededBytes(graph: Graph, sizes: ReadonlyMap<string, number>): number {
   return constantBytes + ARENA * (peakBytes - constantBytes)
 }
 
-/** Whether the largest of given batches fits. Error: TOO_LITTLE_MEMORY, with what would be needed and how many rows fit. */
+/**
+ * Whether the largest of given batches fits. Error: TOO_LITTLE_MEMORY, with what would be needed
+ * and how many rows fit.
+ */
 export function assertBatchesFit(
   { graph }: Model,
   batches: readonly Batch[],

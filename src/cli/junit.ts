@@ -39,7 +39,10 @@ export function writeJUnit(path: string, suite: string, cases: readonly JUnitCas
   writeWhole(path, junitXml(suite, cases))
 }
 
-/** What stopped a run before there was anything to judge; nothing where it was interrupted. Error: OUTPUT_UNWRITABLE. */
+/**
+ * What stopped a run before there was anything to judge; nothing where it was interrupted. Error:
+ * OUTPUT_UNWRITABLE.
+ */
 export function writeFailure(path: string, command: string, error: unknown): void {
   if (!(error instanceof AttncError) || error.kind === 'interrupted') return
   const message = `${error.message} (${error.code})`

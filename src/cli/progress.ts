@@ -1,6 +1,7 @@
 /**
  * The library's log on a terminal: one line on stderr that moves while a step lasts longer than two
- * seconds, with the rate and the time left where these are known. Silent where nobody looks: piped, `--json`, `--quiet`.
+ * seconds, with the rate and the time left where these are known. Silent where nobody looks: piped,
+ * `--json`, `--quiet`.
  */
 import type { Ora } from 'ora'
 import type { Log } from '../log.js'

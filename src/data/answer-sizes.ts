@@ -4,7 +4,10 @@ import { inferShapes } from '../shape/infer.js'
 import type { Batch } from './batch.js'
 import { symbolSizes } from './symbol-sizes.js'
 
-/** Sizes of an output for the first batch, as stated where that is all that is known; undefined where they show only while running. */
+/**
+ * Sizes of an output for the first batch, as stated where that is all that is known; undefined
+ * where they show only while running.
+ */
 export function sizesOf(
   { graph }: Model,
   output: Value,

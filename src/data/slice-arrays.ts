@@ -1,4 +1,7 @@
-/** Batches from arrays that hold all samples: checked against the inputs, cut along their first axis, and what can be made is made. */
+/**
+ * Batches from arrays that hold all samples: checked against the inputs, cut along their first
+ * axis, and what can be made is made.
+ */
 import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import type { Feeds, Port } from '../runtime/session.js'
@@ -196,7 +199,10 @@ function checkNumbers(what: string, port: Port, { dataType, data }: RuntimeTenso
 /** A number alone, as of a step or a mode, has no samples. */
 const isRows = (array: RuntimeTensor | undefined): boolean => (array?.dims.length ?? 0) > 0
 
-/** Inputs that are no samples: single numbers, or of another first axis than the first input, and fed whole each time. */
+/**
+ * Inputs that are no samples: single numbers, or of another first axis than the first input, and
+ * fed whole each time.
+ */
 function findWhole(
   what: string,
   given: readonly Port[],

@@ -84,8 +84,8 @@ export interface MetricNeeds {
 }
 
 /**
- * Refuses what can't be measured on these data, before anything runs. Errors: NO_LABELS, LABEL_RANGE, ONE_CLASS, NO_LOGITS,
- * NO_TOKENS, OTHER_TOKENS, NO_EMBEDDING, NO_REFERENCE.
+ * Refuses what can't be measured on these data, before anything runs. Errors: NO_LABELS,
+ * LABEL_RANGE, ONE_CLASS, NO_LOGITS, NO_TOKENS, OTHER_TOKENS, NO_EMBEDDING, NO_REFERENCE.
  */
 export function checkMetrics(model: Model, { batches, metrics, hasReference }: MetricNeeds): void {
   for (const metric of metrics)

@@ -1,6 +1,7 @@
 /**
- * Attention over a cache as ONNX Runtime's GroupQueryAttention, whose cache has room for all tokens and takes the new one in
- * place where input and output lie in the same memory. Models that have the operator keep it.
+ * Attention over a cache as ONNX Runtime's GroupQueryAttention, whose cache has room for all tokens
+ * and takes the new one in place where input and output lie in the same memory. Models that have
+ * the operator keep it.
  */
 import type { GraphEdit } from '../graph/edit.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'

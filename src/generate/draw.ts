@@ -32,10 +32,11 @@ export const SHARPNESS = 'attnc.draw/sharpness'
 export const noiseSize = 2 ** 20
 
 /**
- * In place of its scores the model says one token for each row, drawn by their softmax at a temperature, and the sum of the scores.
- * The token of the largest score + noise is such a draw where the noise has the Gumbel distribution (Maddison, Tarlow and
- * Minka, "A* Sampling", 2014, section 2). The noise is a constant: operators that draw numbers are not in
- * every opset, and differ between providers.
+ * In place of its scores the model says one token for each row, drawn by their softmax at a
+ * temperature, and the sum of the scores. The token of the largest score + noise is such a draw
+ * where the noise has the Gumbel distribution (Maddison, Tarlow and Minka, "A* Sampling", 2014,
+ * section 2). The noise is a constant: operators that draw numbers are not in every opset, and
+ * differ between providers.
  */
 export function drawInGraph(
   model: Model,
@@ -73,7 +74,10 @@ export function drawInGraph(
   })
 }
 
-/** As many numbers for each row of `scores` [batch, vocabulary] as there are tokens, from its place `from` on, round and round. */
+/**
+ * As many numbers for each row of `scores` [batch, vocabulary] as there are tokens, from its place
+ * `from` on, round and round.
+ */
 function addNoise(
   change: GraphEdit,
   scores: Value,

@@ -1,4 +1,7 @@
-/** The model that makes up text: its tokens drawn inside the graph, for as many windows together as there is room for. */
+/**
+ * The model that makes up text: its tokens drawn inside the graph, for as many windows together as
+ * there is room for.
+ */
 import { AttncError } from '../errors.js'
 import { edit } from '../graph/edit.js'
 import type { Model } from '../graph/graph.js'
@@ -27,7 +30,10 @@ export interface Drawing {
 /** Windows that run together at most: a processor gains nothing by more, a GPU has as much to do with few. */
 const onProcessor = 16
 const together = { moved: 2048, fixed: 4096 }
-/** A cache is there before and after a step, and an exported graph repeats and turns it in between; or it stays where it is. */
+/**
+ * A cache is there before and after a step, and an exported graph repeats and turns it in between;
+ * or it stays where it is.
+ */
 const copiesOfCache = { moved: 4, fixed: 1 }
 
 /** As every model can. Errors: ENCODER_TEXT, those of ports. */

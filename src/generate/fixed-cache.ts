@@ -1,7 +1,8 @@
 /**
- * A decoder whose cache never moves. Exported models write the whole cache anew at every token, one place longer, and every
- * size changes with it. Here attention becomes an operator over memory for all tokens there will be, which adds one
- * token in place: no size changes, so that steps are recorded and replayed (docs/decisions/022).
+ * A decoder whose cache never moves. Exported models write the whole cache anew at every token, one
+ * place longer, and every size changes with it. Here attention becomes an operator over memory for
+ * all tokens there will be, which adds one token in place: no size changes, so that steps are
+ * recorded and replayed (docs/decisions/022).
  */
 import { edit, type GraphEdit } from '../graph/edit.js'
 import type { Graph, Model } from '../graph/graph.js'

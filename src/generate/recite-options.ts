@@ -16,8 +16,8 @@ export interface ReciteOptions extends RunOptions {
   readonly vocabulary: number | undefined
   readonly seed: number
   /**
-   * At which tokens are drawn, by turns. Default 1: all that the model may say, as it saw it itself. Cooler is what it mostly
-   * says, where it wanders off into noise.
+   * At which tokens are drawn, by turns. Default 1: all that the model may say, as it saw it
+   * itself. Cooler is what it mostly says, where it wanders off into noise.
    */
   readonly temperatures?: readonly number[] | undefined
   /** Only this file, though its folder has one with a cache. */

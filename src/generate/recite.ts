@@ -44,7 +44,10 @@ async function sayInPlace(options: ReciteOptions): Promise<number[][] | undefine
   }
 }
 
-/** All windows, and a few more where they come by batches. Error: CACHE_IN_PLACE where a fixed cache doesn't say what the model says. */
+/**
+ * All windows, and a few more where they come by batches. Error: CACHE_IN_PLACE where a fixed cache
+ * doesn't say what the model says.
+ */
 async function say(options: ReciteOptions, drawing: Drawing): Promise<number[][]> {
   const { ports, isFixed } = drawing
   const said: number[][] = []

@@ -1,7 +1,8 @@
 /**
- * Whether a decoder whose cache was fixed says what the model says: it takes masks for those that hide nothing and
- * positions for those that are counted or fed, and what a graph means by its masks is not for it to know. So one text that
- * it made up is read by the model as it is, all at once, and both say what they expect next.
+ * Whether a decoder whose cache was fixed says what the model says: it takes masks for those that
+ * hide nothing and positions for those that are counted or fed, and what a graph means by its masks
+ * is not for it to know. So one text that it made up is read by the model as it is, all at once,
+ * and both say what they expect next.
  */
 import { AttncError } from '../errors.js'
 import { loadFrom } from '../model-folder/load.js'

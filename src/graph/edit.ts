@@ -110,7 +110,10 @@ export class GraphEdit extends ValueEdit {
     return between
   }
 
-  /** Another node makes `value` from now on, in place of its own output `index`; who made it has that output no more. */
+  /**
+   * Another node makes `value` from now on, in place of its own output `index`; who made it has
+   * that output no more.
+   */
   moveOutput(value: Value, to: Node, index: number): void {
     const from = value.producer as Node
     const place = from.outputs.indexOf(value)

@@ -3,7 +3,10 @@ import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 
 export interface Visibility {
   readonly causal: boolean
-  /** Keys seen at most, counted as the model's makers do: width behind for causal attention, both sides together otherwise. */
+  /**
+   * Keys seen at most, counted as the model's makers do: width behind for causal attention, both
+   * sides together otherwise.
+   */
   readonly window: number | undefined
 }
 

@@ -92,7 +92,10 @@ function addBehind(
 const weightType = ({ inputs }: Node) =>
   inputs.find((value) => value?.constant || value?.type?.dataType)?.constant?.dataType
 
-/** Whether a product's output can be shifted: nothing but nodes reads it. Behind a convolution there is no room for more. */
+/**
+ * Whether a product's output can be shifted: nothing but nodes reads it. Behind a convolution there
+ * is no room for more.
+ */
 export const canShift = (product: Node): boolean =>
   product.op === 'Conv'
     ? findBias(product, product.inputs[1]?.constant?.dims[0] ?? 0) !== undefined

@@ -43,7 +43,10 @@ export interface Block {
   readonly projection: Projection | undefined
   /** Set where the weight is one of several experts at once. */
   readonly stacked: StackedWeight | undefined
-  /** What the projection reads: [..., n], or [batch, n, ...] with a `turn`. Where heads are summed as they are, n is spread over several axes. */
+  /**
+   * What the projection reads: [..., n], or [batch, n, ...] with a `turn`. Where heads are summed
+   * as they are, n is spread over several axes.
+   */
   readonly input: Value
   readonly width: number
   /** Where the width comes before positions, as in a convolution: the order of axes that puts it last. */

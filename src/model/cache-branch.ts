@@ -1,7 +1,7 @@
 /**
- * The two ways of a model with an open If: one reads all tokens, the other goes on from what the first made of those
- * before, its keys and values or whatever else it is fed again. Which output is fed to which input is read from the axes: both
- * have the same heads, and the same sizes of heads.
+ * The two ways of a model with an open If: one reads all tokens, the other goes on from what the
+ * first made of those before, its keys and values or whatever else it is fed again. Which output is
+ * fed to which input is read from the axes: both have the same heads, and the same sizes of heads.
  */
 import { type AxisAnalysis, analyseAxes } from '../axes/analysis.js'
 import type { Axis } from '../axes/axis.js'

@@ -23,7 +23,10 @@ export const likenessOf = (tensor: Tensor, glance = glanceAt(tensor)): string =>
 export const areEqual = (one: Tensor, other: Tensor): boolean =>
   one === other || digestOf(one) === digestOf(other)
 
-/** Of two that are looked at once: in pieces up to the first that differs, and not at all where they lie at one place. */
+/**
+ * Of two that are looked at once: in pieces up to the first that differs, and not at all where they
+ * lie at one place.
+ */
 export function haveSameBytes(one: Tensor, other: Tensor): boolean {
   if (one === other) return true
   if (one.byteLength !== other.byteLength) return false

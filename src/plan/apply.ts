@@ -1,6 +1,7 @@
 /**
- * Carries out a part of a plan on a graph: replaced weights first, re-fitted projections, then the members
- * that go and the pairs that are not attended to, left out or masked. Nothing is decided here, so the same plan gives the same graph every time.
+ * Carries out a part of a plan on a graph: replaced weights first, re-fitted projections, then the
+ * members that go and the pairs that are not attended to, left out or masked. Nothing is decided
+ * here, so the same plan gives the same graph every time.
  */
 
 import { maskMembers } from '../axes/mask.js'

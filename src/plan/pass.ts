@@ -92,7 +92,10 @@ export interface Skipped {
   readonly reason: string
 }
 
-/** Phases in the order in which passes may follow each other: heads are cut before they are laid out, what is left is trained, tokens go, then numbers are rounded. */
+/**
+ * Phases in the order in which passes may follow each other: heads are cut before they are laid
+ * out, what is left is trained, tokens go, then numbers are rounded.
+ */
 export const phases = ['cut', 'sparsify', 'recover', 'vocabulary', 'lighten', 'quantize'] as const
 export type Phase = (typeof phases)[number]
 

@@ -1,8 +1,9 @@
 /**
  * Numbers of a plan as arrays by name, for a .npz: `attention.3` is a re-fitted projection, with
- * `attention.3.basis`, `.shift` and `.reads.N` where it has them; `weights/NAME` a replaced constant, `weights/DIGEST/NAME` where
- * its numbers before tell which one; `quantized/3.codes`, `.scales` and `.zeros` the codes of the third quantised weight.
- * Parts after the first have their position in front: `1/attention.3`.
+ * `attention.3.basis`, `.shift` and `.reads.N` where it has them; `weights/NAME` a replaced
+ * constant, `weights/DIGEST/NAME` where its numbers before tell which one; `quantized/3.codes`,
+ * `.scales` and `.zeros` the codes of the third quantised weight. Parts after the first have their
+ * position in front: `1/attention.3`.
  */
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import type { PlanPart, QuantizedWeight, RefittedProjection, ReplacedWeight } from './plan.js'

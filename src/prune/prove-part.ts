@@ -24,8 +24,9 @@ export interface ProofOptions extends RunOptions {
 }
 
 /**
- * Tokens at which is proved without data, or beside shorter data. Patterns show over several blocks of keys and one that is not
- * full, which the model's positions may not reach; samples of sound have to outlast convolutions.
+ * Tokens at which is proved without data, or beside shorter data. Patterns show over several blocks
+ * of keys and one that is not full, which the model's positions may not reach; samples of sound
+ * have to outlast convolutions.
  */
 const [PATTERN_LENGTH, SHORT, LONG] = [330, 16, 1024]
 

@@ -21,7 +21,10 @@ export const tolerance = 0.03
 /** What came of a target. */
 export interface TargetResult {
   readonly target: Target
-  /** Of the original; parameters, bytes, operations, bytes a token, milliseconds or tokens a second, as the others are. */
+  /**
+   * Of the original; parameters, bytes, operations, bytes a token, milliseconds or tokens a second,
+   * as the others are.
+   */
   readonly before: number
   readonly asked: number
   readonly reached: number

@@ -24,9 +24,9 @@ interface Stretch {
 }
 
 /**
- * How many units each choice loses so that `budget` parameters, or what `costOf` says, go, within half a unit; with `roundTo`,
- * the neurons that stay are multiples of it, and the budget is met within half a step. What `least` asks
- * for goes first, and counts.
+ * How many units each choice loses so that `budget` parameters, or what `costOf` says, go, within
+ * half a unit; with `roundTo`, the neurons that stay are multiples of it, and the budget is met
+ * within half a step. What `least` asks for goes first, and counts.
  */
 export function allocate(
   curves: readonly Curve[],

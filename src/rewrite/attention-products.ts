@@ -1,6 +1,7 @@
 /**
- * Attention as two products around a softmax, read backwards from it: softmax(scale·Q·Kᵀ + masks)·V with heads before tokens, in the
- * forms that exporters and the other rewrites leave. Sizes have to be known; anything else is not read.
+ * Attention as two products around a softmax, read backwards from it: softmax(scale·Q·Kᵀ + masks)·V
+ * with heads before tokens, in the forms that exporters and the other rewrites leave. Sizes have to
+ * be known; anything else is not read.
  */
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import { onlyNumber } from '../onnx/numbers.js'
@@ -33,7 +34,10 @@ export interface Mask {
   readonly hidden?: Value | undefined
 }
 
-/** The attention that a softmax belongs to; undefined where it is of another form, or something else reads what would go. */
+/**
+ * The attention that a softmax belongs to; undefined where it is of another form, or something else
+ * reads what would go.
+ */
 export function readProducts(softmax: Node, shapes: ShapeInfo): AttentionProducts | undefined {
   const [logits] = softmax.inputs
   const [probabilities] = softmax.outputs

@@ -1,7 +1,8 @@
 /**
- * Attention as one operator: scores, mask, softmax and context of standard operators become attention over all blocks, which
- * stores nothing as large as the scores. Masks stay what they are and are added as a bias, so nothing has to be
- * known of what they mean. Where sizes are fixed; what has another form stays.
+ * Attention as one operator: scores, mask, softmax and context of standard operators become
+ * attention over all blocks, which stores nothing as large as the scores. Masks stay what they are
+ * and are added as a bias, so nothing has to be known of what they mean. Where sizes are fixed;
+ * what has another form stays.
  */
 import { blockSparseAttention } from '../../kernels/block-sparse-attention/index.js'
 import { layoutTensors } from '../../kernels/block-sparse-attention/layout.js'

@@ -1,6 +1,7 @@
 /**
- * Root mean square norms as one operator of ONNX Runtime: w·x/√(mean x² + ε). Where the work around is in half precision, casts stand
- * between its parts and ONNX Runtime does not put them together by itself: each is nine passes over memory.
+ * Root mean square norms as one operator of ONNX Runtime: w·x/√(mean x² + ε). Where the work around
+ * is in half precision, casts stand between its parts and ONNX Runtime does not put them together
+ * by itself: each is nine passes over memory.
  */
 import type { GraphEdit } from '../graph/edit.js'
 import { type Attribute, intsAttribute, type Node, type Value } from '../graph/graph.js'
@@ -9,7 +10,10 @@ import type { ShapeInfo } from '../shape/infer.js'
 import { knownIntegers } from '../shape/known-integers.js'
 import { eraseUnread } from './erase-unread.js'
 
-/** How many there were. `isFixed`: nothing that it depends on learns, as the operator computes a backward pass of its own worse. */
+/**
+ * How many there were. `isFixed`: nothing that it depends on learns, as the operator computes a
+ * backward pass of its own worse.
+ */
 export function fuseNorms(
   edit: GraphEdit,
   shapes: ShapeInfo,

@@ -1,7 +1,8 @@
 /**
- * Attention in which several query heads share a key-value head, without repeating keys and values: the queries of a group
- * are rows of one product instead. [B, H, S, D]·[B, H, D, T] with H = K·G becomes [B, K, G·S, D]·[B, K, D, T], which reads
- * keys once instead of writing them G times, and whose gradient needs no sum over copies.
+ * Attention in which several query heads share a key-value head, without repeating keys and values:
+ * the queries of a group are rows of one product instead. [B, H, S, D]·[B, H, D, T] with H = K·G
+ * becomes [B, K, G·S, D]·[B, K, D, T], which reads keys once instead of writing them G times, and
+ * whose gradient needs no sum over copies.
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Attribute, Node, Value } from '../graph/graph.js'

@@ -1,4 +1,7 @@
-/** Less work for the same results, up to rounding: what exporters leave in a graph and ONNX Runtime does not take out. */
+/**
+ * Less work for the same results, up to rounding: what exporters leave in a graph and ONNX Runtime
+ * does not take out.
+ */
 import type { GraphEdit } from '../graph/edit.js'
 import { inferShapes } from '../shape/infer.js'
 import { groupQueries } from './group-queries.js'

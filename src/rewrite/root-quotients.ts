@@ -1,6 +1,7 @@
 /**
- * 1/√x as a quotient where it was the reciprocal of a root: the same work, but ONNX Runtime's fusion of root mean square
- * norms (SimplifiedLayerNormFusion) reads the quotient alone, and makes one pass of six.
+ * 1/√x as a quotient where it was the reciprocal of a root: the same work, but ONNX Runtime's
+ * fusion of root mean square norms (SimplifiedLayerNormFusion) reads the quotient alone, and makes
+ * one pass of six.
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Value } from '../graph/graph.js'

@@ -1,4 +1,7 @@
-/** Keys with their last two axes turned, as exporters write it: in one step, or with batch and heads as one axis meanwhile. */
+/**
+ * Keys with their last two axes turned, as exporters write it: in one step, or with batch and heads
+ * as one axis meanwhile.
+ */
 import { intsAttribute, type Node, type Value } from '../graph/graph.js'
 import type { ShapeInfo } from '../shape/infer.js'
 import type { Size } from '../shape/symbolic.js'

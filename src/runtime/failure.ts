@@ -1,4 +1,7 @@
-/** What ONNX Runtime says when a run fails, as an error that names the node and, where memory was short, how much of it. */
+/**
+ * What ONNX Runtime says when a run fails, as an error that names the node and, where memory was
+ * short, how much of it.
+ */
 import { describeBytes } from '../amounts.js'
 import { AttncError } from '../errors.js'
 import { roomOf } from './free-memory.js'

@@ -1,4 +1,7 @@
-/** What ONNX Runtime says when it doesn't open a model, as an error that names the node, what it has and what was expected. */
+/**
+ * What ONNX Runtime says when it doesn't open a model, as an error that names the node, what it has
+ * and what was expected.
+ */
 import { AttncError } from '../errors.js'
 import { isMaterialised } from './materialise.js'
 import type { ProviderName } from './provider.js'

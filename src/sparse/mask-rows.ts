@@ -25,7 +25,10 @@ export function readRows(view: TransformerModel, block: LayeredAttention, { valu
   return { rows: all.slice(0, -2), leading, rank, missing, isHead }
 }
 
-/** Whether a mask is one for some rows of the batch and has others apart: for each window of every image, each row of every alignment. */
+/**
+ * Whether a mask is one for some rows of the batch and has others apart: for each window of every
+ * image, each row of every alignment.
+ */
 function isOfSomeRows(view: TransformerModel, block: LayeredAttention, mask: Mask): boolean {
   const { rows, leading, isHead } = readRows(view, block, mask)
   const has = rows.flatMap((axis, index) =>

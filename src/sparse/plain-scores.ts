@@ -1,7 +1,8 @@
 /**
- * What happens between scores and their softmax, in the one form that is read: scaled first, masks added after it.
- * Written so where a mask is subtracted or scaled with the scores, where each head has a scale of its own (its
- * queries take it), and where something is taken off that is the same for all keys of a query: a softmax doesn't see it.
+ * What happens between scores and their softmax, in the one form that is read: scaled first, masks
+ * added after it. Written so where a mask is subtracted or scaled with the scores, where each head
+ * has a scale of its own (its queries take it), and where something is taken off that is the same
+ * for all keys of a query: a softmax doesn't see it.
  */
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'

@@ -1,7 +1,8 @@
 /**
- * Several runs of one training, each on a device of its own and on batches of its own, that now and then average what
- * they have learned: local SGD (Stich, "Local SGD Converges Fast and Communicates Little", 2019). They meet in a folder, by
- * files, best one in memory; nothing else has to be set up between them. States of optimisers stay each run's own.
+ * Several runs of one training, each on a device of its own and on batches of its own, that now and
+ * then average what they have learned: local SGD (Stich, "Local SGD Converges Fast and Communicates
+ * Little", 2019). They meet in a folder, by files, best one in memory; nothing else has to be set
+ * up between them. States of optimisers stay each run's own.
  */
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

@@ -23,10 +23,11 @@ export interface GradientOptions extends BackwardOptions {
 }
 
 /**
- * Adds nodes that compute the gradient of `loss` (a scalar; undefined where `known` holds all of it) with respect
- * to each value of `wanted` (inputs, weights or intermediate values); values that the loss does not depend on are left out.
- * A model of an opset that has no sums by index yet becomes one of the first that has.
- * Errors: LOSS_NOT_SCALAR, OPSET_TOO_OLD, GRADIENT_RULE_MISSING with the path to the operator.
+ * Adds nodes that compute the gradient of `loss` (a scalar; undefined where `known` holds all of
+ * it) with respect to each value of `wanted` (inputs, weights or intermediate values); values that
+ * the loss does not depend on are left out. A model of an opset that has no sums by index yet
+ * becomes one of the first that has. Errors: LOSS_NOT_SCALAR, OPSET_TOO_OLD, GRADIENT_RULE_MISSING
+ * with the path to the operator.
  */
 export function addGradients(
   edit: GraphEdit,

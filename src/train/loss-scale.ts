@@ -1,7 +1,8 @@
 /**
- * A multiple of the loss whose gradients half precision can hold (Micikevicius et al. 2018): small ones would be zero.
- * A batch that overflows at it is tried again at smaller ones, so that its gradients count all the same; single
- * batches whose gradients are far larger than others', which a model cut by half has, don't lower it for all.
+ * A multiple of the loss whose gradients half precision can hold (Micikevicius et al. 2018): small
+ * ones would be zero. A batch that overflows at it is tried again at smaller ones, so that its
+ * gradients count all the same; single batches whose gradients are far larger than others', which a
+ * model cut by half has, don't lower it for all.
  */
 
 import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
@@ -13,7 +14,10 @@ const STREAK = 'attnc.streak'
 
 export interface Scaling {
   readonly initial: number
-  /** Sound steps in a row after which the scale is doubled, where it isn't on its way back after a fall. */
+  /**
+   * Sound steps in a row after which the scale is doubled, where it isn't on its way back after a
+   * fall.
+   */
   readonly interval: number
 }
 
@@ -24,7 +28,10 @@ const LEAST = 2 ** -12
 const MOST = 2 ** 24
 /** Halvings that a batch is tried at. */
 const HALVINGS = 8
-/** Sound steps in a row that undo a halving: the scale settles where one batch in fifty overflows at it. */
+/**
+ * Sound steps in a row that undo a halving: the scale settles where one batch in fifty overflows at
+ * it.
+ */
 const BACK = 32
 /** Batches left out one after another from which on it is the scale that doesn't fit. */
 const IN_A_ROW = 3

@@ -39,7 +39,10 @@ const labelNeeds: LabelNeeds = {
   otherwise: 'have a --teacher say what is right',
 }
 
-/** Errors: NO_LABELS, LABEL_RANGE; NO_OBJECTIVE where neither labels, nor a vocabulary, nor a teacher say what is right. */
+/**
+ * Errors: NO_LABELS, LABEL_RANGE; NO_OBJECTIVE where neither labels, nor a vocabulary, nor a
+ * teacher say what is right.
+ */
 export function chooseObjective(
   model: Model,
   batches: readonly Batch[],

@@ -56,7 +56,10 @@ const sharedOf = ({ feeds }: Batch): string =>
     (_, each) => (typeof each === 'bigint' ? String(each) : each),
   )
 
-/** Whether every array has one row a sample, the rows of all batches have one shape, and the model takes any number of them. */
+/**
+ * Whether every array has one row a sample, the rows of all batches have one shape, and the model
+ * takes any number of them.
+ */
 export function canMix(batches: readonly Batch[]): boolean {
   const [first] = batches
   if (!first || batches.some(({ isWhole }) => isWhole)) return false

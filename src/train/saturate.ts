@@ -15,8 +15,8 @@ const norms = /Normalization$/
 const moves = /^(Transpose|Reshape|Identity|Squeeze|Unsqueeze)$/
 
 /**
- * A sum that a stream goes on with, or a norm reads; a product's infinity, and that of a sum on the way, are held there.
- * Of what is multiplied, what a product reads adds up.
+ * A sum that a stream goes on with, or a norm reads; a product's infinity, and that of a sum on the
+ * way, are held there. Of what is multiplied, what a product reads adds up.
  */
 function isStream({ op }: Node, output: Value): boolean {
   const readers = readersOf(output)

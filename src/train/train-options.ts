@@ -41,8 +41,8 @@ export interface TrainOptions extends RunOptions {
   /** Bytes that may be used on the provider. Default: most of what is free. */
   readonly memoryLimit?: number | undefined
   /**
-   * What the model, and the teacher, compute in; `auto` is float16, and float32 where that overflows. Default: auto on a GPU by
-   * CUDA, else float32.
+   * What the model, and the teacher, compute in; `auto` is float16, and float32 where that
+   * overflows. Default: auto on a GPU by CUDA, else float32.
    */
   readonly precision?: Precision | 'auto' | undefined
   /** How the loss is scaled. Default: for weights in half precision only. */

@@ -18,8 +18,9 @@ export interface LoraMethod {
   /** Matrices of these roles get an update; other weights of them are trained themselves. */
   readonly targets?: readonly WeightRole[] | undefined
   /**
-   * Matrices of at most so many inputs get their update inside even where it could stand beside. A GPU multiplies faster
-   * than it reads: a product with the whole gradient of a narrow matrix costs less than passing over all tokens again.
+   * Matrices of at most so many inputs get their update inside even where it could stand beside. A
+   * GPU multiplies faster than it reads: a product with the whole gradient of a narrow matrix costs
+   * less than passing over all tokens again.
    */
   readonly insideUpTo?: number | undefined
 }

@@ -20,7 +20,10 @@ const older =
 /** Whether a file says the old numbers, so that it is left out. */
 export const isOlderForm = (name: string): boolean => older.test(name)
 
-/** The tokens asked for, and those that the tokenizer and the configs can't do without. Errors: NO_TOKENIZER, TOKENIZER_KIND. */
+/**
+ * The tokens asked for, and those that the tokenizer and the configs can't do without. Errors:
+ * NO_TOKENIZER, TOKENIZER_KIND.
+ */
 export function tokensThatStay(
   location: ModelFolder,
   wanted: Iterable<number>,

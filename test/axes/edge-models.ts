@@ -22,7 +22,10 @@ export interface Graph {
 export interface Spelling {
   /** Sums by ScatterND rather than ScatterElements. */
   readonly isND?: boolean
-  /** What is taken off before exp: a maximum over the edges of a target, of which a minimum over everything, or nothing. */
+  /**
+   * What is taken off before exp: a maximum over the edges of a target, of which a minimum over
+   * everything, or nothing.
+   */
   readonly shift?: 'maximum' | 'minimum' | 'none'
   /** Where weights are divided by their sum. */
   readonly norm?: 'edges' | 'nodes'

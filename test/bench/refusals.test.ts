@@ -1,4 +1,7 @@
-/** What a measurement can't do or shouldn't be believed is said: memory that isn't there, outputs that are no numbers. */
+/**
+ * What a measurement can't do or shouldn't be believed is said: memory that isn't there, outputs
+ * that are no numbers.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** Labels that don't fit are named before anything runs: how many there are, what they hold, what the model tells apart. */
+/**
+ * Labels that don't fit are named before anything runs: how many there are, what they hold, what
+ * the model tells apart.
+ */
 import { describe, expect, test } from 'vitest'
 import { numbersOfLabels } from '../../src/data/labels.js'
 import { portsOf } from '../../src/data/open-data.js'

@@ -21,7 +21,10 @@ const operands: Readonly<Record<string, readonly number[]>> = {
   choose: [5, 0, 1],
 }
 
-/** Each operation of numbers in (−2, 2), or in [0.5, 2.5) where others have no result; as many of them as there are ports. */
+/**
+ * Each operation of numbers in (−2, 2), or in [0.5, 2.5) where others have no result; as many of
+ * them as there are ports.
+ */
 function everyOperation(columns: number): string[] {
   const shared = [
     `dims 3 5 ${columns}`,

@@ -1,6 +1,6 @@
 /**
- * The source that row programs become for a GPU, compiled for the processor and run a thread for each row: all but what threads
- * do together, which `bench/cuda/row-programs.ts` runs on a device.
+ * The source that row programs become for a GPU, compiled for the processor and run a thread for
+ * each row: all but what threads do together, which `bench/cuda/row-programs.ts` runs on a device.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,7 @@
-/** AMP on feed-forwards of convolutions, over one position or several, whole or in groups: they are re-fitted as products are. */
+/**
+ * AMP on feed-forwards of convolutions, over one position or several, whole or in groups: they are
+ * re-fitted as products are.
+ */
 import { expect, it } from 'vitest'
 import { ampDefaults } from '../../passes/amp/options.js'
 import { findSkipped } from '../../passes/amp/skipped.js'

@@ -1,4 +1,7 @@
-/** Heads and neurons that a norm runs over may go: it leaves them out, and the projection behind it answers for that. */
+/**
+ * Heads and neurons that a norm runs over may go: it leaves them out, and the projection behind it
+ * answers for that.
+ */
 import { expect, it } from 'vitest'
 import { generator } from '../../src/data/generator.js'
 import type { Model, Value } from '../../src/graph/graph.js'

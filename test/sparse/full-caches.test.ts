@@ -1,4 +1,7 @@
-/** GroupQueryAttention with a cache, made sparse: right where samples fill their caches, and refused where they don't. */
+/**
+ * GroupQueryAttention with a cache, made sparse: right where samples fill their caches, and refused
+ * where they don't.
+ */
 import { describe, expect, it } from 'vitest'
 import { edit } from '../../src/graph/edit.js'
 import { Model, type Value } from '../../src/graph/graph.js'

@@ -1,4 +1,7 @@
-/** Attention that stays dense, by attnc's operator or ONNX Runtime's: it is what it was, and which is taken is measured. */
+/**
+ * Attention that stays dense, by attnc's operator or ONNX Runtime's: it is what it was, and which
+ * is taken is measured.
+ */
 import { describe, expect, it } from 'vitest'
 import { surelyFastest } from '../../passes/sparsify/dense.js'
 import { sparsify } from '../../passes/sparsify/index.js'

@@ -1,4 +1,7 @@
-/** Patterns as text, and each kind of them on a language model: what runs equals dense attention with the mask added. */
+/**
+ * Patterns as text, and each kind of them on a language model: what runs equals dense attention
+ * with the mask added.
+ */
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Model } from '../../src/graph/graph.js'

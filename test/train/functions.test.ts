@@ -52,7 +52,10 @@ const branch = (name: string, output: string, read: string) => ({
   },
 })
 
-/** activation(max(x·w, least)), where `least` may be left out; a number that a branch picks is added, and tells nothing of x. */
+/**
+ * activation(max(x·w, least)), where `least` may be left out; a number that a branch picks is
+ * added, and tells nothing of x.
+ */
 const layer: FunctionMessage = {
   name: 'layer',
   domain,

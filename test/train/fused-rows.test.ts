@@ -1,6 +1,7 @@
 /**
- * A step whose work along rows is put together (here by the bodies of its row programs): the loss and the gradient of all
- * weights stay what they were, over models of many exporters and kinds. All of the zoo with ATTNC_FULL=1.
+ * A step whose work along rows is put together (here by the bodies of its row programs): the loss
+ * and the gradient of all weights stay what they were, over models of many exporters and kinds. All
+ * of the zoo with ATTNC_FULL=1.
  */
 import { readdirSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'

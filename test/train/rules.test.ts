@@ -39,7 +39,10 @@ const single = { type: 'float32' } as const
 const unary = (ops: string, rest: Partial<Case> = {}): Case[] =>
   ops.split(' ').map((op) => ({ op, inputs: [[2, 3]], ...rest }))
 
-/** Texts of 3 positions, 2 samples of 2 numbers, 2 hidden units: one way, both ways with states and lengths, backwards. */
+/**
+ * Texts of 3 positions, 2 samples of 2 numbers, 2 hidden units: one way, both ways with states and
+ * lengths, backwards.
+ */
 function recurrences(op: string, gates: number, states: number, rest: Attributes = {}): Case[] {
   const attributes = { hidden_size: 2, ...rest }
   const weights = (ways: number) => [

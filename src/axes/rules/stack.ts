@@ -22,7 +22,10 @@ interface Stack extends Part {
   readonly change: 'none' | 'gets a new axis' | 'loses its axis'
 }
 
-/** The parts that a Concat puts together, if they are all of one axis, and it is not the axis along which they lie then. */
+/**
+ * The parts that a Concat puts together, if they are all of one axis, and it is not the axis along
+ * which they lie then.
+ */
 export function stackOf(node: Node, shapes: ShapeInfo): Stack | undefined {
   const first = node.inputs[0] && partBehind(node.inputs[0], shapes)
   if (node.op !== 'Concat' || !first || first.count !== node.inputs.length) return undefined

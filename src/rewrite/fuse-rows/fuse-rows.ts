@@ -1,7 +1,8 @@
 /**
- * Work along rows as one operator: sums, products, activations, norms, softmax, picks by index and what their backward passes are
- * made of, wherever one hands rows to the next. Each operator of its own would read and write all of them, which is what they cost.
- * Where sizes are known; intermediate results are float32 then, whatever they were.
+ * Work along rows as one operator: sums, products, activations, norms, softmax, picks by index and
+ * what their backward passes are made of, wherever one hands rows to the next. Each operator of its
+ * own would read and write all of them, which is what they cost. Where sizes are known;
+ * intermediate results are float32 then, whatever they were.
  */
 import type { GraphEdit } from '../../graph/edit.js'
 import { captured } from '../../graph/extract.js'
@@ -21,7 +22,10 @@ import { type RowWork, rowWork } from './row-work.js'
 /** Elements below which a pass over memory costs nothing beside its start. */
 const WORTH_FUSING = 2 ** 14
 
-/** Elements from which on it pays for this provider; undefined where it can't compile row programs. Asks the driver: once is enough. */
+/**
+ * Elements from which on it pays for this provider; undefined where it can't compile row programs.
+ * Asks the driver: once is enough.
+ */
 export const rowsWorthFusing = (provider: ProviderName): number | undefined =>
   compilesRowPrograms(provider) ? WORTH_FUSING : undefined
 

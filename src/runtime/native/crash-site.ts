@@ -1,8 +1,8 @@
 /**
- * Which node of a model ONNX Runtime crashes on: the file is opened, and run, up to half of its nodes and half of the rest and
- * so on, each time in a process of its own, which may crash. What is tried is the message as it was: read into
- * a graph and written again, some mistakes are gone. Time is short: a process that had a crash itself is made to
- * end soon (addon/crash.cpp).
+ * Which node of a model ONNX Runtime crashes on: the file is opened, and run, up to half of its
+ * nodes and half of the rest and so on, each time in a process of its own, which may crash. What is
+ * tried is the message as it was: read into a graph and written again, some mistakes are gone. Time
+ * is short: a process that had a crash itself is made to end soon (addon/crash.cpp).
  */
 import { fork } from 'node:child_process'
 import { copyFileSync, linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -25,7 +25,10 @@ export interface CrashTrial {
   readonly feeds: Feeds | undefined
 }
 
-/** In the words of an error: `node "x" (Max)`. Undefined where it doesn't crash again, or finding out takes too long. */
+/**
+ * In the words of an error: `node "x" (Max)`. Undefined where it doesn't crash again, or finding
+ * out takes too long.
+ */
 export async function findCrashSite(
   path: string,
   feeds: Feeds | undefined,

@@ -1,4 +1,7 @@
-/** The process in which crash-site.ts opens and runs a model. Refusals and failures are no crashes: it ends as always then. */
+/**
+ * The process in which crash-site.ts opens and runs a model. Refusals and failures are no crashes:
+ * it ends as always then.
+ */
 import type { CrashTrial } from './crash-site.js'
 import { openNativeSession } from './session.js'
 

@@ -54,7 +54,10 @@ const loop: ShapeRule = (context) => {
   }
 }
 
-/** States keep their shape from one position to the next; results are stacked along an axis of the scanned inputs' length. */
+/**
+ * States keep their shape from one position to the next; results are stacked along an axis of the
+ * scanned inputs' length.
+ */
 const scan: ShapeRule = (context) => {
   const { node } = context
   const [body] = innerGraphs(node)

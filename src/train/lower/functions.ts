@@ -11,7 +11,10 @@ import type { LocalFunction, Model, Node, Value } from '../../graph/graph.js'
 import { whyNotWritten, writeCall } from '../../graph/write-call.js'
 import { hasOpenBranches, takeFirstBranches } from '../../rewrite/first-branch.js'
 
-/** The model itself where it has neither functions nor open branches; else a copy in which operators read the weights themselves. */
+/**
+ * The model itself where it has neither functions nor open branches; else a copy in which operators
+ * read the weights themselves.
+ */
 export function withoutFunctions(model: Model): Model {
   const { graph } = model
   if (!hasOpenBranches(graph) && ![...graph.nodes()].some((node) => findForeign(node))) return model

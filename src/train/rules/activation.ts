@@ -84,7 +84,10 @@ const biased = (slope: (c: GradientContext, x: Value) => Value): GradientRule =>
   },
 })
 
-/** At the ends of half precision numbers are 32 apart: from an end it is nothing, or more than 1. The value before isn't kept. */
+/**
+ * At the ends of half precision numbers are 32 apart: from an end it is nothing, or more than 1.
+ * The value before isn't kept.
+ */
 const slopeOfSaturation = (c: GradientContext, y: Value): Value =>
   c.op('Min', [c.op('Sub', [c.scalar(largestHalf, y), c.op('Abs', [y])]), c.scalar(1, y)])
 

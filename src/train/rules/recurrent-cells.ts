@@ -60,7 +60,10 @@ export interface Cell {
     states: readonly Value[],
     parts: CellParts,
   ): { readonly states: readonly Value[]; readonly kept: readonly Value[] }
-  /** From the gradients of the states after to those before, of the sums of the input, and of products, in the order of their rows. */
+  /**
+   * From the gradients of the states after to those before, of the sums of the input, and of
+   * products, in the order of their rows.
+   */
   back(
     b: NodeBuilder,
     gradients: readonly Value[],
