@@ -23,8 +23,8 @@ import { edit } from '../src/graph/edit.js'
 import { loadModel } from '../src/model-folder/load.js'
 import { saveModelFolder } from '../src/model-folder/save.js'
 import { encodeModel, toBytes } from '../src/onnx/codec.js'
+import { gatherAxis } from '../src/onnx/gather-axis.js'
 import type { NodeMessage, TensorMessage } from '../src/onnx/messages.js'
-import { gatherAxis } from '../src/onnx/tensor.js'
 
 const hidden = 4096
 const feedForward = 11008

@@ -1,6 +1,7 @@
 /** Removing members from a constant along one of its axes, bytes that hold several members included. */
 import { bitsPerElement, packedByteLength } from '../onnx/data-type.js'
-import { elementCount, gatherAxis, lazyTensor, type Tensor } from '../onnx/tensor.js'
+import { gatherAxis } from '../onnx/gather-axis.js'
+import { elementCount, lazyTensor, type Tensor } from '../onnx/tensor.js'
 import { type Axis, childrenOf } from './axis.js'
 import type { Removal } from './removal.js'
 

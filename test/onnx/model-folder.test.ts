@@ -21,8 +21,9 @@ import { loadFrom, loadModel } from '../../src/model-folder/load.js'
 import { openModelFolder } from '../../src/model-folder/model-folder.js'
 import { saveModelFolder } from '../../src/model-folder/save.js'
 import { encodeModel, toBytes } from '../../src/onnx/codec.js'
+import { gatherAxis } from '../../src/onnx/gather-axis.js'
 import type { ModelMessage, TensorMessage } from '../../src/onnx/messages.js'
-import { gatherAxis, lazyTensor, readTensor } from '../../src/onnx/tensor.js'
+import { lazyTensor, readTensor } from '../../src/onnx/tensor.js'
 import { linearModel, node, tensorMessage, valueInfo } from './messages.js'
 
 let folder: string

@@ -14,16 +14,11 @@ import {
   packedByteLength,
 } from '../../src/onnx/data-type.js'
 import { FileBytes, stampFile } from '../../src/onnx/file-bytes.js'
+import { gatherAxis } from '../../src/onnx/gather-axis.js'
 import type { TensorMessage } from '../../src/onnx/messages.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { sparseTensorFromMessage } from '../../src/onnx/sparse-tensor.js'
-import {
-  elementCount,
-  gatherAxis,
-  lazyTensor,
-  readTensor,
-  tensorFromBytes,
-} from '../../src/onnx/tensor.js'
+import { elementCount, lazyTensor, readTensor, tensorFromBytes } from '../../src/onnx/tensor.js'
 import { tensorFromMessage } from '../../src/onnx/tensor-message.js'
 import { tensorMessage } from './messages.js'
 

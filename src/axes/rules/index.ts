@@ -9,6 +9,7 @@ import { gatherRules } from './gather.js'
 import { layoutRules } from './layout.js'
 import { normalisationRules } from './normalisation.js'
 import { recurrenceRules } from './recurrence.js'
+import { scatterRules } from './scatter.js'
 
 export const axisRules: ReadonlyMap<string, AxisRule> = new Map(
   Object.entries({
@@ -17,6 +18,7 @@ export const axisRules: ReadonlyMap<string, AxisRule> = new Map(
     ...layoutRules,
     ...normalisationRules,
     ...gatherRules,
+    ...scatterRules,
     ...convolutionRules,
     ...attentionRules,
     ...recurrenceRules,
