@@ -23,6 +23,10 @@ export interface ModelFolder {
 
 /** Finds the model in a folder, or the folder of an .onnx file. */
 export function openModelFolder(path: string): ModelFolder {
+  if (path === '')
+    throw new AttncError('MODEL_NOT_FOUND', 'model', 'The path of the model is empty.', {
+      suggestions: ['Name a folder or a file; a variable that stands for it may not be set.'],
+    })
   const absolute = resolve(path)
   const isFolder = lookAt(absolute).isDirectory()
   if (!isFolder) {

@@ -34,7 +34,7 @@ export async function writeFolder<Result>(
   options: OutputOptions,
   write: (folder: string) => Promise<Result>,
 ): Promise<Result> {
-  const target = followLink(resolve(to))
+  const target = followLink(resolve(named(to)))
   const parent = dirname(target)
   const temporary = join(parent, `.${basename(target)}.attnc-${process.pid}-tmp`)
   let madeParent: string | undefined
@@ -60,6 +60,14 @@ export async function writeFolder<Result>(
   }
 }
 
+/** To the system the empty name is the folder that one is in. Error: OUTPUT_MISSING. */
+function named(to: string): string {
+  if (to !== '') return to
+  throw new AttncError('OUTPUT_MISSING', 'usage', 'The name of the output folder is empty.', {
+    suggestions: ['Name a folder; a variable that stands for it may not be set.'],
+  })
+}
+
 /** Where the folder really lies; a path that does not exist yet stays as it is. */
 function followLink(path: string): string {
   try {
@@ -71,10 +79,10 @@ function followLink(path: string): string {
 
 /** Refuses a place where nothing could be written; worth asking before long work. */
 export function checkOutput(to: string, { force, from, data = [] }: OutputOptions): void {
-  const target = followLink(resolve(to))
-  checkName(target)
   const refuse = (code: string, message: string, suggestion: string): AttncError =>
     new AttncError(code, 'usage', message, { suggestions: [suggestion] })
+  const target = followLink(resolve(named(to)))
+  checkName(target)
   if (target.endsWith('.onnx'))
     throw refuse(
       'OUTPUT_NOT_A_FOLDER',

@@ -43,6 +43,7 @@ const save = (to: string, force = false, files: Record<string, string> = {}) =>
 
 describe('an output is refused that', () => {
   test.each<[title: string, make: () => string, code: string]>([
+    ['has no name', () => '', 'OUTPUT_MISSING'],
     ['exists', () => input, 'OUTPUT_EXISTS'],
     ['is a file', () => join(input, 'model.onnx/../model.onnx'), 'OUTPUT_NOT_A_FOLDER'],
     ['is a text file', () => fileAt('notes'), 'OUTPUT_EXISTS'],

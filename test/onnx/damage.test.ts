@@ -52,6 +52,7 @@ describe('files that are not models', () => {
 
   test('a path that does not exist, a folder without a model', () => {
     expect(() => loadModel(join(folder, 'none'))).toThrow(coded('MODEL_NOT_FOUND'))
+    expect(() => loadModel('')).toThrow(coded('MODEL_NOT_FOUND'))
     writeFileSync(join(folder, 'a.txt'), '')
     expect(() => loadModel(folder)).toThrow(coded('NO_MODEL_IN_FOLDER', 'a.txt'))
   })
