@@ -4,8 +4,7 @@
  * what `step` carries from run to run stays where it was computed.
  */
 import { AttncError, InternalError } from '../../errors.js'
-import { type DataType, dataTypeCode, findDataType } from '../../onnx/data-type.js'
-import { arrayTypeOf, type RuntimeTensor } from '../../onnx/numbers.js'
+import type { RuntimeTensor } from '../../onnx/numbers.js'
 import { checkFeeds } from '../check-feeds.js'
 import { explainFailure } from '../failure.js'
 import type { ProviderName } from '../provider.js'
@@ -19,12 +18,12 @@ import {
   type NativeAddon,
   type NativeHandle,
   type NativeOutput,
-  type NativePort,
   type NativeRun,
   type NativeSessionHandle,
   type NativeTensor,
   type OpenedNative,
 } from './library.js'
+import { portOf, toNative, toTensor } from './native-values.js'
 import { type NativeSessionOptions, openHandle } from './open.js'
 
 /** Opens a session. Errors: NATIVE_MISSING, SESSION_REFUSED, PROVIDER_FAILED, RUNTIME_CRASHED. */
@@ -243,23 +242,4 @@ export class NativeSession implements Session {
       throw explainFailure(cause, this.provider)
     }
   }
-}
-
-const portOf = ({ name, type, dims }: NativePort): Port => ({
-  name,
-  dataType: findDataType(type) ?? 'float32',
-  dims,
-})
-
-const toNative = ({ dataType, dims, data }: RuntimeTensor): NativeTensor => ({
-  type: dataTypeCode(dataType),
-  dims,
-  data,
-})
-
-function toTensor({ type, dims, buffer = new ArrayBuffer() }: NativeOutput): RuntimeTensor {
-  const dataType = findDataType(type) as DataType
-  const Type = arrayTypeOf(dataType)
-  if (!Type) throw new TypeError(`no array for ${dataType}`)
-  return { dataType, dims, data: new Type(buffer) }
 }
