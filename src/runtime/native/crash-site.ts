@@ -15,7 +15,7 @@ import { readModelFile } from '../../onnx/model-file.js'
 import type { Feeds } from '../session.js'
 import { sourceLoader } from '../source-loader.js'
 
-const MOST_MS = 15_000
+const MOST_MS = 25_000
 /** Larger files are not written again and again. */
 const MOST_BYTES = 256 << 20
 
@@ -32,8 +32,9 @@ export interface CrashTrial {
 export async function findCrashSite(
   path: string,
   feeds: Feeds | undefined,
+  mostMs = MOST_MS,
 ): Promise<string | undefined> {
-  const end = performance.now() + MOST_MS
+  const end = performance.now() + mostMs
   const { message, stamp } = readModelFile(path)
   const nodes = message.graph?.node ?? []
   if (stamp.size > MOST_BYTES || !(await crashes({ path, feeds }, end))) return undefined
