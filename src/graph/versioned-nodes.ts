@@ -38,8 +38,12 @@ export function addReduce(
   return addWithAxes(edit, op, value, axes, { keepdims }, options.before)
 }
 
-export const addUnsqueeze = (edit: GraphEdit, value: Value, axes: readonly number[]): Value =>
-  addWithAxes(edit, 'Unsqueeze', value, axes)
+export const addUnsqueeze = (
+  edit: GraphEdit,
+  value: Value,
+  axes: readonly number[],
+  before?: Node,
+): Value => addWithAxes(edit, 'Unsqueeze', value, axes, {}, before)
 
 /** Parts of the sizes given along an axis. */
 export function addSplit(

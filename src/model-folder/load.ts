@@ -8,6 +8,7 @@ import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { importModel } from '../graph/import.js'
 import { openBranches } from '../graph/open-branches.js'
+import { openSequences } from '../graph/open-sequences.js'
 import { ExternalFiles } from '../onnx/external-data.js'
 import { type FileStamp, unreadable } from '../onnx/file-bytes.js'
 import { readModelFile } from '../onnx/model-file.js'
@@ -53,6 +54,7 @@ export function loadFrom(
   })
   const model = importModel(message, { files })
   openBranches(model)
+  openSequences(model)
   return {
     model,
     path,

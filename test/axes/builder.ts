@@ -72,6 +72,10 @@ export class Builder {
     return this.change.constant(int64Tensor([], [value]))
   }
 
+  integer(value: number): Value {
+    return this.change.constant(int64Tensor([], [value]))
+  }
+
   integers(...values: number[]): Value {
     return this.change.constant(int64Tensor([values.length], values))
   }
