@@ -104,7 +104,8 @@ class Inference implements ShapeInfo {
       this.notes.push({ node, reason: `no shape rule for ${node.domain || 'ai.onnx'} ${node.op}` })
     else this.apply(rule, node)
     for (const output of node.outputs) {
-      if (!output || this.known.has(output)) continue
+      // Some exporters declare constants as of no axes.
+      if (!output || output.constant || this.known.has(output)) continue
       // What the file declares is better than nothing.
       this.declare(output)
     }
