@@ -8,10 +8,10 @@ import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
 import { importModel } from '../graph/import.js'
 import { openBranches } from '../graph/open-branches.js'
-import { openSequences } from '../graph/open-sequences.js'
 import { ExternalFiles } from '../onnx/external-data.js'
 import { type FileStamp, unreadable } from '../onnx/file-bytes.js'
 import { readModelFile } from '../onnx/model-file.js'
+import { openSequences } from '../shape/open-sequences.js'
 import { type ModelFolder, openModelFolder } from './model-folder.js'
 
 /** A model, and the folder that it was read from. */

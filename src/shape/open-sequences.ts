@@ -3,11 +3,13 @@
  * that are joined again: Split, Slice, Gather and Concat in their place, which rules know. Sequences that a loop
  * makes stay.
  */
+
+import { edit, type GraphEdit } from '../graph/edit.js'
+import { intAttribute, type Model, type Node, type Value } from '../graph/graph.js'
+import { addUnsqueeze } from '../graph/versioned-nodes.js'
 import { fromConstant, numbersOf } from '../onnx/numbers.js'
 import { int64Tensor } from '../onnx/tensor.js'
-import { edit, type GraphEdit } from './edit.js'
-import { intAttribute, type Model, type Node, type Value } from './graph.js'
-import { addUnsqueeze } from './versioned-nodes.js'
+import { inferShapes, type ShapeInfo } from './infer.js'
 
 /** Members of a sequence; undefined for one that can't be told. */
 type Members = readonly ((before: Node) => Value)[]
@@ -18,7 +20,7 @@ export function openSequences({ graph }: Model): void {
   )
   if (readers.length === 0) return
   edit(graph, 'attnc.sequences', (change) => {
-    const opening = new Opening(change)
+    const opening = new Opening(change, inferShapes(graph))
     for (const reader of readers) opening.open(reader)
     opening.eraseUnread()
   })
@@ -27,7 +29,10 @@ export function openSequences({ graph }: Model): void {
 class Opening {
   private readonly splits = new Map<Node, readonly (Value | undefined)[]>()
 
-  constructor(private readonly change: GraphEdit) {}
+  constructor(
+    private readonly change: GraphEdit,
+    private readonly shapes: ShapeInfo,
+  ) {}
 
   open(reader: Node): void {
     const { change } = this
@@ -35,7 +40,9 @@ class Opening {
     const [output] = reader.outputs
     if (!sequence || !output || output.isGraphOutput) return
     const result =
-      reader.op === 'SequenceAt' ? this.member(sequence, numberOf(at), reader) : this.join(reader)
+      reader.op === 'SequenceAt'
+        ? this.member(sequence, this.numberOf(at), reader)
+        : this.join(reader)
     if (!result) return
     change.replaceUses(output, result)
   }
@@ -86,7 +93,7 @@ class Opening {
   private inserted({ inputs }: Node): Members | undefined {
     const [sequence, value, place] = inputs
     const before = sequence && this.membersOf(sequence)
-    const at = place ? numberOf(place) : before?.length
+    const at = place ? this.numberOf(place) : before?.length
     if (!before || !value || at === undefined) return undefined
     return before.toSpliced(at, 0, () => value)
   }
@@ -95,12 +102,11 @@ class Opening {
   private parts(split: Node): Members | undefined {
     const [value, sizes] = split.inputs
     const axis = intAttribute(split, 'axis', 0)
-    const size = value?.type?.dims?.at(axis)
-    const stated = sizes && numbersIn(sizes)
-    if (sizes && (!stated || (sizes.constant?.dims.length === 0 && typeof size !== 'number')))
-      return undefined
-    if (!sizes && typeof size !== 'number') return undefined
-    const isEach = sizes?.constant?.dims.length === 0
+    const size = value && this.shapes.dims(value)?.at(axis)?.value
+    const stated = sizes && this.numbersIn(sizes)
+    const isEach = sizes !== undefined && this.isSingle(sizes)
+    if (sizes && !stated) return undefined
+    if ((isEach || !sizes) && size === undefined) return undefined
     const step = sizes ? (stated?.[0] ?? 1) : 1
     const count = isEach || !sizes ? Math.ceil(Number(size) / step) : (stated?.length ?? 0)
     return Array.from(
@@ -115,9 +121,9 @@ class Opening {
     const [value, sizes] = split.inputs
     const axis = int(intAttribute(split, 'axis', 0))
     if (!value) return undefined
-    const stated = sizes && numbersIn(sizes)
+    const stated = sizes && this.numbersIn(sizes)
     if (sizes && !stated) return undefined
-    if (stated && sizes.constant?.dims.length === 1) return this.split(split, stated)?.at(at)
+    if (stated && !this.isSingle(sizes)) return this.split(split, stated)?.at(at)
     if (!sizes && intAttribute(split, 'keepdims', 1) === 0) {
       const place = change.constant(int64Tensor([], [at]))
       return change.add('Gather', [value, place], { attributes: { axis }, before })
@@ -151,13 +157,21 @@ class Opening {
     this.splits.set(node, made)
     return made
   }
+
+  private numbersIn(value: Value): number[] | undefined {
+    const constant = this.shapes.constant(value)
+    const read = constant && fromConstant(constant)
+    return read && Array.from(numbersOf(read), Number)
+  }
+
+  private numberOf(value: Value | undefined): number | undefined {
+    return value && this.numbersIn(value)?.[0]
+  }
+
+  /** One size for all parts. */
+  private isSingle(sizes: Value): boolean {
+    return this.shapes.constant(sizes)?.dims.length === 0
+  }
 }
 
 const int = (value: number) => ({ kind: 'int', value: BigInt(value) }) as const
-
-function numbersIn(value: Value): number[] | undefined {
-  const read = value.constant && fromConstant(value.constant)
-  return read && Array.from(numbersOf(read), Number)
-}
-
-const numberOf = (value: Value | undefined): number | undefined => value && numbersIn(value)?.[0]

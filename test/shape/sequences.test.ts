@@ -1,9 +1,9 @@
 /** Sequences whose members are known become Split, Slice, Gather and Concat, and say the same. */
 import { expect, it } from 'vitest'
 import type { Model, Value } from '../../src/graph/graph.js'
-import { openSequences } from '../../src/graph/open-sequences.js'
 import { readModel } from '../../src/model/model.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
+import { openSequences } from '../../src/shape/open-sequences.js'
 import { type Builder, build } from '../axes/builder.js'
 import { difference, runModel } from '../zoo/compare.js'
 
@@ -23,6 +23,12 @@ const ways: Readonly<Record<string, Unpack>> = {
     three(b, b.op('SplitToSequence', [packed, b.integers(C, C, C)], { axis: -1 })),
   'one size for all': (b, packed) =>
     three(b, b.op('SplitToSequence', [packed, b.integer(C)], { axis: 2 })),
+  'sizes that the graph works out': (b, packed) => {
+    const whole = b.op('Slice', [b.op('Shape', [packed]), b.integers(2), b.integers(3)])
+    const each = b.op('Div', [whole, b.integers(3)])
+    const sizes = b.op('Concat', [each, each, b.op('Sub', [whole, b.integers(2 * C)])], { axis: 0 })
+    return three(b, b.op('SplitToSequence', [packed, sizes], { axis: 2 }))
+  },
   'members one by one, without their axis': (b, packed) => {
     const apart = b.transpose(b.reshape(packed, 0, S, 3, C), 2, 0, 1, 3)
     return three(b, b.op('SplitToSequence', [apart], { axis: 0, keepdims: 0 }))
