@@ -72,10 +72,6 @@ export class Builder {
     return this.change.constant(int64Tensor([], [value]))
   }
 
-  integer(value: number): Value {
-    return this.change.constant(int64Tensor([], [value]))
-  }
-
   integers(...values: number[]): Value {
     return this.change.constant(int64Tensor([values.length], values))
   }

@@ -14,7 +14,7 @@ const [S, C, H, D] = [5, 12, 3, 4]
 type Unpack = (b: Builder, packed: Value) => readonly Value[]
 
 const at = (b: Builder, sequence: Value, place: number): Value =>
-  b.op('SequenceAt', [sequence, b.integer(place)])
+  b.op('SequenceAt', [sequence, b.whole(place)])
 const three = (b: Builder, sequence: Value): Value[] =>
   [0, 1, 2].map((each) => at(b, sequence, each))
 
@@ -22,7 +22,7 @@ const ways: Readonly<Record<string, Unpack>> = {
   'a list of sizes': (b, packed) =>
     three(b, b.op('SplitToSequence', [packed, b.integers(C, C, C)], { axis: -1 })),
   'one size for all': (b, packed) =>
-    three(b, b.op('SplitToSequence', [packed, b.integer(C)], { axis: 2 })),
+    three(b, b.op('SplitToSequence', [packed, b.whole(C)], { axis: 2 })),
   'sizes that the graph works out': (b, packed) => {
     const whole = b.op('Slice', [b.op('Shape', [packed]), b.integers(2), b.integers(3)])
     const each = b.op('Div', [whole, b.integers(3)])
@@ -41,7 +41,7 @@ const ways: Readonly<Record<string, Unpack>> = {
   'a list that is made, added to and read': (b, packed) => {
     const parts = b.split(packed, 2, 3)
     const pair = b.op('SequenceConstruct', [parts[0] as Value, parts[2] as Value])
-    return three(b, b.op('SequenceInsert', [pair, parts[1] as Value, b.integer(1)]))
+    return three(b, b.op('SequenceInsert', [pair, parts[1] as Value, b.whole(1)]))
   },
 }
 

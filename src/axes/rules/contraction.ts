@@ -187,9 +187,17 @@ function relateScales(
   const axes = context.input(input)
   if (!axes || !columns || !contracted) return
   const blocks = Math.ceil((contracted.size.value ?? 0) / form.block)
-  const perColumn = context.newAxis(Size.of(Math.ceil(blocks / form.perByte)))
+  const bytes = Math.ceil(blocks / form.perByte)
+  // An axis of one byte says nothing to products, and may hold several blocks all the same.
+  const [, own] = axes
+  const perColumn = own ?? context.newAxis(Size.of(bytes))
   const perBlock = form.perByte === 1 ? perColumn : context.newAxis(Size.of(blocks))
-  context.unifyProducts(axes, [columns, perColumn])
+  if (own) context.unify(axes[0], columns)
+  else if (bytes > 1 || blocks === 1) context.unifyProducts(axes, [columns, perColumn])
+  else {
+    context.unify(axes[0], columns)
+    return context.block(contracted, 'zero points of several of its blocks share a byte')
+  }
   context.packed(perColumn, perBlock, form.perByte)
   context.blocks(perBlock, contracted, form.block)
 }
