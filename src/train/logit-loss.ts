@@ -3,7 +3,7 @@
  * through logarithms and products would read and write the scores of a whole vocabulary thirty times; this takes a third.
  */
 import type { Node, Value } from '../graph/graph.js'
-import { sumOfWeights } from './loss.js'
+import { single, sumOfWeights } from './loss.js'
 import type { NodeBuilder } from './node-builder.js'
 
 export interface LogitLossInput {
@@ -37,7 +37,8 @@ export interface LogitLoss {
 
 /** Σ f·(taskShare·CE + teacherShare·KL(teacher ‖ student)), f the weights over their sum. */
 export function addLogitLoss(b: NodeBuilder, input: LogitLossInput): LogitLoss {
-  const { logits, targets, weights, taskShare, teacher, scale } = input
+  const { targets, weights, taskShare, teacher, scale } = input
+  const logits = single(b, input.logits)
   const last = b.ints(-1)
   const number = (value: number): Value => b.number(value, 'float32')
   const rows = (value: Value): Value => b.op('Unsqueeze', [value, last])
@@ -56,8 +57,9 @@ export function addLogitLoss(b: NodeBuilder, input: LogitLossInput): LogitLoss {
   const parts: Value[] = []
   let wrong = student
   if (answers) {
-    const taught = probabilitiesOf(answers)
-    const apart = wide(b.op('Sub', [logarithmsOf(answers), said]))
+    const own = single(b, answers)
+    const taught = probabilitiesOf(own)
+    const apart = wide(b.op('Sub', [logarithmsOf(own), said]))
     const terms = wide(b.op('Mul', [taught, apart]))
     const divergence = wide(b.reduce('ReduceSum', terms, [-1]))
     parts.push(b.op('Mul', [divergence, number(teacherShare)]))

@@ -100,5 +100,6 @@ function logSoftmax(b: NodeBuilder, logits: Value): Value {
   return known?.node.outputs[0] ?? b.op('LogSoftmax', [logits], { axis: -1 })
 }
 
-const single = (b: NodeBuilder, value: Value): Value =>
-  b.shapes.dataType(value) === 'float32' ? value : b.cast(value, 'float32')
+/** In single precision, whatever the model computes in. */
+export const single = (b: NodeBuilder, value: Value): Value =>
+  b.typeOf(value) === 'float32' ? value : b.cast(value, 'float32')
