@@ -6,7 +6,7 @@ import type { Model, Value } from '../../src/graph/graph.js'
 import { applyPart } from '../../src/plan/apply.js'
 import type { PlanPart } from '../../src/plan/plan.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
-import { materialise } from '../../src/runtime/materialise.js'
+import { materialiseFor } from '../../src/runtime/held-caches.js'
 import { openSession } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import { heldOutLoss } from '../../src/train/held-out.js'
@@ -32,7 +32,7 @@ export async function lossOf(
   const { model, heldOut, provider = 'cpu', threads, signal } = input
   const objective = chooseObjective(model, heldOut, teacherShare > 0)
   const judged = buildLoss(model, cut, objective, teacherShare)
-  const file = materialise(judged.model)
+  const file = materialiseFor(judged.model, provider)
   try {
     await using session = await openSession({ path: file.path, provider, threads, signal })
     return await heldOutLoss(session, judged.loss, { objective, heldOut, signal })

@@ -7,7 +7,7 @@ import { short, type TrainingPoint } from '../../src/plan/findings.js'
 import { rowsWorthFusing } from '../../src/rewrite/fuse-rows/fuse-rows.js'
 import type { RunOptions } from '../../src/runtime/batches.js'
 import { roomOf } from '../../src/runtime/free-memory.js'
-import { materialise } from '../../src/runtime/materialise.js'
+import { materialiseFor } from '../../src/runtime/held-caches.js'
 import { type Feeds, openSession, type Session } from '../../src/runtime/session.js'
 import { feedsOf } from '../../src/train/feeds.js'
 import { describeFit, fitMemory } from '../../src/train/fit-memory.js'
@@ -100,7 +100,7 @@ export class MaskRun implements AsyncDisposable {
     })
     const { step } = fitted
     if (fitted.share > 0) input.log.info(describeFit(fitted))
-    const file = materialise(step.model)
+    const file = materialiseFor(step.model, provider)
     try {
       const session = await openSession({
         path: file.path,

@@ -2,7 +2,7 @@
 import type { Model } from '../graph/graph.js'
 import type { Log } from '../log.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
-import { materialise } from './materialise.js'
+import { materialiseFor } from './held-caches.js'
 import type { ProviderName } from './provider.js'
 import { openSession, type SessionOptions } from './session.js'
 
@@ -62,7 +62,8 @@ export async function runBatches<Batch extends Feedable>(
   extra: (batch: Batch, index: number) => Record<string, RuntimeTensor | undefined> = () => ({}),
 ): Promise<void> {
   const { provider = 'cpu', threads, signal, log } = options
-  const file = materialise(model)
+  const wanted = model.graph.outputs.map(({ name }) => name)
+  const file = materialiseFor(model, provider)
   try {
     await using session = await openSession({
       path: file.path,
@@ -86,7 +87,7 @@ export async function runBatches<Batch extends Feedable>(
         const port = ports.get(name)
         if (tensor && port) feeds[name] = fitEmpty(tensor, port)
       }
-      const running = session.run(feeds)
+      const running = session.run(feeds, wanted)
       // Awaited below, unless `take` fails before.
       running.catch(() => undefined)
       return running

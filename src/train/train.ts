@@ -11,7 +11,8 @@ import { assertFiniteWeights } from '../model/finite-weights.js'
 import { readModel } from '../model/model.js'
 import { rowsWorthFusing } from '../rewrite/fuse-rows/fuse-rows.js'
 import { roomOf } from '../runtime/free-memory.js'
-import { type Materialised, materialise } from '../runtime/materialise.js'
+import { materialiseFor } from '../runtime/held-caches.js'
+import type { Materialised } from '../runtime/materialise.js'
 import { hasTrainingKernels } from '../runtime/own-kernels.js'
 import { openSession, type Session, type SessionOptions } from '../runtime/session.js'
 import { adapterOf } from './adapter.js'
@@ -100,7 +101,7 @@ async function trainIn(
     replays = false,
     optimization?: SessionOptions['optimization'],
   ): Promise<Session> => {
-    const file = materialise(each)
+    const file = materialiseFor(each, provider)
     files.push(file)
     const shared = { provider, threads, signal, sparing: true }
     return openSession({ ...shared, path: file.path, replays, optimization })
