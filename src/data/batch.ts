@@ -77,6 +77,21 @@ const isLikeCache = ({ dims, dataType }: Port): boolean =>
   dims.some((dim) => typeof dim !== 'number') &&
   (typeof dims[1] === 'number' || dims[1] === '' || dims[1] !== dims[2])
 
+/** Caches beside embeddings, [batch, sequence, hidden]: two or more of one open length that embeddings don't have. */
+export function cachesBesideEmbeddings(inputs: readonly Port[]): ReadonlySet<Port> {
+  const embeddings = inputs.filter(({ dims, dataType }) => dims.length === 3 && isFloat(dataType))
+  const found = inputs.filter(
+    (port) =>
+      isCachePort(port) &&
+      typeof port.dims[2] === 'string' &&
+      typeof port.dims[3] === 'number' &&
+      embeddings.length > 0 &&
+      embeddings.every(({ dims }) => dims[1] !== port.dims[2]) &&
+      inputs.filter(({ dims }) => dims.length === 4 && dims[2] === port.dims[2]).length > 1,
+  )
+  return new Set(found)
+}
+
 export const emptyCache = ({ dims, dataType }: Port, rows: number): RuntimeTensor =>
   zeros(
     dataType,

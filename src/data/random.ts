@@ -6,6 +6,7 @@ import type { Port } from '../runtime/session.js'
 import { areGraphs } from './addressed-rows.js'
 import {
   type Batch,
+  cachesBesideEmbeddings,
   emptyCache,
   isCachePort,
   isPicturePort,
@@ -97,8 +98,9 @@ export function randomBatches(options: RandomOptions): Batch[] {
     }
     const feeds: Record<string, RuntimeTensor> = {}
     const hasWays = inputs.some(isSwitch)
+    const caches = cachesBesideEmbeddings(inputs)
     for (const port of inputs) {
-      if (hasWays && (isSwitch(port) || isCachePort(port))) {
+      if (caches.has(port) || (hasWays && (isSwitch(port) || isCachePort(port)))) {
         feeds[port.name] = isSwitch(port) ? switchAtStart(port) : emptyCache(port, rows)
         continue
       }

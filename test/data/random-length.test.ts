@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { makeTokenBatch } from '../../src/data/batch.js'
-import { areTokens } from '../../src/data/random.js'
+import { areTokens, randomBatches } from '../../src/data/random.js'
 import { findRandomLength } from '../../src/data/random-length.js'
 import type { Value } from '../../src/graph/graph.js'
 import { loadModel } from '../../src/model-folder/load.js'
@@ -52,4 +52,21 @@ it('inputs of tokens with fixed lengths of their own get rows of that length', (
   expect(rows('decoder_input_ids')).toEqual([5, 6, 8, 0])
   expect(rows('decoder_mask')).toEqual([1, 1, 1, 1, 0, 0])
   expect([...(tokenMasks?.['decoder_input_ids']?.data ?? [])]).toEqual([1, 1, 1, 0])
+})
+
+it('caches beside embeddings are empty, and pictures beside features are not', () => {
+  const port = (name: string, ...dims: (string | number)[]) =>
+    ({ name, dataType: 'float32', dims }) as const
+  const embeddings = port('inputs_embeds', 'batch', 'sequence', 16)
+  const caches = ['key', 'value'].map((name) => port(name, 'batch', 2, 'past', 8))
+  const sizes = { sequenceLength: 5, batchSize: 3, samples: 3, seed: 1 }
+  const [batch] = randomBatches({ inputs: [embeddings, ...caches], ...sizes })
+  expect(Object.values(batch?.feeds ?? {}).map(({ dims }) => dims)).toEqual([
+    [3, 5, 16],
+    [3, 2, 0, 8],
+    [3, 2, 0, 8],
+  ])
+  const pictures = ['left', 'right'].map((name) => port(name, 'batch', 1, 'frames', 8))
+  const [pair] = randomBatches({ inputs: pictures, ...sizes })
+  expect(Object.values(pair?.feeds ?? {}).map(({ dims }) => dims[2])).toEqual([5, 5])
 })
