@@ -77,6 +77,11 @@ const isLikeCache = ({ dims, dataType }: Port): boolean =>
   dims.some((dim) => typeof dim !== 'number') &&
   (typeof dims[1] === 'number' || dims[1] === '' || dims[1] !== dims[2])
 
+/** The first input that has samples: a number alone, as of a step or a mode, has none. */
+export const leadingPort = <Given extends Pick<Port, 'dims'>>(
+  inputs: readonly Given[],
+): Given | undefined => inputs.find(({ dims }) => dims.length > 0) ?? inputs[0]
+
 /** Caches beside embeddings, [batch, sequence, hidden]: two or more of one open length that embeddings don't have. */
 export function cachesBesideEmbeddings(inputs: readonly Port[]): ReadonlySet<Port> {
   const embeddings = inputs.filter(({ dims, dataType }) => dims.length === 3 && isFloat(dataType))

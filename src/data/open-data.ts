@@ -8,7 +8,7 @@ import { findCacheBranch } from '../model/cache-branch.js'
 import { numbersOf } from '../onnx/numbers.js'
 import type { Port } from '../runtime/session.js'
 import { areGraphs, findAddressedRows } from './addressed-rows.js'
-import type { Batch } from './batch.js'
+import { type Batch, leadingPort } from './batch.js'
 import { findChannels } from './channels.js'
 import { readJsonLines } from './json-lines.js'
 import { isKeepMask } from './keep-mask.js'
@@ -107,7 +107,8 @@ function seenBatches(path: string, batches: readonly Batch[]): Batch[] {
 }
 
 /** A model of a fixed batch takes no fewer samples: what is left over of them is left out. Error: DATA_TOO_SMALL. */
-function wholeBatches(batches: readonly Batch[], [first]: readonly Port[]): Batch[] {
+function wholeBatches(batches: readonly Batch[], inputs: readonly Port[]): Batch[] {
+  const first = leadingPort(inputs)
   const rowsIn = ({ feeds }: Batch): number | undefined => feeds[first?.name ?? '']?.dims[0]
   const whole = batches.filter((batch) => rowsIn(batch) === first?.dims[0])
   if (whole.length === 0 && batches[0])
@@ -184,7 +185,7 @@ function readBatches(
 
 /** Sizes that the model leaves no choice of. */
 function statedSizes(inputs: readonly Port[]): { batch?: number; length?: number } {
-  const batch = inputs[0]?.dims[0]
+  const batch = leadingPort(inputs)?.dims[0]
   const length = inputs.find(({ dims }) => dims.length === 2)?.dims[1]
   return {
     ...(typeof batch === 'number' && { batch }),

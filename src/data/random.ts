@@ -11,6 +11,7 @@ import {
   isCachePort,
   isPicturePort,
   isSwitch,
+  leadingPort,
   makeTokenBatch,
   switchAtStart,
 } from './batch.js'
@@ -82,7 +83,7 @@ export function randomBatches(options: RandomOptions): Batch[] {
   const next = generator(options.seed)
   if (areGraphs(inputs)) return randomGraphs(options)
   const isTokens = areTokens(inputs)
-  const fixed = inputs[0]?.dims[0]
+  const fixed = leadingPort(inputs)?.dims[0]
   const rows = typeof fixed === 'number' ? fixed : Math.min(batchSize, samples)
   assertDrawable(inputs, rows, sequenceLength)
   const batches: Batch[] = []

@@ -1,6 +1,7 @@
 /** What becomes of attention's probabilities before they weigh the values. */
 import type { Node, Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
+import { areEqual } from '../onnx/equal-tensors.js'
 import { onlyNumber } from '../onnx/numbers.js'
 import { conditionOf } from './condition.js'
 import type { Mask } from './read.js'
@@ -47,6 +48,13 @@ const isNanTest = (node: Node, value: Value, readers: readonly Node[]): boolean 
 const isNanCleared = (node: Node, value: Value): boolean =>
   node.op === 'Where' && node.inputs[0]?.producer?.op === 'IsNaN' && node.inputs[2] === value
 
+/** One value, or constants of the same numbers: exporters that fold masks write each anew. */
+const isSame = (one: Value, other: Value): boolean =>
+  one === other ||
+  (one.constant !== undefined &&
+    other.constant !== undefined &&
+    areEqual(one.constant, other.constant))
+
 /**
  * Whether probabilities become zero just where one of the masks hid their scores: that changes only queries of which
  * every key is hidden.
@@ -71,6 +79,6 @@ function isMaskedAgain(
     if (how === 'add') return false
     const before = conditionOf(shapes, value)
     const isSameWay = (before.isTurned === now.isTurned) === ((how === 'keep') === keeps)
-    return before.value === now.value && isSameWay
+    return isSame(before.value, now.value) && isSameWay
   })
 }

@@ -68,6 +68,11 @@ export class Builder {
     return this.change.constant(tensorFromBytes('uint8', dims, Uint8Array.from(data)))
   }
 
+  /** Yes and no. */
+  flags(data: readonly boolean[], ...dims: number[]): Value {
+    return this.change.constant(tensorFromBytes('bool', dims, Uint8Array.from(data, Number)))
+  }
+
   whole(value: number): Value {
     return this.change.constant(int64Tensor([], [value]))
   }

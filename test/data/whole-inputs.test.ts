@@ -1,5 +1,6 @@
 /** Arrays that are no samples beside some that are: single numbers are fed to every batch as they are. */
 import { expect, it } from 'vitest'
+import { randomBatches } from '../../src/data/random.js'
 import { sliceArrays } from '../../src/data/slice-arrays.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import type { Port } from '../../src/runtime/session.js'
@@ -14,6 +15,16 @@ const arrays = {
     Array.from({ length: 10 }, (_, i) => i),
   ),
 }
+
+it('a fixed batch is that of the first input that has samples', () => {
+  const fixed: Port = { name: 'sample', dataType: 'float32', dims: [2, 3] }
+  const sizes = { sequenceLength: 4, batchSize: 8, samples: 4, seed: 1 }
+  const batches = randomBatches({ inputs: [step, fixed], ...sizes })
+  expect(batches.map(({ feeds }) => feeds['sample']?.dims)).toEqual([
+    [2, 3],
+    [2, 3],
+  ])
+})
 
 it.each([
   ['first', [step, sample]],

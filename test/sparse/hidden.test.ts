@@ -39,7 +39,14 @@ const lowest = -3.4e38
 const filled = (b: Builder, scores: Value, seen: Value): Value =>
   b.op('Where', [not(b, seen), b.scalar(lowest), scores])
 
+/** What exporters make of a mask of no padding: nothing is hidden, said by a constant of its own each time. */
+const folded = (b: Builder): Value => b.flags([false], 1, 1)
+
 const ways: Record<string, Hidden> = {
+  'replaced and cleared by constants of the same numbers': {
+    hide: (b, scores) => b.op('Where', [folded(b), b.scalar(lowest), scores]),
+    clear: (b, shares) => b.op('Where', [folded(b), b.scalar(0), shares]),
+  },
   'replaced, and spread over all keys where none is seen': { hide: filled },
   'replaced, and zero after the softmax': {
     hide: filled,
