@@ -133,7 +133,13 @@ export function asContext(
     const last = build.sizes(heads, 2, 4)
     return build.op('Reshape', [heads, build.op('Concat', [leading, last], { axis: 0 })])
   }
-  return build.op('Reshape', [heads, shapeWith(build, heads, [-1, ...(between as number[])])])
+  // Sizes that are known are numbers: of worked out ones before another Reshape, ONNX Runtime loses track.
+  const last = axes.slice(-2).map(({ size }) => size.value)
+  const leading = [-1, ...(between as number[])]
+  const shape = last.includes(undefined)
+    ? shapeWith(build, heads, leading)
+    : build.ints(...leading, ...(last as number[]))
+  return build.op('Reshape', [heads, shape])
 }
 
 const isSameSize =

@@ -76,6 +76,19 @@ const forms: Readonly<Record<string, Form>> = {
         return b.reshape(b.op('Add', [rows, b.weight(H, tall, wide, 1, wide)]), -1, H, S, S)
       }),
   },
+  'heads in the axis of samples, all sizes fixed': {
+    feeds: { x: tokens(B, S, C) },
+    make: (b) => {
+      const x = b.input('x', [B, S, C])
+      const split = (): Value =>
+        b.reshape(b.transpose(b.reshape(b.linear(x, C, C), B, S, H, D), 0, 2, 1, 3), B * H, S, D)
+      const scores = b.op('MatMul', [split(), b.transpose(split(), 0, 2, 1)])
+      const masked = b.op('Add', [scores, b.weight(B * H, S, S)])
+      const context = b.op('MatMul', [b.op('Softmax', [masked], { axis: -1 }), split()])
+      const merged = b.transpose(b.reshape(context, B, H, S, D), 0, 2, 1, 3)
+      return b.op('Add', [x, b.linear(b.reshape(merged, B, S, C), C, C)])
+    },
+  },
   'rows of one head': {
     feeds: { x: tokens(B, R, S, C) },
     make: (b) => {
