@@ -63,7 +63,9 @@ export async function settleMeans(
   const model = extractSubgraph(input.model.graph, new Map(), [...input.model.graph.outputs])
   applyPart(model.graph, cut)
   const view = readModel(model.graph)
-  const { able, others } = foldable(readModel(input.model.graph), view)
+  const whole = readModel(input.model.graph)
+  const keys = keysInWhole(whole, view)
+  const { able, others } = foldable(whole, view, keys)
   if (able.length === 0) return best
   const own = { ...options, structures, protect: [...options.protect, ...others] }
   const unheard = findUnheard({ ...input, model, view }, options)
@@ -85,7 +87,7 @@ export async function settleMeans(
     const isLook = at === updates || (judge !== undefined && at % every === 0)
     await run.update(options.settlingRate * shareOfRate('linear', at - 1, updates, 0), {}, isLook)
     if (!isLook) continue
-    const projections = withMeans(view, set, run.masks, cut)
+    const projections = withMeans(view, keys, set, run.masks, cut)
     const loss = await judge?.({ ...cut, projections })
     if (loss !== undefined) run.note(loss)
     if (loss === undefined || loss < (best.best ?? Number.POSITIVE_INFINITY))
@@ -95,14 +97,36 @@ export async function settleMeans(
 }
 
 /**
+ * What blocks of the cut model are called in the whole one: one that keeps a single member is no block any more, and
+ * those behind it have other keys. Products keep their names.
+ */
+function keysInWhole(whole: TransformerModel, view: TransformerModel): ReadonlyMap<string, string> {
+  const byProduct = new Map(
+    findBlocks(whole).map(({ contraction, key }) => [contraction.node.name, key]),
+  )
+  return new Map(
+    findBlocks(view).flatMap(({ contraction, key }) => {
+      const own = byProduct.get(contraction.node.name)
+      return own === undefined ? [] : [[key, own] as const]
+    }),
+  )
+}
+
+/**
  * Dimensions that still have something to weigh, by whether a weight behind them can take the factors in: a whole
  * one, of which nothing went that it writes to.
  */
-function foldable(whole: TransformerModel, view: TransformerModel) {
+function foldable(
+  whole: TransformerModel,
+  view: TransformerModel,
+  keys: ReadonlyMap<string, string>,
+) {
   const columns = new Map(findBlocks(whole).map((each) => [each.key, each.projection?.columns]))
   const folded = new Set(
     findBlocks(view).flatMap(({ key, projection, dimension }) =>
-      projection && dimension && projection.columns === columns.get(key) ? dimension : [],
+      projection && dimension && projection.columns === columns.get(keys.get(key) ?? '')
+        ? dimension
+        : [],
     ),
   )
   const all = [...view.attention, ...view.feedForward].flatMap(({ dimension }) => dimension ?? [])
@@ -113,6 +137,7 @@ function foldable(whole: TransformerModel, view: TransformerModel) {
 /** The projections of the cut with a factor for every unit that stays. */
 function withMeans(
   view: TransformerModel,
+  keys: ReadonlyMap<string, string>,
   { masks }: MaskSet,
   means: Float32Array,
   cut: Cut,
@@ -122,7 +147,12 @@ function withMeans(
     kept: Array.from({ length: mask.size }, (_, unit) => unit),
     order: [],
   }))
-  const folded = new Map(foldMeans(view, { means }, all).map((each) => [each.block, each]))
+  const folded = new Map(
+    foldMeans(view, { means }, all).map((each) => {
+      const block = keys.get(each.block) ?? each.block
+      return [block, { ...each, block }]
+    }),
+  )
   const before = new Map((cut.projections ?? []).map((each) => [each.block, each]))
   return [...new Set([...before.keys(), ...folded.keys()])].map(
     (block) => ({ ...before.get(block), ...folded.get(block) }) as RefittedProjection,

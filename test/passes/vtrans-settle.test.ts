@@ -9,12 +9,14 @@ import { settleMeans } from '../../passes/vtrans/settle.js'
 import { openData, portsOf } from '../../src/data/open-data.js'
 import { randomBatches } from '../../src/data/random.js'
 import { evaluate } from '../../src/evaluate/evaluate.js'
+import type { Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { applyPart } from '../../src/plan/apply.js'
 import type { PlanPart } from '../../src/plan/plan.js'
 import { decidePlan } from '../../src/prune/decide.js'
+import { build } from '../axes/builder.js'
 import { sharedModel } from '../shared-models.js'
 import { difference, runModel } from '../zoo/compare.js'
 
@@ -110,4 +112,42 @@ test('means are learned on a cut model whose cache has fewer heads than the data
   const input = { model: source.model, view: readModel(graph), batches, log: silentLog, threads: 1 }
   const { projections } = await settleMeans(input, { slices }, options)
   expect(projections.length).toBeGreaterThan(0)
+})
+
+test('means of blocks behind one that keeps a single neuron are called as in the whole model', async () => {
+  const [C, S] = [8, 4]
+  const make = () =>
+    build((b) => {
+      const x = b.input('x', ['batch', S, C])
+      const layer = (stream: Value, width: number): Value => {
+        const wide = b.op('Relu', [b.linear(stream, C, width)])
+        return b.op('Add', [stream, b.linear(wide, width, C)])
+      }
+      const end = layer(layer(layer(x, 2), 12), 16)
+      b.declare(end, ['batch', S, C])
+      return end
+    })
+  const model = make()
+  const inputs = portsOf(model)
+  const size = { sequenceLength: S, batchSize: 4, samples: 16, seed: 1 }
+  const batches = randomBatches({ inputs, ...size })
+  const view = readModel(model.graph)
+  const slices = [
+    { dimension: 'layer.0.width', remove: [1] },
+    { dimension: 'layer.1.width', remove: [2, 3] },
+  ]
+  const options = { ...vtransDefaults, updates: 8, settle: 0.5, batchSize: 4 }
+  const input = { model, view, batches, log: silentLog, threads: 1 }
+  const { projections } = await settleMeans(input, { slices, projections: [] }, options)
+  const rows = projections.map(({ block, rows: own }) => [block, own])
+  expect(rows).toEqual([
+    ['feedForward.1', 10],
+    ['feedForward.2', 16],
+  ])
+  const [sliced, masked] = [make(), make()]
+  applyPart(sliced.graph, { slices, projections })
+  applyPart(masked.graph, { slices, projections }, { as: 'mask' })
+  const feeds = batches.map((each) => each.feeds)
+  const [[one], [other]] = [await runModel(sliced, feeds), await runModel(masked, feeds)]
+  expect(difference(one ?? {}, other ?? {})).toBeLessThan(1e-5)
 })
