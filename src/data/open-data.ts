@@ -14,6 +14,7 @@ import { readJsonLines } from './json-lines.js'
 import { isKeepMask } from './keep-mask.js'
 import { readArrays } from './npz.js'
 import { mostRows, randomBatches } from './random.js'
+import { findRowsOfSamples } from './rows-of-sample.js'
 import { sliceArrays } from './slice-arrays.js'
 import { tableRows } from './table-rows.js'
 import { readTestDataSet } from './test-data-set.js'
@@ -46,6 +47,7 @@ const MOST_NUMBERS = 2 ** 28
 /** What a session would say of the graph's inputs; those with a default are left out. Error: INPUT_TOO_LARGE. */
 export function portsOf({ graph }: Model): Port[] {
   const numbered = findAddressedRows(graph)
+  const several = findRowsOfSamples(graph)
   const choice = findCacheBranch(graph)?.choice
   return graph.inputs
     .filter((value) => !value.constant)
@@ -54,6 +56,7 @@ export function portsOf({ graph }: Model): Port[] {
       assertFillable(name, type?.dims)
       const rows = numbered.get(name)
       const choices = tableRows(input)
+      const perSample = several.get(name)
       return {
         name,
         dataType: type?.dataType ?? 'float32',
@@ -66,6 +69,7 @@ export function portsOf({ graph }: Model): Port[] {
         ...(choices === undefined ? {} : { choices }),
         ...(choice?.input === input && { atStart: choice.atStart }),
         ...(isKeepMask(input) && { isMask: true }),
+        ...(perSample !== undefined && { perSample }),
       }
     })
 }

@@ -50,7 +50,8 @@ const BESIDE_PICTURES = 16
 function sizesOf(port: Port, all: readonly Port[], rows: number, length: number): number[] {
   const isBeside = !isPicturePort(port) && all.some(isPicturePort)
   const open = isBeside ? Math.min(length, BESIDE_PICTURES) : length
-  return port.dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === 0 ? rows : open))
+  const own = rows * (port.perSample ?? 1)
+  return port.dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === 0 ? own : open))
 }
 
 /** How many rows may be drawn together: pairs of pairs of nodes are many numbers each. */
@@ -150,7 +151,7 @@ function randomGraphs({ inputs, samples, sequenceLength, seed }: RandomOptions):
 
 /** Whether inputs are tokens and what hosts feed beside them: masks, an empty cache, a switch. */
 export function areTokens(inputs: readonly Port[]): boolean {
-  if (areGraphs(inputs)) return false
+  if (areGraphs(inputs) || inputs.some(({ perSample }) => perSample !== undefined)) return false
   const isRow = ({ dims, dataType }: Port): boolean =>
     dims.length === 2 && dataType.startsWith('int')
   const isBeside = (port: Port): boolean => isCachePort(port) || port.dataType === 'bool'

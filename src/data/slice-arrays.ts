@@ -33,7 +33,8 @@ export function sliceArrays(
   const first = arrays[leading?.name ?? '']
   const stated = leading?.dims[0]
   const size = typeof stated === 'number' ? stated : options.batchSize
-  const count = Math.min(first?.dims[0] ?? 0, options.samples ?? Number.POSITIVE_INFINITY)
+  const held = samplesIn(first, leading)
+  const count = Math.min(held, options.samples ?? Number.POSITIVE_INFINITY)
   if (count === 0)
     throw new AttncError('DATA_EMPTY', 'usage', `"${what}" holds no samples.`, {
       suggestions: ['Give arrays whose first axis is at least 1.'],
@@ -43,7 +44,7 @@ export function sliceArrays(
   const batches: Batch[] = []
   for (let at = 0; at < count; at += size) {
     const to = Math.min(at + size, count)
-    batches.push(batchOf(arrays, inputs, { at, to, whole, samples: first?.dims[0] }))
+    batches.push(batchOf(arrays, inputs, { at, to, whole, samples: held }))
   }
   return batches
 }
@@ -67,8 +68,11 @@ function batchOf(
   for (const port of inputs) {
     const array = arrays[port.name]
     if (!array) missing.push(port)
-    else
-      feeds[port.name] = castTo(whole.has(port.name) ? array : rowsOf(array, at, to), port.dataType)
+    else {
+      const { perSample = 1 } = port
+      const own = whole.has(port.name) ? array : rowsOf(array, at * perSample, to * perSample)
+      feeds[port.name] = castTo(own, port.dataType)
+    }
   }
   if (missing.length > 0) {
     const given = inputs.filter(({ name }) => arrays[name])
@@ -196,6 +200,10 @@ function checkNumbers(what: string, port: Port, { dataType, data }: RuntimeTenso
     )
 }
 
+/** How many samples an array holds, of an input that may have several rows for each. */
+const samplesIn = (array: RuntimeTensor | undefined, port: Port | undefined): number =>
+  Math.floor((array?.dims[0] ?? 0) / (port?.perSample ?? 1))
+
 /** A number alone, as of a step or a mode, has no samples. */
 const isRows = (array: RuntimeTensor | undefined): boolean => (array?.dims.length ?? 0) > 0
 
@@ -209,8 +217,11 @@ function findWhole(
   arrays: Readonly<Record<string, RuntimeTensor>>,
   first: Port | undefined,
 ): Set<string> {
-  const rows = first && arrays[first.name]?.dims[0]
-  const others = given.filter(({ name }) => arrays[name]?.dims[0] !== rows)
+  const rows = first && samplesIn(arrays[first.name], first)
+  const others = given.filter((port) => {
+    const array = arrays[port.name]
+    return !isRows(array) || samplesIn(array, port) !== rows
+  })
   for (const { name, dims } of others)
     if (first && dims[0] === first.dims[0] && typeof dims[0] === 'string')
       throw new AttncError(
@@ -229,7 +240,7 @@ function checkLabelCount(
   inputs: ReadonlySet<string>,
   first: Port | undefined,
 ): void {
-  const rows = first && arrays[first.name]?.dims[0]
+  const rows = first && samplesIn(arrays[first.name], first)
   if (!labels || inputs.has('labels') || labels.dims[0] === rows) return
   throw new AttncError(
     'INPUT_SHAPE',

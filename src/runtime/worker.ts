@@ -34,6 +34,8 @@ export interface Port {
   readonly choices?: number
   /** Whether it says with zeros and ones what is hidden. */
   readonly isMask?: boolean
+  /** How many of its rows are a sample's, where that is not one: one for each codebook. */
+  readonly perSample?: number
 }
 
 export type Reply =
