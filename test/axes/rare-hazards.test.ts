@@ -82,6 +82,27 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
   })
 
+  it('keys of a batch that bears another name: their heads stay, whose number nobody can tell', async () => {
+    const open = (): Model =>
+      build((b) => {
+        const x = b.input('x', ['batch', S, C])
+        const y = b.input('y', ['other', S, C])
+        const batch = b.op('Slice', [b.op('Shape', [x]), b.integers(0), b.integers(1)])
+        const dims = b.op('Concat', [batch, b.integers(S, -1, D)], { axis: 0 })
+        const split = (value: Value): Value =>
+          b.transpose(b.op('Reshape', [b.linear(value, C, C), dims]), 0, 2, 1, 3)
+        const context = attend(b, split(x), b.transpose(split(y), 0, 1, 3, 2), split(y))
+        const merged = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C)
+        const stream = b.op('Add', [x, b.linear(merged, C, C)])
+        return b.op('Add', [stream, b.linear(b.op('Relu', [b.linear(stream, C, 24)]), 24, C)])
+      })
+    const seen = await inspect(open())
+    expect(seen.attention.map(({ prunable }) => prunable)).toEqual([false])
+    expect(seen.feedForward.map(({ prunable }) => prunable)).toEqual([true])
+    const both = feeds.map(({ x }) => ({ x, y: x }))
+    expect(await compareModels(open, both, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
   it('heads that are mixed and normed before they weigh the values', async () => {
     const open = make((b, x) => {
       const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 1, 3)

@@ -48,6 +48,8 @@ function joinBatch(context: RuleContext, from: readonly Axis[], to: readonly Axi
     if (axis.size.equals(target.size)) context.unify(axis, target)
     else if (axis.size.value !== undefined)
       context.block(axis, `meets an axis of size ${target.size}`)
+    else if (target.size.value !== undefined)
+      context.block(target, `meets an axis of size ${axis.size}`)
   }
 }
 
