@@ -10,6 +10,7 @@ import type { Model, Value } from '../graph/graph.js'
 import { findBlocks } from '../model/block.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
+import { letGo } from '../runtime/let-go.js'
 import { accumulate } from './accumulate.js'
 import { instrument, instrumentFeeds, type Watch } from './instrument.js'
 import {
@@ -116,6 +117,7 @@ export async function measure(model: Model, options: MeasureOptions): Promise<Ca
     (results, batch, at) => {
       for (const each of instruments)
         accumulate(state.blocks.get(each.watch.key) as Sums, each, results, batch, stride)
+      letGo(Object.values(results))
       state.done.add(indices[at] as number)
       return options.onBatch?.(state)
     },

@@ -10,6 +10,7 @@ import { cholesky } from '../linear-algebra/cholesky.js'
 import { invertLarge } from '../linear-algebra/inverse.js'
 import type { Matrix, Products } from '../linear-algebra/products.js'
 import { withinGroups } from '../model/kernel-matrix.js'
+import { letGo } from '../runtime/let-go.js'
 import { addScaled, type DampedMoments, invertDamped, squares } from './damped-inverse.js'
 
 export interface EliminationInput extends DampedMoments {
@@ -192,6 +193,7 @@ export class Elimination {
       for (let c = 0; c < d; c++)
         w[i * d + c] = (w[from * d + c] as number) - (delta[at + s + c] as number)
     }
+    letGo([{ data: bk.numbers }, { data: delta }])
     this.inverse = inverse.subarray(0, s * s)
     this.w = w.subarray(0, s * d)
     this.rows = stay.map((place) => this.rows[place] as number)

@@ -16,6 +16,7 @@ import { canShiftUnmixed, shiftUnmixed } from '../model/unmixed.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { float32Tensor, type Tensor } from '../onnx/tensor.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
+import { letGo } from '../runtime/let-go.js'
 import { inferShapes } from '../shape/infer.js'
 import { gateBlock } from './gate-block.js'
 import { leaveOutOfNorms } from './leave-out-of-norms.js'
@@ -241,7 +242,10 @@ class Walk<Kind extends Block> {
       return addObservation(change, { ...place, input: inPart(place.input), target }, dense?.[0])
     })
     const sums = new ObservationSums(place, outputs)
-    await this.each(part, this.pruned, dense, (results) => sums.take(results))
+    await this.each(part, this.pruned, dense, (results) => {
+      sums.take(results)
+      letGo(Object.values(results))
+    })
     return sums.finish()
   }
 

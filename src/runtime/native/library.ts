@@ -112,6 +112,8 @@ export interface NativeAddon {
   close(session: NativeSessionHandle): void
   /** Lets go of a tensor that ONNX Runtime holds; it can't be fed again. */
   release?(tensor: NativeHandle): void
+  /** Frees the memory of an array now; arrays over it are empty. */
+  detach?(buffer: ArrayBufferLike): void
   /** Ends the run in progress at its next node; its promise rejects. */
   cancel(session: NativeSessionHandle): void
   endProfiling(session: NativeSessionHandle): string

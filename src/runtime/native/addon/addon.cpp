@@ -195,6 +195,12 @@ napi_value release(napi_env env, const Values& arguments) {
   return nullptr;
 }
 
+// detach(buffer): its memory is free now, whenever the garbage is collected; arrays over it are empty.
+napi_value detach(napi_env env, const Values& arguments) {
+  check(env, napi_detach_arraybuffer(env, arguments[0]));
+  return nullptr;
+}
+
 // cancel(handle): ends the run in progress early; it rejects.
 napi_value cancel(napi_env env, const Values& arguments) {
   const std::shared_ptr<Session> session = unwrap_shared<Session>(env, arguments[0], kSessionTag);
@@ -287,6 +293,7 @@ NAPI_MODULE_INIT() {
   add("replay", attnc::entry<attnc::replay, 4>);
   add("close", attnc::entry<attnc::close, 1>);
   add("release", attnc::entry<attnc::release, 1>);
+  add("detach", attnc::entry<attnc::detach, 1>);
   add("cancel", attnc::entry<attnc::cancel, 1>);
   add("endProfiling", attnc::entry<attnc::end_profiling, 1>);
   add("memory", attnc::entry<attnc::memory, 1>);
