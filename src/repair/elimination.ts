@@ -6,12 +6,12 @@
  * Units go in rounds: the cheapest are eliminated one by one among themselves, exactly, and the rest
  * hears of it in one product.
  */
-import { cholesky } from '../linear-algebra/cholesky.js'
 import { invertLarge } from '../linear-algebra/inverse.js'
-import type { Matrix, Products } from '../linear-algebra/products.js'
+import { type Matrix, type Products, transpose } from '../linear-algebra/products.js'
 import { withinGroups } from '../model/kernel-matrix.js'
 import { letGo } from '../runtime/let-go.js'
-import { addScaled, type DampedMoments, invertDamped, squares } from './damped-inverse.js'
+import { type DampedMoments, invertDamped } from './damped-inverse.js'
+import { costByGram, costOf, eliminate, gather } from './unit-cost.js'
 
 export interface EliminationInput extends DampedMoments {
   /** [n, D], rows are inputs. */
@@ -83,7 +83,7 @@ export class Elimination {
       }
       const most = Math.min(count - order.length, costs.length - 1)
       if (most <= 0) break
-      const dropped = this.round(
+      const dropped = await this.round(
         costs.sort((a, b) => a.cost - b.cost || a.unit - b.unit),
         most,
       )
@@ -114,8 +114,11 @@ export class Elimination {
     return result
   }
 
-  /** The units of one round: dropped one after another on a matrix of the candidates alone. */
-  private round(sorted: readonly Candidate[], most: number): Candidate[] {
+  /**
+   * The units of one round, dropped one after another on matrices of the candidates alone: what a unit costs is said
+   * by H⁻¹ and by products of rows of W, which are fewer numbers than the rows.
+   */
+  private async round(sorted: readonly Candidate[], most: number): Promise<Candidate[]> {
     const limit = Math.max(1, Math.ceil(this.rows.length * roundShare))
     const candidates: Candidate[] = []
     let size = 0
@@ -128,8 +131,11 @@ export class Elimination {
     const { d } = this
     const all = candidates.flatMap((each) => each.places)
     const inverse = gather(this.inverse, this.rows.length, all)
-    const w = new Float64Array(size * d)
-    for (const [to, from] of all.entries()) w.set(this.w.subarray(from * d, (from + 1) * d), to * d)
+    const numbers = new Float64Array(size * d)
+    for (const [to, from] of all.entries())
+      numbers.set(this.w.subarray(from * d, (from + 1) * d), to * d)
+    const w = { rows: size, columns: d, numbers }
+    const { numbers: gram } = await this.products.multiply(w, transpose(w))
     let at = 0
     const local = candidates.map((each) => {
       const places = each.places.map((_, index) => at + index)
@@ -141,7 +147,7 @@ export class Elimination {
     while (dropped.length < most && local.length > 0) {
       let best = 0
       for (const [index, each] of local.entries()) {
-        if (dropped.length > 0) each.cost = costOf(inverse, w, size, d, each.places)
+        if (dropped.length > 0) each.cost = costByGram(inverse, gram, size, each.places)
         if (each.cost < (local[best] as { cost: number }).cost) best = index
       }
       const [chosen] = local.splice(best, 1)
@@ -149,7 +155,7 @@ export class Elimination {
       const { each, places, cost } = chosen
       // Units outside may by now be cheaper: they are looked at in the next round.
       if (dropped.length > 0 && (cost > outside || rows + places.length > limit)) break
-      for (const place of places) eliminate(inverse, w, size, d, place)
+      for (const place of places) eliminate(inverse, gram, size, place)
       dropped.push({ ...each, cost })
       rows += places.length
     }
@@ -204,58 +210,4 @@ interface Candidate {
   readonly unit: number
   readonly places: readonly number[]
   readonly cost: number
-}
-
-/** tr(Wᵤᵀ (H⁻¹)ᵤᵤ⁻¹ Wᵤ) */
-function costOf(
-  inverse: Float64Array,
-  w: Float64Array,
-  n: number,
-  d: number,
-  places: readonly number[],
-): number {
-  const [first = 0] = places
-  if (places.length === 1) return squares(w, first * d, d) / (inverse[first * n + first] as number)
-  // With L Lᵀ = (H⁻¹)ᵤᵤ the cost is ‖L⁻¹ Wᵤ‖².
-  const m = places.length
-  const l = cholesky(gather(inverse, n, places), m)
-  const x = new Float64Array(m * d)
-  let cost = 0
-  for (const [i, row] of places.entries()) {
-    x.set(w.subarray(row * d, (row + 1) * d), i * d)
-    for (let k = 0; k < i; k++) addScaled(x, i * d, x, k * d, -(l[i * m + k] as number), d)
-    const scale = 1 / (l[i * m + i] as number)
-    for (let c = i * d; c < (i + 1) * d; c++) x[c] = (x[c] as number) * scale
-    cost += squares(x, i * d, d)
-  }
-  return cost
-}
-
-/** One row's absence, in place; its own row and column become zero. */
-function eliminate(
-  inverse: Float64Array,
-  w: Float64Array,
-  n: number,
-  d: number,
-  place: number,
-): void {
-  const pivot = inverse[place * n + place] as number
-  for (let i = 0; i < n; i++) {
-    const factor = -(inverse[i * n + place] as number) / pivot
-    if (i === place || factor === 0) continue
-    addScaled(inverse, i * n, inverse, place * n, factor, n)
-    addScaled(w, i * d, w, place * d, factor, d)
-  }
-  inverse.fill(0, place * n, (place + 1) * n)
-  w.fill(0, place * d, (place + 1) * d)
-}
-
-function gather(from: Float64Array, n: number, places: readonly number[]): Float64Array {
-  const m = places.length
-  const to = new Float64Array(m * m)
-  for (let i = 0; i < m; i++) {
-    const row = (places[i] as number) * n
-    for (let j = 0; j < m; j++) to[i * m + j] = from[row + (places[j] as number)] as number
-  }
-  return to
 }
