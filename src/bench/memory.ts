@@ -1,9 +1,8 @@
 /** How much memory a model needs: the peak of a process that does nothing but open and run it. */
-import { fork } from 'node:child_process'
 import { AttncError } from '../errors.js'
 import type { ProviderName } from '../runtime/provider.js'
 import type { Feeds } from '../runtime/session.js'
-import { sourceLoader } from '../runtime/source-loader.js'
+import { forkModule } from '../runtime/source-loader.js'
 import { keepRuntimeSilent } from '../runtime/telemetry.js'
 
 export interface MemoryRequest {
@@ -29,13 +28,7 @@ export type MemoryReply = Memory | { readonly error: string }
 export async function measureMemory(request: MemoryRequest, signal?: AbortSignal): Promise<Memory> {
   signal?.throwIfAborted()
   keepRuntimeSilent()
-  const loader = sourceLoader()
-  const file = new URL(loader ? './memory-process.ts' : './memory-process.js', import.meta.url)
-  const child = fork(file, {
-    serialization: 'advanced',
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    execArgv: loader ? ['--import', loader.hook] : [],
-  })
+  const child = forkModule('./memory-process', import.meta.url)
   const stop = (): boolean => child.kill('SIGKILL')
   signal?.addEventListener('abort', stop, { once: true })
   try {

@@ -6,27 +6,17 @@
  */
 import { captured } from '../graph/extract.js'
 import type { Graph, Node } from '../graph/graph.js'
+import { sortNodes } from '../graph/sort-nodes.js'
 
-export function executionOrder(graph: Graph): Node[] {
+export function executionOrder(graph: Graph): readonly Node[] {
   const nodes = [...graph.nodes()]
   const places = new Map(nodes.map((node, place) => [node, place]))
   const sources = (node: Node): Node[] => {
     const read = [...node.inputs, ...captured(node)]
     const found = new Set(read.flatMap((value) => value?.producer ?? []))
-    return [...found].sort((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0))
+    return [...found].sort((a, b) => (places.get(b) ?? 0) - (places.get(a) ?? 0))
   }
   const isRead = (node: Node): boolean =>
     node.outputs.some((output) => output && output.uses.size > 0)
-  const stack = nodes.filter((node) => !isRead(node)).map((node) => ({ node, isLeft: false }))
-  const seen = new Set<Node>()
-  const order: Node[] = []
-  for (let top = stack.pop(); top; top = stack.pop()) {
-    const { node, isLeft } = top
-    if (isLeft) order.push(node)
-    if (isLeft || seen.has(node)) continue
-    seen.add(node)
-    stack.push({ node, isLeft: true })
-    for (const each of sources(node)) if (!seen.has(each)) stack.push({ node: each, isLeft: false })
-  }
-  return order
+  return sortNodes(nodes.filter((node) => !isRead(node)).reverse(), sources)
 }

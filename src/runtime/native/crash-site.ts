@@ -4,7 +4,6 @@
  * tried is the message as it was: read into a graph and written again, some mistakes are gone. Time
  * is short: a process that had a crash itself is made to end soon (addon/crash.cpp).
  */
-import { fork } from 'node:child_process'
 import { copyFileSync, linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, sep } from 'node:path'
@@ -13,7 +12,7 @@ import { readLocation } from '../../onnx/external-data.js'
 import type { ModelMessage, NodeMessage } from '../../onnx/messages.js'
 import { readModelFile } from '../../onnx/model-file.js'
 import type { Feeds } from '../session.js'
-import { sourceLoader } from '../source-loader.js'
+import { forkModule } from '../source-loader.js'
 
 const MOST_MS = 25_000
 /** Larger files are not written again and again. */
@@ -90,13 +89,7 @@ function linkData({ graph }: ModelMessage, from: string, to: string): void {
 }
 
 async function crashes(trial: CrashTrial, end: number): Promise<boolean> {
-  const loader = sourceLoader()
-  const file = new URL(loader ? './crash-trial.ts' : './crash-trial.js', import.meta.url)
-  const child = fork(file, {
-    serialization: 'advanced',
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    execArgv: loader ? ['--import', loader.hook] : [],
-  })
+  const child = forkModule('./crash-trial', import.meta.url)
   const late = setTimeout(() => child.kill('SIGKILL'), Math.max(0, end - performance.now()))
   try {
     return await new Promise<boolean>((resolve) => {
