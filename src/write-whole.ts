@@ -1,12 +1,14 @@
 /**
- * A file that appears whole or not at all: written beside its place and renamed. What is no file (/dev/null,
- * a pipe) is written into, since another file in its place would be in everybody's way.
+ * A file that appears whole or not at all: written beside its place and renamed. A link stays one: the file it leads
+ * to is replaced. What is no file (/dev/null, a pipe, /dev/stdout) is written into, since another file in its
+ * place would be in everybody's way, and so is a file that is mounted by itself, which can't be replaced.
  */
 import {
   accessSync,
   constants,
   existsSync,
   mkdirSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -14,19 +16,49 @@ import {
 } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { AttncError } from './errors.js'
+import { tryPlace } from './try-place.js'
 
 /** Makes the folder too. Error: OUTPUT_UNWRITABLE; what was there before stays then. */
 export function writeWhole(path: string, content: string | Uint8Array): void {
-  const aside = `${path}.${process.pid}.tmp`
+  if (isWrittenInto(path)) {
+    try {
+      writeFileSync(path, content)
+    } catch (cause) {
+      throw unwritable(path, cause)
+    }
+    return
+  }
+  const target = followLink(path)
+  const aside = `${target}.${process.pid}.tmp`
   try {
-    const there = statSync(path, { throwIfNoEntry: false })
-    if (there && !there.isFile() && !there.isDirectory()) return writeFileSync(path, content)
-    makeFolder(dirname(path))
+    makeFolder(dirname(target))
     writeFileSync(aside, content)
-    renameSync(aside, path)
+    try {
+      renameSync(aside, target)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
+      writeFileSync(target, content)
+      rmSync(aside, { force: true })
+    }
   } catch (cause) {
     rmSync(aside, { force: true })
     throw unwritable(path, cause)
+  }
+}
+
+/** Devices, pipes, and names of what this process has open (/dev/stdout, /dev/fd/3), whatever that is. */
+export function isWrittenInto(path: string): boolean {
+  const there = existsSync(path) ? statSync(path) : undefined
+  if (!there || there.isDirectory()) return false
+  return !there.isFile() || /^\/(dev|proc)\//.test(resolve(path))
+}
+
+/** Where a file really lies; a path that does not exist yet stays as it is. */
+export function followLink(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
   }
 }
 
@@ -67,19 +99,20 @@ export function checkName(path: string): void {
     throw unwritable(path, new Error('it was typed in another encoding than UTF-8'))
 }
 
-/** Worth asking before long work. Errors: OUTPUT_NOT_A_FILE, OUTPUT_UNWRITABLE. */
+/** Worth asking before long work. Errors: OUTPUT_MISSING, OUTPUT_NOT_A_FILE, OUTPUT_UNWRITABLE, DISK_FULL. */
 export function checkWritable(path: string): void {
+  if (path === '')
+    throw new AttncError('OUTPUT_MISSING', 'usage', 'The name of a file to write is empty.', {
+      suggestions: ['Name a file; a variable that stands for it may not be set.'],
+    })
   checkName(path)
-  let folder = dirname(resolve(path))
-  while (!existsSync(folder)) folder = dirname(folder)
-  if (!statSync(folder).isDirectory())
-    throw unwritable(path, new Error(`"${folder}" is a file, no folder`))
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+  if (/[\\/]$/.test(path) || (existsSync(path) && statSync(path).isDirectory()))
     throw new AttncError('OUTPUT_NOT_A_FILE', 'usage', `"${path}" is a folder.`, {
       suggestions: [`Name a file, for instance ${join(path, 'result')}.`],
     })
+  if (!isWrittenInto(path)) return tryPlace(followLink(path))
   try {
-    accessSync(folder, constants.W_OK | constants.X_OK)
+    accessSync(path, constants.W_OK)
   } catch (cause) {
     throw unwritable(path, cause)
   }

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { AttncError } from '../errors.js'
 import type { Model } from '../graph/graph.js'
+import { isWrittenInto } from '../write-whole.js'
 import { keyOf, type MeasureOptions, measure } from './calibrate.js'
 import { readCalibration, writeCalibration } from './calibration-file.js'
 import { type CalibrationState, differences } from './state.js'
@@ -25,7 +26,7 @@ export async function calibrateToFile(
   options: CalibrateToFileOptions,
 ): Promise<CalibrationState> {
   const { output, log } = options
-  if (existsSync(output) && !options.force)
+  if (existsSync(output) && !isWrittenInto(output) && !options.force)
     throw new AttncError('OUTPUT_EXISTS', 'usage', `"${output}" exists.`, {
       suggestions: ['Name another file, or pass --force to replace it.'],
     })

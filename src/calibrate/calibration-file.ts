@@ -5,10 +5,12 @@
  */
 import { existsSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { npyEntry, parseNpy } from '../data/npz.js'
 import { withZip, type ZipEntry, type ZipSource, zipParts } from '../data/zip.js'
 import { AttncError } from '../errors.js'
 import { diskFull } from '../model-folder/output-errors.js'
+import { followLink, isWrittenInto, makeFolder } from '../write-whole.js'
 import { ExactSums } from './exact-sums.js'
 import type { CalibrationKey, CalibrationState } from './state.js'
 import { Sums } from './statistics.js'
@@ -34,20 +36,25 @@ interface Head extends CalibrationKey {
 
 /** Writes a state beside `path` and puts it there. Errors: OUTPUT_UNWRITABLE, DISK_FULL. */
 export async function writeCalibration(path: string, state: CalibrationState): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`
+  const isInto = isWrittenInto(path)
+  const target = isInto ? path : followLink(path)
+  const temporary = isInto ? path : `${target}.${process.pid}.tmp`
   try {
+    makeFolder(dirname(target))
     await using file = await open(temporary, 'w')
     for (const part of zipParts(sourcesOf(state))) await file.writeFile(part)
-    await file.sync()
-    await rename(temporary, path)
+    if (!isInto) {
+      await file.sync()
+      await rename(temporary, target)
+    }
   } catch (cause) {
-    await rm(temporary, { force: true })
+    if (!isInto) await rm(temporary, { force: true })
     const { code, message } = cause as NodeJS.ErrnoException
     if (code === 'ENOSPC' || code === 'EDQUOT')
       throw diskFull(path, 'the disk or quota is full', cause)
     throw new AttncError('OUTPUT_UNWRITABLE', 'usage', `"${path}" can't be written: ${message}.`, {
       cause,
-      suggestions: ['Name a file in a folder that exists and that this user may write to.'],
+      suggestions: ['Name a file in a folder that this user may write to.'],
     })
   }
 }

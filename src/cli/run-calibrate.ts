@@ -7,7 +7,7 @@ import { type CalibrationState, isComplete, mergeStates } from '../calibrate/sta
 import { AttncError } from '../errors.js'
 import { loadModel } from '../model-folder/load.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
-import { checkWritable } from '../write-whole.js'
+import { checkWritable, isWrittenInto } from '../write-whole.js'
 import { chooseCalibration, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 
@@ -67,7 +67,8 @@ export async function runMerge(
         suggestions: ['Name at least two: attnc calibrate merge a.npz b.npz -o all.npz'],
       },
     )
-  if (existsSync(flags.output) && !flags.force)
+  checkWritable(flags.output)
+  if (existsSync(flags.output) && !isWrittenInto(flags.output) && !flags.force)
     throw new AttncError('OUTPUT_EXISTS', 'usage', `"${flags.output}" exists.`, {
       suggestions: ['Name another file, or pass --force to replace it.'],
     })

@@ -6,6 +6,7 @@ import type { MetricName } from '../evaluate/metric-name.js'
 import type { UndecidedRule } from '../evaluate/undecided.js'
 import { MetricMissed, verdictsJson } from '../evaluate/verdict.js'
 import { readModel } from '../model/model.js'
+import { checkRoom } from '../model-folder/check-room.js'
 import { type LoadedModel, loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
 import type { ChosenPass } from '../plan/pass.js'
@@ -126,12 +127,14 @@ async function readOptions(
   const failIf = readConditions(flags['fail-if'])
   refuseContradictions(targets, failIf)
   const source = loadModel(path)
-  if (output !== undefined)
+  if (output !== undefined) {
     checkOutput(output, {
       force,
       from: source.folder,
       data: [flags.data, flags.eval, flags.calibration],
     })
+    checkRoom(output, source, context.log)
+  }
   const { choice } = source.location
   if (choice && !isSingle(path)) context.log.info(`Read ${choice}.`)
   const view = readModel(source.model.graph)

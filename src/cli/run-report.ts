@@ -13,7 +13,7 @@ import type { ReportData } from '../report/report-data.js'
 import { readRunFile } from '../report/run-file.js'
 import { judgeReport } from '../report/sections/verdict.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
-import { checkWritable, writeWhole } from '../write-whole.js'
+import { checkWritable, isWrittenInto, writeWhole } from '../write-whole.js'
 import { chooseData, chooseDataOfOther, type DataChoice } from './choose-data.js'
 import type { CommandContext } from './command-context.js'
 
@@ -79,7 +79,7 @@ export async function runReport(
 export function checkPage(output: string, force: boolean): void {
   checkWritable(output)
   const found = lstatSync(output, { throwIfNoEntry: false })
-  if (found && !force)
+  if (found && !isWrittenInto(output) && !force)
     throw new AttncError('OUTPUT_EXISTS', 'usage', `"${output}" is there already.`, {
       suggestions: [
         'Name another file, or pass --force to replace it once the new one is complete.',

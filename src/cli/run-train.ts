@@ -1,6 +1,7 @@
 /** `attnc train` behind its flags: everything is read and refused before the long work begins. */
 import { join } from 'node:path'
 import { AttncError } from '../errors.js'
+import { checkRoom } from '../model-folder/check-room.js'
 import { loadModel } from '../model-folder/load.js'
 import { checkOutput } from '../model-folder/output-folder.js'
 import { parseBytes, parseNumber, parseShare } from '../plan/numbers.js'
@@ -52,6 +53,9 @@ export type TrainJson = Omit<TrainFolderResult, 'weights' | 'adapter'>
 /** Peak rates that are safe where the user names none: low-rank updates begin at zero. */
 const rates = { lora: 2e-3, full: 5e-4 } as const
 
+/** Training keeps every weight, and configs and the tokenizer come on top. */
+const ALL = 1
+
 export async function runTrain(
   path: string,
   flags: TrainFlags,
@@ -75,6 +79,7 @@ export async function runTrain(
     from: source.folder,
     data: [data, judged, checkpoint],
   })
+  checkRoom(flags.output, source, context.log, ALL)
   if (flags.checkpoint !== undefined) checkWritable(flags.checkpoint)
   if (flags['adapter-out'] !== undefined)
     checkWritable(join(flags['adapter-out'], 'adapter_config.json'))

@@ -3,20 +3,14 @@
  * Whatever fails, and an abort too, removes what was written. An old folder goes only after success.
  * An output that is a link stays one: the folder it leads to is replaced.
  */
-import {
-  accessSync,
-  constants,
-  existsSync,
-  lstatSync,
-  readdirSync,
-  realpathSync,
-  statSync,
-} from 'node:fs'
+import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { AttncError } from '../errors.js'
-import { checkName, makeFolder } from '../write-whole.js'
-import { explain, unwritable } from './output-errors.js'
+import { tryPlace } from '../try-place.js'
+import { checkName, followLink, makeFolder } from '../write-whole.js'
+import { explain } from './output-errors.js'
+import { tryReplacing } from './try-replacing.js'
 
 export interface OutputOptions {
   /** Replace a folder that is there. */
@@ -68,15 +62,6 @@ function named(to: string): string {
   })
 }
 
-/** Where the folder really lies; a path that does not exist yet stays as it is. */
-function followLink(path: string): string {
-  try {
-    return realpathSync(path)
-  } catch {
-    return path
-  }
-}
-
 /** Refuses a place where nothing could be written; worth asking before long work. */
 export function checkOutput(to: string, { force, from, data = [] }: OutputOptions): void {
   const refuse = (code: string, message: string, suggestion: string): AttncError =>
@@ -103,23 +88,23 @@ export function checkOutput(to: string, { force, from, data = [] }: OutputOption
       `The output folder "${target}" contains the data that are read, "${lost}", and would be replaced with all that is in it.`,
       'Name another output folder, or put the data elsewhere.',
     )
-  checkParent(target)
-  const found = statSync(target, { throwIfNoEntry: false })
-  if (!found && lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink())
+  if (!existsSync(target)) {
+    tryPlace(target)
+    if (!lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink()) return
     throw refuse(
       'OUTPUT_EXISTS',
       `The output "${target}" is a link to something that does not exist.`,
       'Name another folder, or remove the link.',
     )
-  if (!found) return
-  if (!found.isDirectory())
+  }
+  if (!statSync(target).isDirectory())
     throw refuse(
       'OUTPUT_EXISTS',
       `The output "${target}" is a file.`,
       'Name a folder that does not exist yet.',
     )
   const names = readdirSync(target)
-  if (names.length === 0) return
+  if (names.length === 0) return tryReplacing(target)
   if (!force)
     throw refuse(
       'OUTPUT_EXISTS',
@@ -133,18 +118,7 @@ export function checkOutput(to: string, { force, from, data = [] }: OutputOption
       `The output folder "${target}" holds ${names.length} entries but no model, so it is not replaced.`,
       'Name another folder, or remove this one yourself.',
     )
-}
-
-/** The nearest folder above that exists has to take new entries; work of hours should not end there. */
-function checkParent(target: string): void {
-  let folder = dirname(target)
-  while (!existsSync(folder)) folder = dirname(folder)
-  if (!statSync(folder).isDirectory()) throw unwritable(target, `"${folder}" is a file, no folder`)
-  try {
-    accessSync(folder, constants.W_OK | constants.X_OK)
-  } catch (error) {
-    throw explain(error, target, undefined)
-  }
+  tryReplacing(target)
 }
 
 const isBelow = (folder: string, path: string): boolean => {
@@ -175,7 +149,7 @@ async function putInPlace(temporary: string, target: string): Promise<void> {
 async function removeAbandoned(parent: string, name: string): Promise<void> {
   const prefix = `.${name}.attnc-`
   for (const entry of await readdir(parent)) {
-    const [, processId = '', kind] = /^(\d+)-(tmp|old)$/.exec(entry.slice(prefix.length)) ?? []
+    const [, processId = '', kind] = /^(\d+)-(tmp|old|try)$/.exec(entry.slice(prefix.length)) ?? []
     if (!entry.startsWith(prefix) || kind === undefined || isAlive(Number(processId))) continue
     if (kind === 'old' && !existsSync(join(parent, name)))
       await rename(join(parent, entry), join(parent, name))

@@ -189,6 +189,18 @@ describe('a process that writes', { timeout: 60_000 }, () => {
     expect(readdirSync(disk)).toEqual([])
   })
 
+  test.skipIf(!hasMounts)('finds a disk mounted where its folder should be', () => {
+    const disk = join(folder, 'disk')
+    mkdirSync(disk)
+    const { stdout, status } = shell(
+      `exec unshare -m bash -c 'mount -t tmpfs tmpfs "$0" && "$@" "$0" 2 0; code=$?
+        "$@" "$0/in it" 2 0; ls -A "$0"; exit $code' '${disk}' "$@" 2>&1`,
+    )
+    expect(stdout).toBe('OUTPUT_UNWRITABLE\nwriting\nSAVED\nin it\n')
+    expect(status).toBe(2)
+    expect(readdirSync(folder)).toEqual(['an input – ü', 'disk'])
+  })
+
   test('is interrupted', async () => {
     const output = join(folder, 'output')
     await save(output, false, { 'old.txt': '' })
