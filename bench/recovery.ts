@@ -30,7 +30,7 @@ import { linkCudaLibraries } from '../src/runtime/cuda-libraries.js'
 import { chooseProvider, type ProviderName } from '../src/runtime/provider.js'
 import { train } from '../src/train/train.js'
 import type { Precision } from '../src/train/training-graph.js'
-import type { WeightRole } from '../src/train/weight-role.js'
+import type { WeightRole } from '../src/train/weights/weight-role.js'
 
 const { values: flags } = parseArgs({
   options: {

@@ -18,6 +18,8 @@
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { openData } from '../src/data/open-data.js'
+import { estimateMemory } from '../src/gradients/memory/step-memory.js'
+import { hasGradientKernel } from '../src/gradients/own-gradient.js'
 import { edit } from '../src/graph/edit.js'
 import type { Model, Value } from '../src/graph/graph.js'
 import { readModel } from '../src/model/model.js'
@@ -31,13 +33,9 @@ import { hasTrainingKernels } from '../src/runtime/own-kernels.js'
 import type { ProviderName } from '../src/runtime/provider.js'
 import { openSession, type Session } from '../src/runtime/session.js'
 import { feedsOf, sizesOfFeeds } from '../src/train/feeds.js'
-import { PARAMETERS } from '../src/train/insert.js'
+import { chooseObjective, targetsOf } from '../src/train/loss/objective.js'
 import { defaultScaling, SCALE, scaleTensor } from '../src/train/loss-scale.js'
-import { chooseObjective, targetsOf } from '../src/train/objective.js'
 import { adamW } from '../src/train/optimizer.js'
-import { hasGradientKernel } from '../src/train/own-gradient.js'
-import { estimateMemory } from '../src/train/step-memory.js'
-import { findTrainable, initialParameters, type Method } from '../src/train/trainable.js'
 import {
   buildLossGraph,
   buildTrainingGraph,
@@ -47,6 +45,8 @@ import {
   RATE,
 } from '../src/train/training-graph.js'
 import { vector } from '../src/train/training-run.js'
+import { PARAMETERS } from '../src/train/weights/insert.js'
+import { findTrainable, initialParameters, type Method } from '../src/train/weights/trainable.js'
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,

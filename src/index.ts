@@ -45,6 +45,7 @@ export { type MetricName, metricNames } from './evaluate/metric-name.js'
 export type { UndecidedRule } from './evaluate/undecided.js'
 export { judge, type Verdict } from './evaluate/verdict.js'
 export { type Generated, type GenerateOptions, generate } from './generate/generate.js'
+export { addGradients } from './gradients/gradients.js'
 export type { Graph, Model } from './graph/graph.js'
 export { type Inspection, inspect } from './inspect/inspect.js'
 export { type Log, silentLog } from './log.js'
@@ -92,7 +93,6 @@ export {
   type ProviderName,
   probeProvider,
 } from './runtime/provider.js'
-export { addGradients } from './train/gradients.js'
 export { train } from './train/train.js'
 export type { TrainOptions, TrainResult } from './train/train-options.js'
 export { type VerifyOptions, verify } from './verify/verify.js'

@@ -3,7 +3,7 @@
  * what the forward pass gave and the gradient of its output. Probabilities are made again from the
  * log-sum-exp (Dao, "FlashAttention-2", 2023, algorithm 2), so nothing as large as the scores is
  * kept between the two. On CUDA it has a kernel; training on the processor runs the forward pass'
- * body backwards instead (src/train/own-backward.ts), which works on kept blocks only.
+ * body backwards instead (src/gradients/own-backward.ts), which works on kept blocks only.
  */
 import {
   type BlockAttentionAttributes,

@@ -10,21 +10,21 @@ import { edit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import { firstUses, type Model, type TensorType, type Value } from '../../src/graph/graph.js'
 import type { Products } from '../../src/linear-algebra/products.js'
+import { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import type { Ranking } from '../../src/repair/elimination.js'
 import { openDims } from '../../src/repair/observe.js'
 import type { Choice, PrunableBlock } from '../../src/repair/prunable.js'
 import { type RunOptions, runBatches } from '../../src/runtime/batches.js'
 import { inferShapes } from '../../src/shape/infer.js'
-import { NodeBuilder } from '../../src/train/node-builder.js'
 import {
   addWeights,
   chooseObjective,
   countOf,
   type Objective,
   targetsOf,
-} from '../../src/train/objective.js'
-import { addDistance } from '../../src/train/teacher.js'
+} from '../../src/train/loss/objective.js'
+import { addDistance } from '../../src/train/loss/teacher.js'
 import { firstRows } from './sensitivity.js'
 import { type Trial, tryHalf } from './try-half.js'
 

@@ -5,23 +5,23 @@
  * that a unit that helps here and harms there stays (Theis et al. 2018).
  */
 import type { Batch } from '../../src/data/batch.js'
+import { addGradients } from '../../src/gradients/gradients.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
+import { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { gateBlock } from '../../src/repair/gate-block.js'
 import type { PrunableBlock } from '../../src/repair/prunable.js'
 import { type RunOptions, runBatches } from '../../src/runtime/batches.js'
 import { inferShapes } from '../../src/shape/infer.js'
-import { addGradients } from '../../src/train/gradients.js'
-import { NodeBuilder } from '../../src/train/node-builder.js'
 import {
   addTaskLoss,
   addWeights,
   chooseObjective,
   type Objective,
   targetsOf,
-} from '../../src/train/objective.js'
+} from '../../src/train/loss/objective.js'
 import { samplesOf } from '../../src/train/sampling.js'
 
 export type GradientCriterion = 'taylor' | 'fisher'

@@ -8,6 +8,7 @@ import { TokenMasks } from '../../src/calibrate/token-masks.js'
 import type { Batch } from '../../src/data/batch.js'
 import { AttncError } from '../../src/errors.js'
 import { addLikelihood, feedTargets } from '../../src/evaluate/perplexity.js'
+import { addGradients } from '../../src/gradients/gradients.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
@@ -16,7 +17,6 @@ import type { TransformerModel } from '../../src/model/model.js'
 import { numbersOf, type RuntimeTensor } from '../../src/onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../../src/onnx/tensor.js'
 import { type RunOptions, runBatches } from '../../src/runtime/batches.js'
-import { addGradients } from '../../src/train/gradients.js'
 
 /** Tokens that are looked at, at most: the ratios between blocks settle early. */
 const tokenLimit = 4096

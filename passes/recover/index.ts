@@ -2,9 +2,9 @@
 import { AttncError } from '../../src/errors.js'
 import { parseBytes, parseNumber, parseShare } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
-import { findTrainable } from '../../src/train/trainable.js'
 import type { Precision } from '../../src/train/training-graph.js'
-import type { WeightRole } from '../../src/train/weight-role.js'
+import { findTrainable } from '../../src/train/weights/trainable.js'
+import type { WeightRole } from '../../src/train/weights/weight-role.js'
 import { type RecoverOptions, type Recovery, recoverDefaults, recoveries } from './options.js'
 import { methodOf, recoverModel } from './recover.js'
 

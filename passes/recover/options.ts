@@ -1,6 +1,6 @@
 /** How a smaller model is trained, and what happens when nobody says (docs/benchmarks/recovery.md says why). */
 import type { Precision } from '../../src/train/training-graph.js'
-import type { WeightRole } from '../../src/train/weight-role.js'
+import type { WeightRole } from '../../src/train/weights/weight-role.js'
 
 /** `lora`: low-rank updates. `full`: all weights. `distill`: all weights, by what the original says alone. */
 export const recoveries = ['lora', 'full', 'distill'] as const

@@ -11,7 +11,7 @@ import type { PlanPart, ReplacedWeight } from '../../src/plan/plan.js'
 import { holdOut } from '../../src/train/held-out.js'
 import { train } from '../../src/train/train.js'
 import type { TrainResult } from '../../src/train/train-options.js'
-import type { Method } from '../../src/train/trainable.js'
+import type { Method } from '../../src/train/weights/trainable.js'
 import { type RecoverOptions, rateOf, teacherShareOf } from './options.js'
 
 /** Tokens, or else rows, of an update: a GPU has little more to do with four times as many. */

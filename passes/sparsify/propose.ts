@@ -5,12 +5,12 @@
 import { edit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Value } from '../../src/graph/graph.js'
+import { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import { numbersOf } from '../../src/onnx/numbers.js'
 import type { PassContext } from '../../src/plan/pass.js'
 import { runBatches } from '../../src/runtime/batches.js'
 import { type Examined, openCopy } from '../../src/sparse/examine.js'
 import { shapeWith } from '../../src/sparse/heads.js'
-import { NodeBuilder } from '../../src/train/node-builder.js'
 
 /** First keys that are seen beside every window. */
 const SINKS = 64

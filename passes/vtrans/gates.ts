@@ -5,9 +5,9 @@
 import { membersAlong, NO_MEMBER } from '../../src/axes/members.js'
 import type { Value } from '../../src/graph/graph.js'
 import type { TransformerModel } from '../../src/model/model.js'
+import { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import type { DataType } from '../../src/onnx/data-type.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
-import { NodeBuilder } from '../../src/train/node-builder.js'
 import type { Mask, MaskSet } from './masks.js'
 
 export interface GateSite {

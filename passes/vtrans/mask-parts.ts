@@ -3,8 +3,8 @@
  * vary, and which are kept.
  */
 import type { Value } from '../../src/graph/graph.js'
+import type { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
-import type { NodeBuilder } from '../../src/train/node-builder.js'
 import { EPSILON } from './bottleneck.js'
 import type { MaskSet } from './masks.js'
 

@@ -5,9 +5,9 @@
  */
 import { generator } from '../../src/data/generator.js'
 import type { Value } from '../../src/graph/graph.js'
+import type { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import type { RuntimeTensor } from '../../src/onnx/numbers.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
-import type { NodeBuilder } from '../../src/train/node-builder.js'
 
 const TABLE = 1 << 20
 

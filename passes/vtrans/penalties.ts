@@ -3,7 +3,7 @@
  * asked for, which takes soft counts through what resources cost (resource.ts).
  */
 import type { Value } from '../../src/graph/graph.js'
-import type { NodeBuilder } from '../../src/train/node-builder.js'
+import type { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import { EPSILON } from './bottleneck.js'
 import { logAlphaOf, type MaskPart, vectorOf } from './mask-parts.js'
 import type { MaskSet } from './masks.js'

@@ -4,7 +4,7 @@
  */
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Value } from '../../src/graph/graph.js'
-import { chooseObjective } from '../../src/train/objective.js'
+import { chooseObjective } from '../../src/train/loss/objective.js'
 import type { LearnInput } from './input.js'
 import type { VtransOptions } from './options.js'
 

@@ -6,11 +6,11 @@
 import { describeBytes } from '../amounts.js'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
+import { estimateMemory } from '../gradients/memory/step-memory.js'
 import type { Graph, Model } from '../graph/graph.js'
 import { roomOf } from '../runtime/free-memory.js'
 import type { ProviderName } from '../runtime/provider.js'
 import { sizesOfFeeds } from '../train/feeds.js'
-import { estimateMemory } from '../train/step-memory.js'
 
 /** What activations take in an arena for each byte that lives. */
 const ARENA = 2

@@ -1,7 +1,7 @@
 /** Flags that passes read: what goes, how what is left is trained, what numbers are kept in. */
 import { Flags } from '@oclif/core'
 import { trainingPrecisions } from '../train/training-graph.js'
-import { weightRoles } from '../train/weight-role.js'
+import { weightRoles } from '../train/weights/weight-role.js'
 
 /** Names of the passes; here, so that `--help` loads none of them. */
 export const passFlag = Flags.option({

@@ -5,10 +5,10 @@
  */
 import { createHash } from 'node:crypto'
 import type { GraphEdit } from '../graph/edit.js'
+import { asAttributes } from '../node-builder/node-builder.js'
 import type { QuantizedWeight } from '../plan/plan.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import { inferShapes } from '../shape/infer.js'
-import { asAttributes } from '../train/node-builder.js'
 import { type Codes, dequantise, type Grid, roundToGrid } from './grid.js'
 import { type Packed, packForLookup, packForProduct } from './pack.js'
 import { Places } from './places.js'

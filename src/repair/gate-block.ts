@@ -4,8 +4,8 @@ import { firstReader } from '../graph/first-reader.js'
 import type { Value } from '../graph/graph.js'
 import type { Block } from '../model/block.js'
 import { kernelOf } from '../model/kernel-matrix.js'
+import { NodeBuilder } from '../node-builder/node-builder.js'
 import type { ShapeInfo } from '../shape/infer.js'
-import { NodeBuilder } from '../train/node-builder.js'
 
 /**
  * `change` may be of a copy of the block's graph, with the same names. `make` gives the vector, float32 [width];

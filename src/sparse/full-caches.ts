@@ -7,8 +7,8 @@
 import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
+import { NodeBuilder } from '../node-builder/node-builder.js'
 import type { ShapeInfo } from '../shape/infer.js'
-import { NodeBuilder } from '../train/node-builder.js'
 
 /** int32 [1]: 0, where caches are empty or full; else the run ends at a node whose name says why. */
 export function fullCaches(

@@ -3,8 +3,8 @@
  * the block does. Both count queries from the first key on, so models with a cache keep to attnc's operator.
  */
 import type { Node, Value } from '../graph/graph.js'
+import type { NodeBuilder } from '../node-builder/node-builder.js'
 import type { FusedOperator } from '../plan/plan.js'
-import type { NodeBuilder } from '../train/node-builder.js'
 import type { EmitContext } from './emit.js'
 import type { Heads } from './heads.js'
 import { Unreadable } from './unreadable.js'

@@ -3,7 +3,7 @@
  * layer, for all heads and before they are put together: what others follow never changes it. Groups only pick.
  */
 import type { Value } from '../graph/graph.js'
-import type { NodeBuilder } from '../train/node-builder.js'
+import type { NodeBuilder } from '../node-builder/node-builder.js'
 import type { Heads } from './heads.js'
 import type { Pattern } from './pattern.js'
 

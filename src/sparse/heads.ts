@@ -6,7 +6,7 @@ import { type Axis, leavesOf } from '../axes/axis.js'
 import { intsAttribute, type Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import { upstream } from '../model/trace.js'
-import type { NodeBuilder } from '../train/node-builder.js'
+import type { NodeBuilder } from '../node-builder/node-builder.js'
 import type { ReadAttention } from './read.js'
 import { Unreadable } from './unreadable.js'
 

@@ -4,7 +4,7 @@
  * beside the attention itself; one serves all layers.
  */
 import type { Value } from '../graph/graph.js'
-import type { NodeBuilder } from '../train/node-builder.js'
+import type { NodeBuilder } from '../node-builder/node-builder.js'
 import type { StaticPattern } from './pattern.js'
 
 export interface KeptBlocks {

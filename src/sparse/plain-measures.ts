@@ -6,10 +6,10 @@ import type { GraphEdit } from '../graph/edit.js'
 import { intAttribute, type Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
+import { NodeBuilder } from '../node-builder/node-builder.js'
+import { sizesOf } from '../node-builder/sizes.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
 import type { Size } from '../shape/symbolic.js'
-import { NodeBuilder } from '../train/node-builder.js'
-import { sizesOf } from '../train/sizes.js'
 import { scoreSteps } from './score-steps.js'
 
 /** Whether anything was written anew. */

@@ -10,7 +10,7 @@ import { intAttribute, intsAttribute, type Node, type Value } from '../graph/gra
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { dependsOn } from '../model/trace.js'
-import { NodeBuilder } from '../train/node-builder.js'
+import { NodeBuilder } from '../node-builder/node-builder.js'
 import { scoreSteps } from './score-steps.js'
 
 /** A value, and a label for each of its axes. */

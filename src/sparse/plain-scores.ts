@@ -8,9 +8,9 @@ import type { GraphEdit } from '../graph/edit.js'
 import type { Node, Value } from '../graph/graph.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
+import { NodeBuilder } from '../node-builder/node-builder.js'
 import { onlyNumber } from '../onnx/numbers.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
-import { NodeBuilder } from '../train/node-builder.js'
 import { type ScoreStep, scoreSteps } from './score-steps.js'
 
 /** Whether anything was written anew. */

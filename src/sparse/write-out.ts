@@ -3,13 +3,13 @@
  * their names.
  */
 import { isFusedAttention } from '../axes/rules/attention.js'
+import { lowerNodes } from '../gradients/lower/lower.js'
 import type { GraphEdit } from '../graph/edit.js'
 import { eraseReplaced } from '../graph/erase-replaced.js'
 import type { Node } from '../graph/graph.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
-import { lowerNodes } from '../train/lower/lower.js'
 import { againOf } from './again.js'
 import { writeBlends } from './plain-blends.js'
 import { writeMeasures } from './plain-measures.js'

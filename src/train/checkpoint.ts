@@ -8,7 +8,7 @@ import { AttncError } from '../errors.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { writeWhole } from '../write-whole.js'
 import type { TrainOptions } from './train-options.js'
-import type { Trainable } from './trainable.js'
+import type { Trainable } from './weights/trainable.js'
 
 export interface Checkpoint {
   /** Updates that are done. */

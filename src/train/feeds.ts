@@ -3,7 +3,7 @@ import { symbolSizes } from '../data/symbol-sizes.js'
 import type { Graph, Value } from '../graph/graph.js'
 import { fitEmpty } from '../runtime/batches.js'
 import type { Feeds, Session } from '../runtime/session.js'
-import { TEACHER } from './teacher.js'
+import { TEACHER } from './loss/teacher.js'
 
 /** Inputs without a feed are left out: a step carries them from the one before. */
 export function feedsOf(session: Session, all: Feeds): Feeds {

@@ -2,20 +2,21 @@
  * Where a step stops being finite: the step once more, with a probe at every value of the forward pass and
  * at every gradient, in the order in which they are made. The first probe that is odd names the place.
  */
+
+import { addGradients } from '../gradients/gradients.js'
 import { edit, type GraphEdit } from '../graph/edit.js'
 import type { Graph, Model, Node, Value } from '../graph/graph.js'
 import { findBlocks } from '../model/block.js'
 import { readModel } from '../model/model.js'
+import { NodeBuilder } from '../node-builder/node-builder.js'
 import { isFloating } from '../onnx/data-type.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import type { Feeds, Session } from '../runtime/session.js'
 import { inferShapes } from '../shape/infer.js'
 import { feedsOf } from './feeds.js'
-import { addGradients } from './gradients.js'
-import { PARAMETERS } from './insert.js'
-import { NodeBuilder } from './node-builder.js'
-import { knownOf, prepareLoss } from './step-loss.js'
+import { knownOf, prepareLoss } from './loss/step-loss.js'
 import { addForward, copyOf, type StepOptions } from './training-graph.js'
+import { PARAMETERS } from './weights/insert.js'
 
 export interface OddInput extends StepOptions {
   readonly model: Model

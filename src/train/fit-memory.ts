@@ -4,12 +4,12 @@
  */
 import { describeBytes } from '../amounts.js'
 import { AttncError } from '../errors.js'
+import type { Recomputation } from '../gradients/backward.js'
+import { estimateMemory } from '../gradients/memory/step-memory.js'
 import type { Model } from '../graph/graph.js'
 import type { Room } from '../runtime/free-memory.js'
 import type { Feeds } from '../runtime/session.js'
-import type { Recomputation } from './backward.js'
 import { sizesOfFeeds } from './feeds.js'
-import { estimateMemory } from './step-memory.js'
 
 export interface Fitted<Step> {
   readonly step: Step

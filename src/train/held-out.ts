@@ -4,7 +4,7 @@ import { AttncError } from '../errors.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import type { Feeds, Session } from '../runtime/session.js'
 import { feedsOf } from './feeds.js'
-import { countOf, type Objective, targetsOf } from './objective.js'
+import { countOf, type Objective, targetsOf } from './loss/objective.js'
 import { samplesOf, stack } from './sampling.js'
 import type { TrainOptions } from './train-options.js'
 

@@ -3,7 +3,7 @@
  * vector, so an update is a dozen nodes whatever the model is made of.
  */
 import type { Value } from '../graph/graph.js'
-import type { NodeBuilder } from './node-builder.js'
+import type { NodeBuilder } from '../node-builder/node-builder.js'
 
 export interface Update {
   readonly parameters: Value

@@ -10,7 +10,7 @@ import type { Tensor } from '../onnx/tensor.js'
 import { digestOfConstant, replaceConstants } from '../plan/constants.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { version } from '../version.js'
-import type { FoldedWeight } from './fold.js'
+import type { FoldedWeight } from './adapter/fold.js'
 import { train } from './train.js'
 import type { TrainOptions, TrainResult } from './train-options.js'
 

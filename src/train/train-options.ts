@@ -1,14 +1,14 @@
 /** What a training is asked for, and what it gives. */
 import type { Batch } from '../data/batch.js'
 import type { RunOptions } from '../runtime/batches.js'
-import type { Adapter } from './adapter-file.js'
+import type { Adapter } from './adapter/adapter-file.js'
+import type { FoldedWeight } from './adapter/fold.js'
 import type { Averaging } from './averaging.js'
-import type { FoldedWeight } from './fold.js'
+import type { Teacher } from './loss/teacher.js'
 import type { Scaling } from './loss-scale.js'
 import type { Optimizer, Schedule } from './optimizer.js'
-import type { Teacher } from './teacher.js'
-import type { Method } from './trainable.js'
 import type { Precision } from './training-graph.js'
+import type { Method } from './weights/trainable.js'
 
 /** What is trained, on what, for how long. */
 export interface TrainOptions extends RunOptions {

@@ -5,6 +5,9 @@
 import { existsSync, rmSync } from 'node:fs'
 import type { Batch } from '../data/batch.js'
 import { AttncError } from '../errors.js'
+import { withoutFunctions } from '../gradients/lower/functions.js'
+import { estimateMemory } from '../gradients/memory/step-memory.js'
+import { hasGradientKernel } from '../gradients/own-gradient.js'
 import type { Model } from '../graph/graph.js'
 import { openProducts } from '../linear-algebra/products.js'
 import { assertFiniteWeights } from '../model/finite-weights.js'
@@ -15,24 +18,19 @@ import { materialiseFor } from '../runtime/held-caches.js'
 import type { Materialised } from '../runtime/materialise.js'
 import { hasTrainingKernels } from '../runtime/own-kernels.js'
 import { openSession, type Session, type SessionOptions } from '../runtime/session.js'
-import { adapterOf } from './adapter.js'
+import { adapterOf } from './adapter/adapter.js'
+import { foldTrainable } from './adapter/fold.js'
 import { sizesOfFeeds } from './feeds.js'
 import { findOdd } from './find-odd.js'
 import { describeFit, type Fitted, fitMemory } from './fit-memory.js'
-import { foldTrainable } from './fold.js'
 import { heldOutLoss, holdOut } from './held-out.js'
-import { PARAMETERS } from './insert.js'
-import { matchLayers } from './layer-match.js'
+import { matchLayers } from './loss/layer-match.js'
+import { chooseObjective, targetsOf } from './loss/objective.js'
+import type { Teacher } from './loss/teacher.js'
 import { defaultScaling, type Scaling } from './loss-scale.js'
-import { withoutFunctions } from './lower/functions.js'
-import { chooseObjective, targetsOf } from './objective.js'
 import { adamW } from './optimizer.js'
-import { hasGradientKernel } from './own-gradient.js'
 import { canMix, sampler } from './sampling.js'
-import { estimateMemory } from './step-memory.js'
-import type { Teacher } from './teacher.js'
 import type { TrainOptions, TrainResult } from './train-options.js'
-import { findTrainable, type Method, type Trainable } from './trainable.js'
 import {
   buildLossGraph,
   buildTrainingGraph,
@@ -43,6 +41,8 @@ import {
   type TrainingGraph,
 } from './training-graph.js'
 import { TrainingRun, vector } from './training-run.js'
+import { PARAMETERS } from './weights/insert.js'
+import { findTrainable, type Method, type Trainable } from './weights/trainable.js'
 
 /** Errors: WEIGHT_NOT_FINITE, NO_OBJECTIVE, NOTHING_TO_TRAIN, LOSS_NOT_FINITE, RESUME_MISMATCH, those of gradients. */
 export async function train(model: Model, options: TrainOptions): Promise<TrainResult> {

@@ -9,14 +9,14 @@ import type { Feeds, Session } from '../runtime/session.js'
 import { Meetings } from './averaging.js'
 import { type Checkpoint, readCheckpoint, settingsOf, writeCheckpoint } from './checkpoint.js'
 import { feedsOf } from './feeds.js'
-import { PARAMETERS } from './insert.js'
+import { type Objective, targetsOf } from './loss/objective.js'
 import { LossScale, SCALE, type Scaling, scaleTensor } from './loss-scale.js'
-import { type Objective, targetsOf } from './objective.js'
 import { shareOfRate } from './optimizer.js'
 import { type Sampler, sampler } from './sampling.js'
 import type { TrainOptions, TrainPoint } from './train-options.js'
-import { initialParameters, type Trainable } from './trainable.js'
 import { APPLY, COUNT, RATE, type TrainingGraph } from './training-graph.js'
+import { PARAMETERS } from './weights/insert.js'
+import { initialParameters, type Trainable } from './weights/trainable.js'
 
 export interface TrainingParts {
   readonly objective: Objective

@@ -8,7 +8,7 @@ import Calibrate from '../../commands/calibrate.js'
 import type { FolderJson } from '../../src/cli/prune-json.js'
 import { writeArrays } from '../../src/data/npz.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
-import { adapterFiles } from '../../src/train/adapter-file.js'
+import { adapterFiles } from '../../src/train/adapter/adapter-file.js'
 import { type CommandClass, example, root, runCommand, runJson } from './run-command.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-examples-'))

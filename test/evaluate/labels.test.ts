@@ -9,7 +9,7 @@ import { sliceArrays } from '../../src/data/slice-arrays.js'
 import { chooseMetrics } from '../../src/evaluate/choose-metrics.js'
 import { checkMetrics } from '../../src/evaluate/evaluate.js'
 import { type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
-import { chooseObjective } from '../../src/train/objective.js'
+import { chooseObjective } from '../../src/train/loss/objective.js'
 import { build } from '../axes/builder.js'
 
 const model = build((b) => {

@@ -18,11 +18,11 @@ import type { Model, Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
+import { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import { float32Tensor } from '../../src/onnx/tensor.js'
 import { applyPart } from '../../src/plan/apply.js'
 import { decidePlan } from '../../src/prune/decide.js'
 import { inferShapes } from '../../src/shape/infer.js'
-import { NodeBuilder } from '../../src/train/node-builder.js'
 import { difference, readFeeds, rewritten, runModel, zooFolder } from '../zoo/compare.js'
 
 /** Central difference of a function of one number. */

@@ -3,9 +3,9 @@ import { expect, it } from 'vitest'
 import { edit } from '../../src/graph/edit.js'
 import { Model, type Value } from '../../src/graph/graph.js'
 import { silentLog } from '../../src/log.js'
+import { toAttribute } from '../../src/node-builder/node-builder.js'
 import { type RuntimeTensor, tensorOf, toConstant } from '../../src/onnx/numbers.js'
 import { runBatches } from '../../src/runtime/batches.js'
-import { toAttribute } from '../../src/train/node-builder.js'
 
 // B texts of S tokens, H heads of D
 const [B, S, H, D] = [2, 6, 2, 8]

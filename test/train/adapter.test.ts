@@ -11,10 +11,10 @@ import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { fromConstant, numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import type { Tensor } from '../../src/onnx/tensor.js'
-import { foldAdapter } from '../../src/train/adapter.js'
-import { adapterFiles, readAdapter } from '../../src/train/adapter-file.js'
+import { foldAdapter } from '../../src/train/adapter/adapter.js'
+import { adapterFiles, readAdapter } from '../../src/train/adapter/adapter-file.js'
 import { train } from '../../src/train/train.js'
-import { findWeights } from '../../src/train/weights.js'
+import { findWeights } from '../../src/train/weights/weights.js'
 import { sharedModel } from '../shared-models.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'attnc-adapter-'))

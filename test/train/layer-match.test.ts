@@ -5,7 +5,7 @@ import { openData } from '../../src/data/open-data.js'
 import { silentLog } from '../../src/log.js'
 import { readModel } from '../../src/model/model.js'
 import { loadModel } from '../../src/model-folder/load.js'
-import { matchLayers, pairFromTop } from '../../src/train/layer-match.js'
+import { matchLayers, pairFromTop } from '../../src/train/loss/layer-match.js'
 import { train } from '../../src/train/train.js'
 import { sharedModel } from '../shared-models.js'
 

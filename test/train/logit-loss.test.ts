@@ -2,10 +2,10 @@
 import { expect, it } from 'vitest'
 import { edit } from '../../src/graph/edit.js'
 import { Model } from '../../src/graph/graph.js'
+import { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
 import { inferShapes } from '../../src/shape/infer.js'
-import { addLogitLoss } from '../../src/train/logit-loss.js'
-import { NodeBuilder } from '../../src/train/node-builder.js'
+import { addLogitLoss } from '../../src/train/loss/logit-loss.js'
 import { runModel } from '../zoo/compare.js'
 
 // B samples of T places and V classes

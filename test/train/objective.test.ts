@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { makeTokenBatch } from '../../src/data/batch.js'
 import { checkMetrics, defaultMetric } from '../../src/evaluate/evaluate.js'
 import type { Value } from '../../src/graph/graph.js'
-import { chooseObjective } from '../../src/train/objective.js'
+import { chooseObjective } from '../../src/train/loss/objective.js'
 import { build } from '../axes/builder.js'
 
 it('a picture of a size that shows only while running is answered by sample, not by the tokens beside it', () => {

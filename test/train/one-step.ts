@@ -10,11 +10,9 @@ import { materialise } from '../../src/runtime/materialise.js'
 import { openSession } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
 import { feedsOf } from '../../src/train/feeds.js'
-import { PARAMETERS } from '../../src/train/insert.js'
+import type { Objective } from '../../src/train/loss/objective.js'
 import { SCALE, scaleTensor } from '../../src/train/loss-scale.js'
-import type { Objective } from '../../src/train/objective.js'
 import { sgd } from '../../src/train/optimizer.js'
-import { findTrainable, initialParameters, type Method } from '../../src/train/trainable.js'
 import {
   buildTrainingGraph,
   COUNT,
@@ -23,6 +21,8 @@ import {
   type StepOptions,
 } from '../../src/train/training-graph.js'
 import { vector } from '../../src/train/training-run.js'
+import { PARAMETERS } from '../../src/train/weights/insert.js'
+import { findTrainable, initialParameters, type Method } from '../../src/train/weights/trainable.js'
 import { sharedModel } from '../shared-models.js'
 
 export const zoo = sharedModel('zoo')

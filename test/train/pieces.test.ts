@@ -3,19 +3,19 @@ import { describe, expect, it } from 'vitest'
 import { generator } from '../../src/data/generator.js'
 import { edit, type GraphEdit } from '../../src/graph/edit.js'
 import { Model, type Value } from '../../src/graph/graph.js'
+import { NodeBuilder } from '../../src/node-builder/node-builder.js'
 import { numbersOf, type RuntimeTensor, tensorOf, toConstant } from '../../src/onnx/numbers.js'
 import { materialise } from '../../src/runtime/materialise.js'
 import { openSession } from '../../src/runtime/session.js'
 import { inferShapes } from '../../src/shape/infer.js'
-import { addLogitLoss } from '../../src/train/logit-loss.js'
+import { addLogitLoss } from '../../src/train/loss/logit-loss.js'
 import {
   binaryCrossEntropy,
   cosineDistance,
   crossEntropy,
   distillation,
   meanSquaredError,
-} from '../../src/train/loss.js'
-import { NodeBuilder } from '../../src/train/node-builder.js'
+} from '../../src/train/loss/loss.js'
 import { adamW, clipNorm, sgd } from '../../src/train/optimizer.js'
 
 const ROWS = 4

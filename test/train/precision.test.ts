@@ -3,7 +3,7 @@
  * single precision but for rounding, over models of many exporters.
  */
 import { describe, expect, it } from 'vitest'
-import type { Method } from '../../src/train/trainable.js'
+import type { Method } from '../../src/train/weights/trainable.js'
 import { cosine, step, zoo } from './one-step.js'
 
 const names = ['bert-fused', 'bart-ts', 'llama-gqa-packed', 'gpt2-ts', 'vit-op23', 'wav2vec2-ts']

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Batch } from '../../src/data/batch.js'
 import { generator } from '../../src/data/generator.js'
+import { estimateMemory } from '../../src/gradients/memory/step-memory.js'
 import type { Model } from '../../src/graph/graph.js'
 import { loadModel } from '../../src/model-folder/load.js'
 import { numbersOf, type RuntimeTensor, tensorOf, zeros } from '../../src/onnx/numbers.js'
@@ -14,11 +15,8 @@ import { materialise } from '../../src/runtime/materialise.js'
 import { openSession } from '../../src/runtime/session.js'
 import { examine } from '../../src/sparse/examine.js'
 import { feedsOf, sizesOfFeeds } from '../../src/train/feeds.js'
-import { PARAMETERS } from '../../src/train/insert.js'
-import { chooseObjective, targetsOf } from '../../src/train/objective.js'
+import { chooseObjective, targetsOf } from '../../src/train/loss/objective.js'
 import { adamW } from '../../src/train/optimizer.js'
-import { estimateMemory } from '../../src/train/step-memory.js'
-import { findTrainable, initialParameters } from '../../src/train/trainable.js'
 import {
   buildLossGraph,
   buildTrainingGraph,
@@ -27,9 +25,11 @@ import {
   RATE,
 } from '../../src/train/training-graph.js'
 import { vector } from '../../src/train/training-run.js'
+import { PARAMETERS } from '../../src/train/weights/insert.js'
+import { findTrainable, initialParameters } from '../../src/train/weights/trainable.js'
+import { compareGradients } from '../gradients/directional.js'
 import { sharedModel } from '../shared-models.js'
 import { modelsIn } from '../zoo/compare.js'
-import { compareGradients } from './directional.js'
 
 const zoo = sharedModel('zoo')
 const stories = sharedModel('tiny-stories')
