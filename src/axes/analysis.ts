@@ -4,6 +4,7 @@
  * turns up later refines what was joined before, as it lives in the axes (axis.ts).
  */
 import { type Graph, innerGraphs, type Node, type Value } from '../graph/graph.js'
+import { whyNotWritten } from '../graph/write-call.js'
 import { inferShapes, type ShapeInfo } from '../shape/infer.js'
 import { reachableGraphs } from '../shape/reachable.js'
 import { Axis, leavesOf } from './axis.js'
@@ -143,7 +144,7 @@ export class AxisAnalysis {
     const context = contextOf(this, node)
     if (this.passOn(node)) return
     const rule = findAxisRule(node)
-    if (!rule) return this.giveUp(node, context, `operator ${node.operatorName} has no axis rule`)
+    if (!rule) return this.giveUp(node, context, whyNoRule(node))
     const unknown = [...node.inputs, ...node.outputs].find(
       (value) => value && !this.shapes.dims(value),
     )
@@ -279,4 +280,13 @@ export function analyseAxes(
 interface AnalysisOptions {
   readonly shapes?: ShapeInfo
   readonly seams?: ReadonlySet<Value>
+}
+
+function whyNoRule(node: Node): string {
+  const { model } = node.graph
+  const called = model.findFunction(node)
+  const why = called && whyNotWritten(called, model)
+  return why
+    ? `function ${node.operatorName} stays a call: ${why}`
+    : `operator ${node.operatorName} has no axis rule`
 }

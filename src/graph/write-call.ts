@@ -6,6 +6,7 @@ import type { GraphEdit } from './edit.js'
 import { copyAttribute } from './extract.js'
 import type { Attribute, LocalFunction, Model, Node, Value } from './graph.js'
 import { constantOf } from './import-attribute.js'
+import { nodesInside } from './links.js'
 import { changes, OLDEST_ALIKE } from './opset-changes.js'
 
 export interface WrittenCall {
@@ -16,14 +17,20 @@ export interface WrittenCall {
 
 /** Why the nodes of a function's body would mean something else in the model; undefined where they don't. */
 export function whyNotWritten({ body, opsets }: LocalFunction, model: Model): string | undefined {
+  // What a call of another function means is said by that function, whatever version its domain has.
+  const operators = [...body.nodes()]
+    .flatMap((node) => [node, ...nodesInside(node)])
+    .filter((node) => !model.findFunction(node))
   for (const [domain, version] of opsets) {
     const own = model.opsets.get(domain) ?? version
     const [from, to] = [Math.min(own, version), Math.max(own, version)]
     if (from === to) continue
+    const those = operators.filter((node) => node.domain === domain)
+    if (those.length === 0) continue
     const said = `its body is of opset ${version} of ${domain || 'ai.onnx'}, the model of ${own}`
-    const node = [...body.nodes()].find((each) => each.domain === domain && changes(each, from, to))
     if (domain !== '' || from < OLDEST_ALIKE || version > own) return said
-    if (node) return `${said}, and ${node.op} changed in between`
+    const changed = those.find((each) => changes(each, from, to))
+    if (changed) return `${said}, and ${changed.op} changed in between`
   }
   return undefined
 }

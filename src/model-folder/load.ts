@@ -11,6 +11,7 @@ import { openBranches } from '../graph/open-branches.js'
 import { ExternalFiles } from '../onnx/external-data.js'
 import { type FileStamp, unreadable } from '../onnx/file-bytes.js'
 import { readModelFile } from '../onnx/model-file.js'
+import { openFunctions } from '../shape/open-functions.js'
 import { openSequences } from '../shape/open-sequences.js'
 import { type ModelFolder, openModelFolder } from './model-folder.js'
 
@@ -53,7 +54,9 @@ export function loadFrom(
     allowMissing: options.allowMissingWeights,
   })
   const model = importModel(message, { files })
+  openFunctions(model)
   openBranches(model)
+  openFunctions(model)
   openSequences(model)
   return {
     model,
