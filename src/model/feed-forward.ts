@@ -8,7 +8,7 @@ import { type Axis, leavesOf } from '../axes/axis.js'
 import { intAttribute, type Node, type Value } from '../graph/graph.js'
 import { fromConstant } from '../onnx/numbers.js'
 import { findJoin, roundings } from './branch-join.js'
-import { isMover, isTransparent, upstream } from './trace.js'
+import { isMover, isRecurrence, isTransparent, upstream } from './trace.js'
 
 export interface FeedForward {
   /** The product that uses the width up. */
@@ -44,6 +44,7 @@ function readFeedForward(
   taken: ReadonlySet<Axis>,
 ): FeedForward | undefined {
   const { node, operands } = contraction
+  if (isRecurrence(node)) return undefined
   const activation = operands.find(({ input }) => !isWeightInput(analysis, node, input))
   const hidden = activation && node.inputs[activation.input]
   if (!hidden || !hasWeight(analysis, contraction)) return undefined
@@ -159,7 +160,7 @@ function findProducers(
   const producers: Node[] = []
   for (const node of upstream(hidden, through)) {
     const contraction = byNode.get(node)
-    if (!contraction || !hasWeight(analysis, contraction)) continue
+    if (!contraction || isRecurrence(node) || !hasWeight(analysis, contraction)) continue
     const output = node.outputs[0]
     const has =
       output && (analysis.axes(output) ?? []).some((each) => leavesOf(each).includes(axis))

@@ -24,12 +24,20 @@ const isScatteredData = (node: Node, index: number): boolean =>
 /** Whether an operator tells a size and nothing of the members. */
 export const isMeasure = (node: Node): boolean => node.op === 'Shape' || node.op === 'Size'
 
+/** Whether a value is the step or the zero of a rounding to codes: it tells of all members, and is none of them. */
+const isGrid = (value: Value): boolean =>
+  value.producer?.op === 'DynamicQuantizeLinear' && value.producer.outputs[0] !== value
+
 /** Whether an operator makes shares of members that sum to one. */
 export const isSoftmax = ({ op }: Node): boolean => op === 'Softmax' || op === 'QLinearSoftmax'
 
 /** Whether an operator norms members beside each other, and does nothing else. */
 export const isNorm = ({ op }: Node): boolean =>
   op.includes('Normalization') && !op.startsWith('Skip')
+
+/** Whether an operator runs over positions, its weights of every direction in one constant. */
+export const isRecurrence = ({ op }: Node): boolean =>
+  ['RNN', 'GRU', 'LSTM', 'DynamicQuantizeLSTM'].includes(op)
 
 /** Whether members pass this operator without seeing each other. */
 export const isTransparent = (node: Node): boolean => isElementwise(node) || isMover(node)
@@ -51,7 +59,7 @@ export function* upstream(
     yield node
     if (!through(node)) continue
     for (const [index, input] of node.inputs.entries())
-      if (input && !isPosition(node, index)) queue.push(input)
+      if (input && !isPosition(node, index) && !isGrid(input)) queue.push(input)
   }
 }
 
@@ -68,7 +76,7 @@ export function* downstream(
       seen.add(use.node)
       yield use
       if (!through(use.node) || isPosition(use.node, use.index)) continue
-      for (const output of use.node.outputs) if (output) queue.push(output)
+      for (const output of use.node.outputs) if (output && !isGrid(output)) queue.push(output)
     }
 }
 

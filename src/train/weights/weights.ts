@@ -8,7 +8,7 @@ import type { Node, Use, Value } from '../../graph/graph.js'
 import { floatAttribute, intAttribute } from '../../graph/graph.js'
 import { findLearned } from '../../inspect/parameters.js'
 import { readModel, type TransformerModel } from '../../model/model.js'
-import { upstream } from '../../model/trace.js'
+import { isRecurrence, upstream } from '../../model/trace.js'
 import type { Tensor } from '../../onnx/tensor.js'
 import { elementCount } from '../../onnx/tensor.js'
 import type { WeightRole } from './weight-role.js'
@@ -127,8 +127,7 @@ const isLookup = ({ node, index }: Use): boolean =>
   (node.op === 'EmbedLayerNormalization' && index >= 2 && index <= 4)
 
 /** What a recurrence multiplies its last state with. */
-const isRecurrent = ({ node, index }: Use): boolean =>
-  index === 2 && ['RNN', 'GRU', 'LSTM'].includes(node.op)
+const isRecurrent = ({ node, index }: Use): boolean => index === 2 && isRecurrence(node)
 
 const isGain = ({ node, index }: Use): boolean =>
   node.op === 'Mul' || (/Norm/.test(node.op) && isGainSlot(node, index))
