@@ -2,7 +2,7 @@
 import { AttncError } from '../../src/errors.js'
 import type { CanRun, KernelType } from '../kernel.js'
 
-const LARGEST_HEAD = 512
+export const LARGEST_HEAD = 1024
 const storage = ['float32', 'float16', 'bfloat16']
 
 export function canStore(

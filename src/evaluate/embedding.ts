@@ -9,7 +9,8 @@ import { edit, type GraphEdit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
 import type { Model, Value } from '../graph/graph.js'
 import { addReduce, addUnsqueeze } from '../graph/versioned-nodes.js'
-import { type RunOptions, runBatches, TOKEN_MASK } from '../runtime/batches.js'
+import { type RunOptions, runBatches, TOKEN_MASK, tokenMaskOf } from '../runtime/batches.js'
+import { inferShapes } from '../shape/infer.js'
 import { refuseNaN } from './refuse-nan.js'
 
 export interface Embeddings {
@@ -30,7 +31,9 @@ export async function embed(
   const own = copy.graph.values.get(output.name) as Value
   const name =
     output.type?.dims?.length === 3
-      ? edit(copy.graph, 'attnc.embed', (change) => meanOverTokens(change, own))
+      ? edit(copy.graph, 'attnc.embed', (change) =>
+          meanOverTokens(change, own, hasTokens(model, output, batches)),
+        )
       : own.name
   const parts: Float32Array[] = []
   let size = 0
@@ -65,17 +68,38 @@ export function findEmbedding(model: Model): Value {
   )
 }
 
-function meanOverTokens(change: GraphEdit, output: Value): string {
-  const mask = change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
-  const column = addUnsqueeze(change, mask, [-1])
+/** Whether rows of the output are the tokens that masks tell from padding; of images and features there are none. */
+function hasTokens({ graph }: Model, output: Value, batches: readonly Batch[]): boolean {
+  if (!batches.every((batch) => tokenMaskOf(batch))) return false
+  const shapes = inferShapes(graph)
+  const lengthOf = (value: Value): number | undefined => shapes.dims(value)?.[1]?.value
+  const rows = lengthOf(output)
+  const lengths = graph.inputs
+    .filter(({ type }) => type?.dataType?.startsWith('int') && type.dims?.length === 2)
+    .map(lengthOf)
+  // Symbols may differ and mean the same size; numbers don't.
+  return rows === undefined || lengths.some((each) => each === undefined || each === rows)
+}
+
+function meanOverTokens(change: GraphEdit, output: Value, isMasked: boolean): string {
   const toFloat = { attributes: { to: { kind: 'int', value: 1n } } } as const
-  const masked = change.add('Mul', [change.add('Cast', [output], toFloat), column])
-  const sum = addReduce(change, 'ReduceSum', masked, [1], { keepDims: false })
-  const count = addReduce(change, 'ReduceSum', column, [1], { keepDims: false })
-  const mean = change.add('Div', [sum, count])
+  const numbers = change.add('Cast', [output], toFloat)
+  // Rows get the length 1 later, so a sum says what a mean does.
+  const mean = isMasked
+    ? meanOfReal(change, numbers)
+    : addReduce(change, 'ReduceSum', numbers, [1], { keepDims: false })
   for (const each of [...change.graph.outputs]) change.hide(each)
   change.expose(mean)
   return mean.name
+}
+
+function meanOfReal(change: GraphEdit, numbers: Value): Value {
+  const mask = change.addInput(TOKEN_MASK, 'float32', ['batch', 'sequence'])
+  const column = addUnsqueeze(change, mask, [-1])
+  const masked = change.add('Mul', [numbers, column])
+  const sum = addReduce(change, 'ReduceSum', masked, [1], { keepDims: false })
+  const count = addReduce(change, 'ReduceSum', column, [1], { keepDims: false })
+  return change.add('Div', [sum, count])
 }
 
 function normalise(row: Float32Array): void {

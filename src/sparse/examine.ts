@@ -1,4 +1,5 @@
 /** Which blocks of attention can follow a pattern, what their masks say, and why the others can't. */
+import { LARGEST_HEAD } from '../../kernels/block-attention/can-run.js'
 import { AttncError } from '../errors.js'
 import { edit } from '../graph/edit.js'
 import { extractSubgraph } from '../graph/extract.js'
@@ -50,6 +51,16 @@ export function openCopy({ graph }: Model): OpenedModel {
   return { model, view: readModel(model.graph), reasons }
 }
 
+/** What the operators' kernels take, less numbers beside queries and keys that carry masks. */
+function checkHeadSizes({ analysis }: TransformerModel, { query, value }: ReadAttention): void {
+  const sizes = [query, value].map((each) => analysis.shapes.dims(each)?.at(-1)?.value ?? 0)
+  const largest = Math.max(...sizes)
+  if (largest > LARGEST_HEAD - 2)
+    throw new Unreadable(
+      `its heads have ${largest} numbers; the largest that can is ${LARGEST_HEAD - 2}`,
+    )
+}
+
 /** Throws `Unreadable` where the other branch of the model can't follow. */
 function readAgain(view: TransformerModel, block: LayeredAttention): void {
   const again = againOf(block)
@@ -74,7 +85,9 @@ export async function examine(source: Model, signal?: AbortSignal): Promise<Exam
     try {
       const reason = reasons.get(index)
       if (reason !== undefined) throw new Unreadable(reason)
-      read.set(block, readAttention(view, block))
+      const found = readAttention(view, block)
+      checkHeadSizes(view, found)
+      read.set(block, found)
       readAgain(view, block)
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error

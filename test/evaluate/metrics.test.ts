@@ -113,6 +113,9 @@ describe('perplexity', () => {
   })
 })
 
+const tokenOf = (dims: readonly number[]) =>
+  tensorOf('int64', dims, new Array(dims.reduce((a, b) => a * b)).fill(1))
+
 test.each<MetricName>(['accuracy', 'cosine'])('%s of what is NaN is refused', async (metric) => {
   const model = build((b) => {
     const x = b.input('x', ['batch', 2])
@@ -128,6 +131,32 @@ test.each<MetricName>(['accuracy', 'cosine'])('%s of what is NaN is refused', as
   await expect(
     evaluate(model, { batches, metrics, reference: model, log: silentLog }),
   ).rejects.toMatchObject({ code: 'NOT_A_NUMBER', oclif: { exit: 4 } })
+})
+
+test.each([
+  ['features without tokens', {}],
+  ['images beside a text of another length', { ids: tokenOf([2, 3]) }],
+])('cosine is taken of %s', async (_, more) => {
+  const made = (sign: number) =>
+    build((b) => {
+      const x = b.input('x', ['batch', 2, 4])
+      if ('ids' in more) b.input('ids', ['batch', 3], 'int64')
+      const y = b.op('Mul', [x, b.scalar(sign)])
+      b.declare(y, ['batch', 2, 4])
+      return y
+    })
+  const x = tensorOf(
+    'float32',
+    [2, 2, 4],
+    Array.from({ length: 16 }, (_, i) => Math.sin(i) + 2),
+  )
+  const batches = [{ feeds: { x, ...more }, ids: [], tokenMask: undefined, extras: {} }]
+  const cosineOf = async (sign: number) => {
+    const options = { batches, metrics: ['cosine' as const], reference: made(1), log: silentLog }
+    return (await evaluate(made(sign), options))[0]?.value
+  }
+  expect(await cosineOf(3)).toBeCloseTo(1, 5)
+  expect(await cosineOf(-1)).toBeCloseTo(-1, 5)
 })
 
 test('roc-auc of one class is refused before anything runs', async () => {
