@@ -2,7 +2,7 @@
 import { AttncError } from '../../src/errors.js'
 import type { CanRun, KernelType } from '../kernel.js'
 
-export const LARGEST_HEAD = 1024
+export const LARGEST_HEAD = 512
 const storage = ['float32', 'float16', 'bfloat16']
 
 export function canStore(

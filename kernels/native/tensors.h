@@ -95,7 +95,7 @@ struct Call {
 
   // H query heads share K key-value heads; d and e are the sizes of a head's keys and values.
   ort::Status* check_heads(int64_t H, int64_t K, int64_t d, int64_t e) const {
-    constexpr int64_t kLargestHead = 1024;
+    constexpr int64_t kLargestHead = 512;
     if (K < 1 || H % K != 0)
       return refuse(std::to_string(H) + " query heads can't share " + std::to_string(K) +
                     " key-value heads evenly.");

@@ -6,15 +6,14 @@ import { dependsOn, downstream, isNorm, isTransparent } from './trace.js'
 
 export const roundings = ['QuantizeLinear', 'DequantizeLinear', 'Cast', 'Identity']
 
-/** The addition that brings the branch back to a stream it came from. */
+/** The addition that brings the branch, which began with `source`, back to a stream it came from. */
 export function findJoin(
   analysis: AxisAnalysis,
   node: Node,
-  producers: readonly Node[],
+  source: Value | undefined,
   isExpert: boolean,
 ): Node | undefined {
   const [output] = node.outputs
-  const source = producers[0]?.inputs.find((value) => value && !analysis.isConstant(value))
   if (!output || !source) return undefined
   const mixers = isExpert ? findMixers(analysis, output) : undefined
   return joinOf(
@@ -72,9 +71,12 @@ function isSumWith(analysis: AxisAnalysis, next: Node, value: Value, source: Val
   // By a number, or by a gate that says how much of it stays.
   const isGated = producer.op === 'Mul'
   const stream = next.outputs[0] && analysis.axes(next.outputs[0])?.at(-1)
-  const own = analysis.axes(source)?.at(-1)
-  const isOneWidth = stream !== undefined && own !== undefined && stream.root === own.root
-  return (isSum || isScale || isGated) && isOneWidth && open.some((each) => dependsOn(source, each))
+  // Experts that were chosen read columns: [rows, width, 1].
+  const isOneWidth = analysis.axes(source)?.some(({ root }) => root === stream?.root)
+  // Streams beside each other, put together anew by numbers that they say themselves.
+  const isMixed = producer.op === 'MatMul' && open.length === 2
+  const isJoined = isSum || isScale || isGated || isMixed
+  return isJoined && isOneWidth === true && open.some((each) => dependsOn(source, each))
 }
 
 const isBranchStep = (node: Node): boolean =>

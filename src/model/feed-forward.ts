@@ -65,7 +65,7 @@ function readFeedForward(
   const parts = groups ?? expertAxis(analysis, contraction)
   // The sum over the experts is no width of theirs.
   if (parts?.root === axis) return undefined
-  const join = findJoin(analysis, node, producers, parts !== undefined)
+  const join = findJoin(analysis, node, sourceOf(analysis, producers[0]), parts !== undefined)
   if (!join || isConvolutionModule(analysis, hidden, producers, width)) return undefined
   // Parts of the stream, each with weights of its own, are no experts that share it.
   const isGrouped =
@@ -90,6 +90,10 @@ function isPart({ root }: Axis, leaf: Axis): boolean {
   if (root === leaf) return true
   return root.structure?.kind === 'sum' && root.structure.parts.some((part) => isPart(part, leaf))
 }
+
+/** What a product reads beside its weights. */
+const sourceOf = (analysis: AxisAnalysis, producer: Node | undefined): Value | undefined =>
+  producer?.inputs.find((value, index) => value && !isWeightInput(analysis, producer, index))
 
 /** A constant, or the weights of chosen experts: rows picked from a constant of three axes. */
 function isWeightInput(analysis: AxisAnalysis, node: Node, index: number): boolean {

@@ -65,9 +65,12 @@ function withPadding({ build, type, padding }: EmitContext, heads: Heads): Heads
     build.op('Concat', [build.sizes(value, 0, 3), build.ints(1)], { axis: 0 })
   const ones = build.op('Expand', [build.number(1, type), sizeOf(heads.query)])
   const added = build.op('Expand', [padding, sizeOf(heads.key)])
+  const query = build.op('Concat', [heads.query, ones], { axis: 3 })
+  // Functions of operators are typed by it.
+  build.edit.setType(query, { dataType: type, dims: undefined })
   return {
     ...heads,
-    query: build.op('Concat', [heads.query, ones], { axis: 3 }),
+    query,
     key: build.op('Concat', [heads.key, added], { axis: 3 }),
   }
 }

@@ -32,7 +32,11 @@ export const pickPlaces = (
   value: Value,
   places: readonly number[],
   axis: number,
-): Value => build.op('Gather', [value, build.ints(...places)], { axis })
+): Value => {
+  const picked = build.op('Gather', [value, build.ints(...places)], { axis })
+  build.edit.setType(picked, value.type && { dataType: value.type.dataType, dims: undefined })
+  return picked
+}
 
 /** The key-value head of each of some heads, of `count` heads in all. */
 export const keyValueHeadsOf = (

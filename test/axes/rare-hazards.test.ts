@@ -161,6 +161,28 @@ describe('rare ways to write a layer', { timeout: 60_000 }, () => {
     expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
   })
 
+  it('a feed-forward that joins several streams beside each other, mixed anew', async () => {
+    const open = make((b, x) => {
+      const parts = [x, b.linear(x, C, C)].map((each) => b.op('Unsqueeze', [each, b.integers(2)]))
+      // [batch, S, 2 streams, C], and what each stream gets of each: [batch, S, 2, 2]
+      const streams = b.op('Concat', parts, { axis: 2 })
+      const said = b.reshape(b.op('Sigmoid', [b.linear(x, C, 4)]), 0, 0, 2, 2)
+      const shares = b.op('Softmax', [b.linear(x, C, 2)], { axis: -1 })
+      const weighed = b.op('Mul', [b.op('Unsqueeze', [shares, b.integers(-1)]), streams])
+      const read = b.op('ReduceSum', [weighed, b.integers(2)], { keepdims: 0 })
+      const change = b.linear(b.op('Relu', [b.linear(read, C, 24)]), 24, C)
+      const spread = b.op('Mul', [
+        b.op('Unsqueeze', [shares, b.integers(-1)]),
+        b.op('Unsqueeze', [change, b.integers(2)]),
+      ])
+      const mixed = b.op('MatMul', [b.transpose(said, 0, 1, 3, 2), streams])
+      return b.op('ReduceSum', [b.op('Add', [spread, mixed]), b.integers(2)], { keepdims: 0 })
+    })
+    const seen = await inspect(open())
+    expect(seen.feedForward.map(({ width, prunable }) => [width, prunable])).toEqual([[24, true]])
+    expect(await compareModels(open, feeds, withoutFirst(open()))).toBeLessThanOrEqual(1e-5)
+  })
+
   it('attention among the channels of a head', async () => {
     const open = make((b, x) => {
       const split = (): Value => b.transpose(b.reshape(b.linear(x, C, C), 0, S, H, D), 0, 2, 3, 1)

@@ -97,6 +97,40 @@ it.each(Object.keys(ways))('scores that are %s', async (name) => {
   await expectSame(() => attention(ways[name] as Hidden))
 })
 
+it.each([[['window:3+block:16']], [['dense', 'window:3+block:16', 'window:2']], [['topk:2']]])(
+  'functions of half precision are of half precision, padding and groups of heads included: %s',
+  async (patterns) => {
+    const half = 10
+    const model = build((b) => {
+      const x = b.input('x', ['batch', 'tokens', C])
+      const mask = b.input('mask', ['batch', 'tokens'], 'int64')
+      const narrow = (value: Value): Value => b.op('Cast', [value], { to: half })
+      const linear = (value: Value): Value =>
+        b.op('Add', [b.op('MatMul', [value, narrow(b.weight(C, C))]), narrow(b.weight(C))])
+      const heads = (): Value => b.reshape(linear(narrow(x)), 0, -1, H, D)
+      const [query, key, value] = [heads(), heads(), heads()] as [Value, Value, Value]
+      const scores = b.op('MatMul', [b.transpose(query, 0, 2, 1, 3), b.transpose(key, 0, 2, 3, 1)])
+      const seen = b.op('Cast', [b.op('Unsqueeze', [mask, b.integers(1, 2)])], { to: half })
+      const hidden = b.op('Sub', [narrow(b.scalar(1)), seen])
+      const added = b.op('Mul', [hidden, narrow(b.scalar(-60000))])
+      const shares = b.op('Softmax', [b.op('Add', [scores, added])], { axis: -1 })
+      const context = b.op('MatMul', [shares, b.transpose(value, 0, 2, 1, 3)])
+      const joined = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, -1, C)
+      return b.op('Add', [x, b.op('Cast', [linear(joined)], { to: float })])
+    })
+    const [block] = await examine(model)
+    expect([block?.reason, block?.masks?.padding]).toEqual([undefined, expect.anything()])
+    const { key, masks } = block as Examined
+    applyPart(
+      model.graph,
+      { slices: [], attention: [{ block: key, patterns, masks }] },
+      { as: 'slice' },
+    )
+    const types = model.functions.map(({ body }) => body.inputs[0]?.type?.dataType)
+    expect(new Set(types)).toEqual(new Set(['float16']))
+  },
+)
+
 it('leaves probabilities alone that are cleared where their scores were seen', async () => {
   const other: Hidden = {
     hide: filled,
@@ -166,4 +200,20 @@ it('windows of text, as many as the text has, keep their layout', async () => {
       return b.op('Add', [used, b.op('Add', [x, b.linear(joined, C, C)])])
     })
   await expectSame(make, 'window:2+block:16')
+})
+
+it('leaves heads dense that are larger than what kernels take, and says so', async () => {
+  const size = 600
+  const model = build((b) => {
+    const x = b.input('x', ['batch', 'tokens', C])
+    const heads = (): Value => b.reshape(b.linear(x, C, 2 * size), 0, -1, 2, size)
+    const [query, key, value] = [heads(), heads(), heads()] as [Value, Value, Value]
+    const scores = b.op('MatMul', [b.transpose(query, 0, 2, 1, 3), b.transpose(key, 0, 2, 3, 1)])
+    const shares = b.op('Softmax', [scores], { axis: -1 })
+    const context = b.op('MatMul', [shares, b.transpose(value, 0, 2, 1, 3)])
+    const joined = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, -1, 2 * size)
+    return b.op('Add', [x, b.linear(joined, 2 * size, C)])
+  })
+  const [block] = await examine(model)
+  expect(block?.reason).toContain('600 numbers')
 })

@@ -11,7 +11,7 @@ using attnc::KeptBlocks;
 using attnc::Problem;
 
 constexpr int64_t kLargestBlock = 128;
-constexpr int64_t kLargestHead = 1024;
+constexpr int64_t kLargestHead = 512;
 
 ATTNC_INLINE int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 

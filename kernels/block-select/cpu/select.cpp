@@ -11,7 +11,7 @@ namespace attnc {
 
 namespace {
 
-constexpr int64_t kLargestHead = 1024;
+constexpr int64_t kLargestHead = 512;
 
 struct Work {
   const SelectProblem& p;
