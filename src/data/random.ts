@@ -108,18 +108,33 @@ export function randomBatches(options: RandomOptions): Batch[] {
       }
       const dims = sizesOf(port, inputs, rows, sequenceLength)
       const isFloat = port.dataType.startsWith('float') || port.dataType === 'bfloat16'
-      feeds[port.name] = tensorOf(
-        port.dataType,
-        dims,
-        Array.from({ length: elementCount(dims) }, () =>
-          port.isMask ? 1 : isFloat ? normal(next) : Math.floor(next() * (port.choices ?? 2)),
-        ),
-      )
+      const isLength = isLengthOfRows(port, inputs)
+      const draw = (): number => {
+        if (port.isMask) return 1
+        if (isLength) return sequenceLength
+        return isFloat ? normal(next) : Math.floor(next() * (port.choices ?? 2))
+      }
+      const numbers = Array.from({ length: elementCount(dims) }, draw)
+      feeds[port.name] = tensorOf(port.dataType, dims, numbers)
     }
     batches.push({ feeds, tokenMask: undefined, ids: [] })
   }
   return batches
 }
+
+/**
+ * Whether a port may say how long each row is: a whole number for a row, which chooses from no table, beside rows of
+ * open length. A row without positions would be a mean or a softmax over nothing.
+ */
+const isLengthOfRows = (port: Port, inputs: readonly Port[]): boolean =>
+  /^int(32|64)$/.test(port.dataType) &&
+  port.dims.length === 1 &&
+  port.choices === undefined &&
+  inputs.some(
+    ({ dims }) => dims.length > 1 && dims[0] === port.dims[0] && dims.slice(1).some(isOpen),
+  )
+
+const isOpen = (dim: number | string): boolean => typeof dim === 'string'
 
 /** Edges of a node, in the mean. */
 const EDGES = 4
