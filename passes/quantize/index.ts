@@ -3,6 +3,7 @@ import { AttncError } from '../../src/errors.js'
 import type { ChosenPass, Pass, PassFlags } from '../../src/plan/pass.js'
 import { parseProtect } from '../../src/plan/protect.js'
 import { blockSizes } from '../../src/quantize/grid.js'
+import { assertRaisable, needs } from '../../src/rewrite/raise-opset.js'
 import { quantizeModel } from './decide.js'
 import { type QuantizeOptions, quantizeDefaults } from './options.js'
 
@@ -16,8 +17,7 @@ export function quantize(given: Partial<QuantizeOptions> = {}): ChosenPass {
     check({ view, batches }) {
       const needsData = options.rounding === 'calibrated' || options.precision === 'qdq'
       if (needsData && !batches) throw noData(options)
-      const opset = view.graph.model.opsets.get('') ?? 0
-      if (options.precision === 'qdq' && opset < OLDEST_QDQ) throw opsetError(opset)
+      if (options.precision === 'qdq') assertRaisable(view.graph, needs.scales)
     },
     decide: (context) => quantizeModel(context, options),
   }
@@ -29,17 +29,6 @@ const blockError = ({ block }: QuantizeOptions): AttncError =>
     'usage',
     `Blocks of ${block} inputs can't share a scale; the kernels take ${blockSizes.join(', ')}.`,
     { suggestions: ['32 is usual, 128 is smaller and less exact.'] },
-  )
-
-/** QuantizeLinear and its inverse with an axis. */
-const OLDEST_QDQ = 13
-
-const opsetError = (opset: number): AttncError =>
-  new AttncError(
-    'OPSET_TOO_OLD',
-    'usage',
-    `The model is of opset ${opset}, and scales by output need ${OLDEST_QDQ}.`,
-    { suggestions: ['Export the model again, or take --precision int8.'] },
   )
 
 const noData = ({ precision }: QuantizeOptions): AttncError =>

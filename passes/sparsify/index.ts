@@ -9,6 +9,7 @@ import { parseRatio } from '../../src/plan/numbers.js'
 import type { ChosenPass, Pass, PassContext, PassFlags, Skipped } from '../../src/plan/pass.js'
 import type { AttentionPatterns } from '../../src/plan/plan.js'
 import { parseProtect } from '../../src/plan/protect.js'
+import { assertRaisable, needs } from '../../src/rewrite/raise-opset.js'
 import { type Examined, examine } from '../../src/sparse/examine.js'
 import { parsePattern } from '../../src/sparse/pattern.js'
 import { fuseDense } from './dense.js'
@@ -24,9 +25,6 @@ export interface SparsifyOptions {
   readonly protect?: readonly (number | string)[]
 }
 
-/** The operator's body needs Softmax and ReduceSum as they are from here on. */
-const OLDEST_OPSET = 13
-
 /** Errors: PATTERN, NO_DATA, OPSET_TOO_OLD; of its decision NOTHING_SPARSIFIED. */
 export function sparsify(options: SparsifyOptions): ChosenPass {
   const { pattern, keepMass, protect = [] } = options
@@ -37,8 +35,7 @@ export function sparsify(options: SparsifyOptions): ChosenPass {
     name: 'sparsify',
     phase: 'sparsify',
     check({ view, batches }) {
-      const opset = view.graph.model.opsets.get('') ?? 0
-      if (opset < OLDEST_OPSET) throw opsetError(opset)
+      assertRaisable(view.graph, needs.sparse)
       if (!byBlock && keepMass === undefined) throw patternError()
       if (!byBlock && !batches) throw dataError()
       const isProtected = isAmong(protect)
@@ -165,14 +162,6 @@ function readFile(path: string): Record<string, string | readonly string[]> {
       throw refuse(`"${key}" is neither a pattern nor a list of them`)
   return value as Record<string, string | readonly string[]>
 }
-
-const opsetError = (opset: number): AttncError =>
-  new AttncError(
-    'OPSET_TOO_OLD',
-    'model',
-    `The model is of opset ${opset}; sparse attention needs ${OLDEST_OPSET} or later.`,
-    { suggestions: ['Export the model again with a newer opset.'] },
-  )
 
 const patternError = (): AttncError =>
   new AttncError('NO_PATTERN', 'usage', 'There is no pattern for attention to follow.', {

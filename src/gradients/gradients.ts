@@ -5,7 +5,7 @@
 import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
 import type { Value } from '../graph/graph.js'
-import { raiseOpset } from '../rewrite/raise-opset.js'
+import { needs, raiseOpset } from '../rewrite/raise-opset.js'
 import { inferShapes } from '../shape/infer.js'
 import { Size } from '../shape/symbolic.js'
 import { activeValues, reads } from './active.js'
@@ -35,7 +35,7 @@ export function addGradients(
   wanted: readonly Value[],
   options: GradientOptions = {},
 ): ReadonlyMap<Value, Value> {
-  raiseOpset(edit)
+  raiseOpset(edit, needs.gradients)
   const written = writeFunctions(edit)
   const before = inferShapes(edit.graph)
   const active = activeValues(

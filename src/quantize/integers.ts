@@ -9,6 +9,7 @@ import { transpose } from '../linear-algebra/products.js'
 import { float32Tensor, tensorFromBytes } from '../onnx/tensor.js'
 import type { IntegerProduct } from '../plan/plan.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
+import { needs, raiseOpset } from '../rewrite/raise-opset.js'
 import { inferShapes } from '../shape/infer.js'
 import { stepOf } from './grid.js'
 import { Places } from './places.js'
@@ -17,13 +18,14 @@ import { findQuantizable, type QuantizableWeight, readMatrix } from './quantizab
 /** Largest code of a weight: two products of it with 255 fit 16 bits. */
 const LARGEST = 63
 
-/** As a mask, weights are dequantised numbers, and inputs rounded as in the other. */
+/** As a mask, weights are dequantised numbers, and inputs rounded as in the other. Error: OPSET_TOO_OLD. */
 export function useIntegers(
   change: GraphEdit,
   entries: readonly IntegerProduct[],
   as: 'slice' | 'mask',
 ): void {
   const { graph } = change
+  raiseOpset(change, needs.scales)
   const places = new Places(findQuantizable(graph, inferShapes(graph)).weights)
   const rounded = new Map<Value, Value>()
   for (const entry of entries)

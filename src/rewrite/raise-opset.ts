@@ -1,10 +1,10 @@
 /**
  * A model of an older version of ai.onnx as one of a later version: what operators took as attributes comes as inputs,
- * and a softmax says its axis. Of a copy that is trained; files keep their version.
+ * and a softmax says its axis. Of copies that are trained, and of files whose new operators need it; others keep their version.
  */
 import { AttncError } from '../errors.js'
 import type { GraphEdit } from '../graph/edit.js'
-import { innerGraphs, intsAttribute, type Node } from '../graph/graph.js'
+import { type Graph, innerGraphs, intsAttribute, type Node } from '../graph/graph.js'
 import { changes, OLDEST_ALIKE } from '../graph/opset-changes.js'
 import { int64Tensor } from '../onnx/tensor.js'
 import { inferShapes } from '../shape/infer.js'
@@ -22,29 +22,48 @@ const listed: Readonly<Record<string, string>> = {
 
 const softmaxes = ['Softmax', 'LogSoftmax', 'Hardmax']
 
-/** The first version whose ScatterND and ScatterElements can add, as gradients do. */
-const NEEDED = 16
+/** What needs a later version, and the first that it can do with. */
+export const needs = {
+  /** Whose ScatterND and ScatterElements can add. */
+  gradients: { version: 16, text: 'gradients' },
+  /** Whose softmax runs along one axis, and whose sums take axes as an input. */
+  sparse: { version: 13, text: 'sparse attention' },
+  /** Whose QuantizeLinear and DequantizeLinear have an axis. */
+  scales: { version: 13, text: 'scales of each output' },
+} as const
+type Need = (typeof needs)[keyof typeof needs]
 
 /** Error: OPSET_TOO_OLD, where the model is of an older version and some node means something else in a later one. */
-export function raiseOpset(edit: GraphEdit): void {
-  const { opsets } = edit.graph.model
-  if (canRaise(edit, NEEDED)) return
+export function raiseOpset(edit: GraphEdit, need: Need): void {
+  const { graph } = edit
+  const own = graph.model.opsets.get('') ?? 1
+  if (own >= need.version) return
+  assertRaisable(graph, need)
+  if (own < OLDEST_ALIKE) for (const node of [...graph.nodes()]) rewrite(edit, node)
+  graph.model.opsets.set('', need.version)
+}
+
+/** Changes nothing. Error: OPSET_TOO_OLD. */
+export function assertRaisable(graph: Graph, { version, text }: Need): void {
+  const own = graph.model.opsets.get('') ?? 1
+  if (own >= version) return
+  const changed = own < OLDEST_RAISED ? undefined : firstChanged(graph, own, version)
+  if (own >= OLDEST_RAISED && !changed) return
+  const why = changed
+    ? `"${changed.label}" (${changed.op}) means something else in it`
+    : `what is older than ${OLDEST_RAISED} is not raised`
   throw new AttncError(
     'OPSET_TOO_OLD',
     'model',
-    `Gradients need opset ${NEEDED}; the model has ${opsets.get('')}.`,
+    `The model is of opset ${own}; ${text} need${text.endsWith('s') ? '' : 's'} ${version}, and ${why}.`,
     { suggestions: ['Export the model again with a newer opset.'] },
   )
 }
 
-/** False, and nothing done, where it can't be. */
-function canRaise(edit: GraphEdit, version: number): boolean {
-  const { graph } = edit
-  const own = graph.model.opsets.get('') ?? 1
-  if (own >= version) return true
-  if (own < OLDEST_RAISED) return false
+/** A node that says something else in the later version, and is not written anew. */
+function firstChanged(graph: Graph, own: number, version: number): Node | undefined {
   const isOld = own < OLDEST_ALIKE
-  const lasts = isOld ? lastAxes(edit) : new Set<Node>()
+  const lasts = isOld ? lastAxes(graph) : new Set<Node>()
   const isAlike = (node: Node): boolean => {
     const isOuter = node.graph === graph
     const isWritten = node.op in listed || node.op === 'Dropout' || lasts.has(node)
@@ -53,10 +72,7 @@ function canRaise(edit: GraphEdit, version: number): boolean {
     if (node.domain !== '') return inner.every(isAlike)
     return isSame && !changes(node, Math.max(own, OLDEST_ALIKE), version) && inner.every(isAlike)
   }
-  if (![...graph.nodes()].every(isAlike)) return false
-  if (isOld) for (const node of [...graph.nodes()]) rewrite(edit, node)
-  graph.model.opsets.set('', version)
-  return true
+  return [...graph.nodes()].find((node) => !isAlike(node))
 }
 
 /** Whether version 13 takes something otherwise than those before. */
@@ -66,7 +82,7 @@ const isChanged = ({ op, attributes }: Node): boolean =>
   attributes.has(listed[op] ?? '')
 
 /** Softmaxes over the last axis: those over others ran over all axes behind as well. */
-function lastAxes({ graph }: GraphEdit): Set<Node> {
+function lastAxes(graph: Graph): Set<Node> {
   const shapes = inferShapes(graph)
   return new Set(
     [...graph.nodes()].filter((node) => {

@@ -6,6 +6,7 @@ import { extractSubgraph } from '../graph/extract.js'
 import type { Model } from '../graph/graph.js'
 import { readModel, type TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
+import { needs, raiseOpset } from '../rewrite/raise-opset.js'
 import { againOf } from './again.js'
 import type { MaskFacts } from './mask-facts.js'
 import { probeMasks } from './probe-masks.js'
@@ -34,6 +35,7 @@ export interface OpenedModel {
 export function openCopy({ graph }: Model): OpenedModel {
   const model = extractSubgraph(graph, new Map(), graph.outputs)
   const reasons = new Map<number, string>()
+  edit(model.graph, 'attnc.raise', (change) => raiseOpset(change, needs.sparse))
   const blocks = readModel(model.graph).attention.length
   for (let index = 0; index < blocks; index++) {
     const view = readModel(model.graph)

@@ -12,6 +12,7 @@ import type { LayeredAttention } from '../model/model-dimension.js'
 import { NodeBuilder } from '../node-builder/node-builder.js'
 import type { AttentionPatterns } from '../plan/plan.js'
 import { eraseUnread } from '../rewrite/erase-unread.js'
+import { needs, raiseOpset } from '../rewrite/raise-opset.js'
 import { againOf } from './again.js'
 import { type BlockContext, type EmitContext, emitAttention } from './emit.js'
 import { fullCaches } from './full-caches.js'
@@ -25,13 +26,14 @@ import { patternMask } from './reference-mask.js'
 import { Unreadable } from './unreadable.js'
 import { writeOut } from './write-out.js'
 
-/** Errors: PATTERN, PATTERN_BLOCK. */
+/** The model becomes one of a version that has the operators. Errors: PATTERN, PATTERN_BLOCK, OPSET_TOO_OLD. */
 export function rewriteAttention(
   edit: GraphEdit,
   given: TransformerModel,
   entries: readonly AttentionPatterns[],
   as: 'slice' | 'mask',
 ): void {
+  raiseOpset(edit, needs.sparse)
   const givenBlocks = entries.flatMap((entry) => findBlocks(given, entry))
   const checks = new Map<Value, Value>()
   const full =

@@ -4,6 +4,10 @@ import { addGradients } from '../../src/gradients/gradients.js'
 import { edit } from '../../src/graph/edit.js'
 import type { Model, Value } from '../../src/graph/graph.js'
 import { numbersOf, type RuntimeTensor, tensorOf } from '../../src/onnx/numbers.js'
+import { useIntegers } from '../../src/quantize/integers.js'
+import { digestOfMatrix } from '../../src/quantize/places.js'
+import { findQuantizable } from '../../src/quantize/quantizable.js'
+import { inferShapes } from '../../src/shape/infer.js'
 import { type Builder, build } from '../axes/builder.js'
 import { runModel } from '../zoo/compare.js'
 
@@ -59,12 +63,46 @@ it.each([
     'a softmax over all axes behind one',
     11,
     (b: Builder, x: Value) => b.op('Softmax', [x], { axis: 1 }),
+    '"build/Softmax" (Softmax) means something else in it',
   ],
-  ['an opset whose ranges are attributes', 10, (b: Builder, x: Value) => b.op('Relu', [x])],
-])('%s is refused', (_, opset, write) => {
+  [
+    'an opset whose ranges are attributes',
+    10,
+    (b: Builder, x: Value) => b.op('Relu', [x]),
+    'what is older than 11 is not raised',
+  ],
+])('%s is refused', (_, opset, write, why) => {
   const { graph } = old(opset, write)
   const [x, loss] = [graph.inputs[0], graph.outputs[0]] as [Value, Value]
   expect(() => edit(graph, 'test', (change) => addGradients(change, loss, [x]))).toThrow(
-    `Gradients need opset 16; the model has ${opset}.`,
+    `The model is of opset ${opset}; gradients need 16, and ${why}.`,
   )
+})
+
+it('products of 8-bit integers make a model of opset 11 one of 13', async () => {
+  // Weights of less than 1,024 numbers stay as they are.
+  const open = () =>
+    old(11, (b, x) => {
+      const wide = b.op('Unsqueeze', [b.linear(x, 6, 200)], { axes: [1] })
+      return b.linear(b.op('Squeeze', [wide], { axes: [1] }), 200, 6)
+    })
+  const model = open()
+  const { weights } = findQuantizable(model.graph, inferShapes(model.graph))
+  edit(model.graph, 'test', (change) =>
+    useIntegers(
+      change,
+      weights.map((each) => ({
+        name: each.value.name,
+        digest: digestOfMatrix(each),
+        low: -4,
+        high: 4,
+      })),
+      'slice',
+    ),
+  )
+  const [[loss] = []] = await run(open(), false)
+  const [[rounded] = []] = await run(model, false)
+  expect(model.opsets.get('')).toBe(13)
+  expect(rounded).toBeCloseTo(loss as number, 0)
+  expect(rounded).not.toBe(loss)
 })

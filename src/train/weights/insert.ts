@@ -2,7 +2,7 @@
 import type { Node, Value } from '../../graph/graph.js'
 import { NodeBuilder } from '../../node-builder/node-builder.js'
 import { elementCount } from '../../onnx/tensor.js'
-import { raiseOpset } from '../../rewrite/raise-opset.js'
+import { needs, raiseOpset } from '../../rewrite/raise-opset.js'
 import { partsOf, ROW, rowsOf, type Trainable } from './trainable.js'
 
 export const PARAMETERS = 'attnc.parameters'
@@ -10,7 +10,7 @@ export const PARAMETERS = 'attnc.parameters'
 /** Makes the graph read its trained numbers from a new input [size], which is returned. Error: OPSET_TOO_OLD. */
 export function insertTrainable({ edit, shapes }: NodeBuilder, trainable: Trainable): Value {
   const { graph } = edit
-  raiseOpset(edit)
+  raiseOpset(edit, needs.gradients)
   const order = [...graph.nodes()]
   const head = new NodeBuilder(edit, shapes, order[0])
   const vector = edit.addInput(PARAMETERS, 'float32', [trainable.size])
