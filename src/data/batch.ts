@@ -13,7 +13,7 @@ export interface Batch {
   readonly tokenMasks?: Readonly<Record<string, RuntimeTensor>>
   /** Ids as fed, row by row without padding; empty where data isn't tokens. */
   readonly ids: readonly (readonly number[])[]
-  /** The model takes so many samples at once, no fewer: none is taken out of the batch. */
+  /** The model takes so many samples at once, no fewer and no more: batches are neither split nor put together. */
   readonly isWhole?: boolean
   /** Arrays that are no inputs (labels, candidates …), the same samples. */
   readonly extras?: Readonly<Record<string, RuntimeTensor>>

@@ -94,7 +94,7 @@ export function openData(path: string, options: DataOptions): Batch[] {
   const inputs = portsOf(options.model)
   const stated = statedSizes(inputs)
   const batches = seenBatches(path, readBatches(path, options, inputs, stated))
-  return (stated.batch ?? 1) > 1 ? wholeBatches(batches, inputs) : batches
+  return stated.batch === undefined ? batches : wholeBatches(batches, inputs)
 }
 
 /** What a mask hides whole says nothing: such batches are left out. Error: DATA_HIDDEN where that is all. */

@@ -94,6 +94,15 @@ describe('text', () => {
     )
   })
 
+  test('of a model of one sample comes in batches that are not put together', () => {
+    const fixed: Input[] = [['input_ids', INT64, 1, 'sequence']]
+    const batches = read(fixed, 'a.jsonl', '{"text": "the cat"}\n'.repeat(2))
+    expect(batches.map(({ ids, isWhole }) => [ids.length, isWhole])).toEqual([
+      [1, true],
+      [1, true],
+    ])
+  })
+
   test('by the line is padded at the right, and the mask says so', () => {
     const lines = '{"text": "the cat sat"}\n\n{"text": "dog"}\n'
     const [batch] = read(text, 'a.jsonl', lines)

@@ -26,6 +26,22 @@ it('a picture of a size that shows only while running is answered by sample, not
   })
 })
 
+it('answers whose steps of time come before samples are counted by numbers', () => {
+  const model = build((b) => {
+    const sound = b.input('sound', ['batch', 'time', 4])
+    const steps = [0, 2 ** 30, 1, 2].map((each) => b.integers(each))
+    const every = b.op('Slice', [b.linear(sound, 4, 6), ...steps])
+    const answers = b.op('Transpose', [every], { perm: [1, 0, 2] })
+    b.declare(answers, ['steps', 'batch', 6])
+    return answers
+  })
+  const batch = { feeds: {}, tokenMask: undefined, ids: [] }
+  expect(chooseObjective(model, [batch], true)).toMatchObject({
+    kind: 'teacher',
+    counts: 'numbers',
+  })
+})
+
 it('scores of a decoder’s tokens are no next tokens of an encoder’s text', () => {
   const model = build((b) => {
     const [source, target] = [

@@ -72,7 +72,8 @@ export function chooseObjective(
     // Of other things than tokens, such as points of an image, there are as many as there are; what shows only while
     // running is no count of tokens.
     const isTokenwise = dims.length === 3 && tokens !== undefined && rows === tokens
-    const counts = isTokenwise ? 'tokens' : 'samples'
+    if (isTokenwise) return { kind: 'teacher', output: first.name, counts: 'tokens', samples }
+    const counts = samples === undefined && isSampleBehind(model, first) ? 'numbers' : 'samples'
     return { kind: 'teacher', output: first.name, counts, samples }
   }
   throw new AttncError(
@@ -100,6 +101,15 @@ function samplesOf({ graph }: Model, output: Value): Objective['samples'] {
     if (axis >= 0) return { input, axis }
   }
   return undefined
+}
+
+/** Whether something else comes first in answers, such as steps of time, and samples behind it. */
+function isSampleBehind({ graph }: Model, output: Value): boolean {
+  const shapes = inferShapes(graph)
+  const samples = graph.inputs[0] && shapes.dims(graph.inputs[0])?.[0]
+  const [first, ...others] = shapes.dims(output) ?? []
+  if (!samples || !first || first.equals(samples)) return false
+  return others.some((each) => each.equals(samples))
 }
 
 /** Whether the last axis has room for every id: hidden states of an encoder seldom do. */
