@@ -1,5 +1,6 @@
 /** Blocks that may lose something and were asked for, with what is protected left out. */
 import type { TransformerModel } from '../../src/model/model.js'
+import type { ModelDimension } from '../../src/model/model-dimension.js'
 import { findPrunable, nothingPrunable, type PrunableBlock } from '../../src/repair/prunable.js'
 import { type AmpOptions, isAskedFor } from './options.js'
 
@@ -7,7 +8,12 @@ import { type AmpOptions, isAskedFor } from './options.js'
 export function chooseBlocks(view: TransformerModel, options: AmpOptions): PrunableBlock[] {
   const blocks = blocksAskedFor(view, options)
   if (blocks.length > 0) return blocks
-  throw nothingPrunable(blocksAskedFor(view, { ...options, protect: [] }).length > 0)
+  if (blocksAskedFor(view, { ...options, protect: [] }).length > 0)
+    throw nothingPrunable('protected')
+  const isSliceable = ({ dimension }: { dimension?: ModelDimension | undefined }): boolean =>
+    dimension?.sliceable === true
+  const couldGo = [...view.attention, ...view.feedForward].some(isSliceable)
+  throw nothingPrunable(couldGo && options.scope === 'all' ? 'unweighed' : 'nothing')
 }
 
 function blocksAskedFor(view: TransformerModel, options: AmpOptions): PrunableBlock[] {

@@ -55,7 +55,11 @@ export function findMasks(
   if (options.structures.includes('hidden'))
     for (const each of view.dimensions) if (each.role === 'hidden') add(each)
   if (masks.length === 0)
-    throw nothingPrunable(options.protect.length > 0 && canMask(view, { ...options, protect: [] }))
+    throw nothingPrunable(
+      options.protect.length > 0 && canMask(view, { ...options, protect: [] })
+        ? 'protected'
+        : 'nothing',
+    )
   return { masks, size: offset }
 }
 

@@ -1,47 +1,23 @@
 /** An inspection as lines for people. */
 import type { Inspection } from '../inspect/inspect.js'
-import { describeBytes, describeCount, table } from './text.js'
+import { counted, describeBytes, describeCount, table } from './text.js'
 
 export function describeInspection(found: Inspection, isExplained: boolean): string[] {
   const lines = [
     `opset ${found.opset} · ${describeCount(found.parameters)} parameters · ${describeBytes(found.bytes)} of weights · ${describeCount(found.flopsPerToken)} FLOPs a token`,
-    `${found.layers} layers · hidden ${[found.hidden ?? '?'].flat().join(', ')} · vocabulary ${found.vocabulary ?? '–'}${
+    `${counted(found.layers, 'layer')} · hidden ${[found.hidden ?? '?'].flat().join(', ')} · vocabulary ${found.vocabulary ?? '–'}${
       found.cacheBytesPerToken ? ` · cache ${describeBytes(found.cacheBytesPerToken)} a token` : ''
     }`,
     ...(found.branches ?? []).map(
       (node) => `The branches of "${node}" are one model, without a cache and going on from one.`,
     ),
     '',
-    ...table(
-      ['layer', 'block', 'heads', 'kv', 'size', 'width', 'prunable'],
-      [
-        ...found.attention.map((block) => [
-          block.layer,
-          `${block.kind} attention${block.over ? ' over edges' : ''}${block.causal ? ', causal' : ''}${block.window ? `, window ${block.window}` : ''}`,
-          block.heads,
-          block.keyValueHeads,
-          block.headSize === block.valueHeadSize
-            ? block.headSize
-            : `${block.headSize}/${block.valueHeadSize}`,
-          '',
-          block.prunable ? 'yes' : 'no',
-        ]),
-        ...found.feedForward.map((block) => [
-          block.layer,
-          `feed-forward${block.gated ? ', gated' : ''}${block.experts ? `, ${block.experts.perToken} of ${block.experts.count} experts` : ''}`,
-          '',
-          '',
-          '',
-          block.width,
-          block.prunable ? 'yes' : 'no',
-        ]),
-      ].sort((one, other) => Number(one[0]) - Number(other[0])),
-    ),
+    ...describeBlocks(found),
   ]
   if (found.unrecognised.length > 0)
     lines.push(
       '',
-      `${found.unrecognised.length} operators are not understood and stay as they are.`,
+      `${counted(found.unrecognised.length, 'operator')} without a rule: nothing goes there.`,
     )
   if (!isExplained) return lines
   lines.push('')
@@ -55,4 +31,34 @@ export function describeInspection(found: Inspection, isExplained: boolean): str
   }
   for (const { node, reason } of found.unrecognised) lines.push(`${node}: ${reason}`)
   return lines
+}
+
+function describeBlocks(found: Inspection): string[] {
+  if (found.attention.length + found.feedForward.length === 0)
+    return ['No attention and no feed-forward block was recognised.']
+  return table(
+    ['layer', 'block', 'heads', 'kv', 'size', 'width', 'prunable'],
+    [
+      ...found.attention.map((block) => [
+        block.layer,
+        `${block.kind} attention${block.over ? ' over edges' : ''}${block.causal ? ', causal' : ''}${block.window ? `, window ${block.window}` : ''}`,
+        block.heads,
+        block.keyValueHeads,
+        block.headSize === block.valueHeadSize
+          ? block.headSize
+          : `${block.headSize}/${block.valueHeadSize}`,
+        '',
+        block.prunable ? 'yes' : 'no',
+      ]),
+      ...found.feedForward.map((block) => [
+        block.layer,
+        `feed-forward${block.gated ? ', gated' : ''}${block.experts ? `, ${block.experts.perToken} of ${block.experts.count} experts` : ''}`,
+        '',
+        '',
+        '',
+        block.width,
+        block.prunable ? 'yes' : 'no',
+      ]),
+    ].sort((one, other) => Number(one[0]) - Number(other[0])),
+  )
 }

@@ -7,7 +7,7 @@ import type { MeasuredPair } from '../prune/measure-pair.js'
 import type { ReportRow } from '../prune/report.js'
 import { shareOf, type TargetResult } from '../prune/target-scale.js'
 import { describeVerdicts } from './evaluation.js'
-import { describeBytes, describeChange, describeCount, table } from './text.js'
+import { counted, describeBytes, describeChange, describeCount, table } from './text.js'
 
 export function describeResult(
   result: FolderResult & {
@@ -129,7 +129,7 @@ function describeBits({ bits: kept }: FolderResult): string[] {
   const parts = kept.map(({ bits, weights }) =>
     weights === undefined
       ? `the model in ${bits} bits`
-      : `${weights} ${weights === 1 ? 'weight' : 'weights'} in ${bits} bits`,
+      : `${counted(weights, 'weight')} in ${bits} bits`,
   )
   return [`Kept: ${parts.join(', ')}.`]
 }

@@ -28,7 +28,7 @@ import { writeFailure, writeJUnit } from './junit.js'
 import { folderJson, metricsJson } from './prune-json.js'
 import { reportPrune } from './report-prune.js'
 import { checkPage } from './run-report.js'
-import { shellWord } from './text.js'
+import { counted, shellWord } from './text.js'
 
 /** What passes read is in there too, and is theirs to understand. */
 export interface PruneFlags extends DataChoice {
@@ -231,7 +231,7 @@ function describeSkipped({ skipped }: PruneResult): string[] {
   if (skipped.length === 0) return []
   return [
     '',
-    `Partial: ${skipped.length} ${skipped.length === 1 ? 'block' : 'blocks'} could not lose anything:`,
+    `Partial: ${counted(skipped.length, 'block')} could not lose anything:`,
     ...skipped.map(({ block, layer, reason }) => `  ${block} (layer ${layer}): ${reason}`),
   ]
 }

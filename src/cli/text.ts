@@ -21,6 +21,10 @@ export function table(
   )
 }
 
+/** `1 layer`, `12 layers`. */
+export const counted = (count: number, what: string): string =>
+  `${count} ${what}${count === 1 ? '' : 's'}`
+
 /** A word of a command as shells take it: quoted where it has to be. */
 export const shellWord = (word: string): string =>
   /[^\w./=%:@,+-]/.test(word) || word === '' ? `'${word.replaceAll("'", "'\\''")}'` : word

@@ -74,22 +74,26 @@ export function parametersOfAll(choices: readonly Choice[]): number {
   return total
 }
 
-/** Where something could go and is protected, that is the reason. */
-export const nothingPrunable = (isProtected: boolean): AttncError =>
-  new AttncError(
-    'NOTHING_PRUNABLE',
-    'partial',
-    isProtected
-      ? 'Everything that could go is protected, so nothing may.'
-      : 'No attention or feed-forward block of this model may lose anything.',
-    {
-      suggestions: [
-        isProtected
-          ? 'Protect less with --protect; "attnc inspect" lists the layers.'
-          : 'Run "attnc inspect --explain" to see why.',
-      ],
-    },
-  )
+/** Why nothing may go: it is protected, its part in what a block says can't be weighed, or there is nothing. */
+const reasons = {
+  protected: {
+    text: 'Everything that could go is protected, so nothing may.',
+    suggestion: 'Protect less with --protect; "attnc inspect" lists the layers.',
+  },
+  unweighed: {
+    text: 'What could go from this model is read by products whose results are not weighed, such as convolutions of integers.',
+    suggestion: 'Take --pass vtrans, which learns by the answers what may go.',
+  },
+  nothing: {
+    text: 'No attention or feed-forward block of this model may lose anything.',
+    suggestion: 'Run "attnc inspect --explain" to see why.',
+  },
+} as const
+
+export const nothingPrunable = (why: keyof typeof reasons): AttncError =>
+  new AttncError('NOTHING_PRUNABLE', 'partial', reasons[why].text, {
+    suggestions: [reasons[why].suggestion],
+  })
 
 function unitsOf({ size, granularity, axis }: ModelDimension, what: Axis): Unit[] {
   const units: { members: number[]; rows: number[] }[] = []
