@@ -57,3 +57,9 @@ it.each([2, 3, 4, 5].flatMap((blocks) => [false, true].map((isFlat) => [blocks, 
     }
   },
 )
+
+it.each([false, true])('one block stays whole, and says so; flat: %s', (isFlat) => {
+  const { dimensions } = readModel(make(1, isFlat)().graph)
+  const width = dimensions.find(({ size }) => size === BLOCK)
+  expect(width?.reasons.map(({ text }) => text)).toContain('its members share one block of bytes')
+})

@@ -157,6 +157,8 @@ const matMulNBits: AxisRule = {
     context.contract([{ input: 0, axis: a.length - 1 }])
     context.unify(b[0], columns)
     context.mark(columns, 'projected')
+    // Scales of one block fit any part of it, but its bytes don't.
+    if (b[1]?.size.isOne) context.block(contracted, 'its members share one block of bytes')
     context.blocks(b[1], contracted, block)
     context.block(b[2], 'holds the bytes of one block')
     const zeroType = node.inputs[3] && context.shapes.dataType(node.inputs[3])
