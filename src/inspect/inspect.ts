@@ -179,7 +179,7 @@ export function countBytes(model: Model): number {
 /** 2 × columns × rows of every product with a constant, also one that is transposed or dequantised first. */
 export function countFlops({ analysis }: TransformerModel): number {
   const sizeOf = (node: Node, value: Value, index: number): number => {
-    if (node.op === 'MatMulNBits')
+    if (node.op === 'MatMulNBits' || node.op === 'MatMulBnb4')
       return index === 1 ? intAttribute(node, 'N', 0) * intAttribute(node, 'K', 0) : 0
     const dims = analysis.isConstant(value) ? (analysis.shapes.dims(value) ?? []) : []
     if (dims.length < 2) return 0

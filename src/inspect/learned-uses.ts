@@ -18,6 +18,8 @@ export function learnedIn(
     case 'MatMulNBits':
       if (index === 1) return intAttribute(node, 'N', 0) * intAttribute(node, 'K', 0)
       return index === 5 ? count : 0
+    case 'MatMulBnb4':
+      return index === 1 ? intAttribute(node, 'N', 0) * intAttribute(node, 'K', 0) : 0
     case 'GatherBlockQuantized':
       return index === 0
         ? count * (tensor.dataType === 'uint8' ? 8 / intAttribute(node, 'bits', 4) : 1)

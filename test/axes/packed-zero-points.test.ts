@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest'
 import { generator } from '../../src/data/generator.js'
 import type { Value } from '../../src/graph/graph.js'
+import { countParameters } from '../../src/inspect/parameters.js'
 import { readModel } from '../../src/model/model.js'
 import { tensorOf } from '../../src/onnx/numbers.js'
 import { compareModels } from '../zoo/compare.js'
@@ -62,4 +63,28 @@ it.each([false, true])('one block stays whole, and says so; flat: %s', (isFlat) 
   const { dimensions } = readModel(make(1, isFlat)().graph)
   const width = dimensions.find(({ size }) => size === BLOCK)
   expect(width?.reasons.map(({ text }) => text)).toContain('its members share one block of bytes')
+})
+
+it('weights whose blocks run on from row to row are read, and stay', () => {
+  const heads = 4
+  const model = build((b) => {
+    const x = b.input('x', ['batch', S, C])
+    const project = (code: number): Value => {
+      const inputs = [x, b.bytes(new Array((C * C) / 2).fill(code), (C * C) / 2), b.weight(8)]
+      const settings = { K: C, N: C, block_size: BLOCK, quant_type: 1 }
+      return b.ops('MatMulBnb4', inputs, 1, 'com.microsoft', settings)[0] as Value
+    }
+    const split = (code: number): Value => b.reshape(project(code), 0, 0, heads, -1)
+    const [query, key, value] = [split(7), split(8), split(9)] as [Value, Value, Value]
+    const scores = b.op('MatMul', [b.transpose(query, 0, 2, 1, 3), b.transpose(key, 0, 2, 3, 1)])
+    const shares = b.op('Softmax', [scores], { axis: -1 })
+    const context = b.op('MatMul', [shares, b.transpose(value, 0, 2, 1, 3)])
+    const merged = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, 0, -1)
+    return b.op('Add', [x, b.linear(merged, C, C)])
+  })
+  const { attention, analysis } = readModel(model.graph)
+  expect(countParameters(analysis)).toBe(4 * C * C + C)
+  expect(attention.map((block) => block.heads)).toEqual([heads])
+  const reasons = readModel(model.graph).dimensions.flatMap((each) => each.reasons)
+  expect(reasons.map(({ text }) => text)).toContain('its 4-bit blocks run on from row to row')
 })

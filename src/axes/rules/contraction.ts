@@ -180,6 +180,20 @@ const matMulNBits: AxisRule = {
   },
 }
 
+/** A weight of one row of blocks, whatever its sides: read, and never cut. */
+const matMulBnb4: AxisRule = {
+  relate(context) {
+    const a = context.input(0)
+    const out = context.output(0)
+    if (!a || !out) return
+    for (const [index, axis] of a.slice(0, -1).entries()) context.unify(axis, out[index])
+    context.contract([{ input: 0, axis: a.length - 1 }])
+    context.mark(out.at(-1), 'projected')
+    for (const axis of [a.at(-1), out.at(-1)])
+      context.block(axis, 'its 4-bit blocks run on from row to row')
+  },
+}
+
 /** Scales or zero points of a blocked weight: [N, K/block] or flattened, whole or packed in bytes. */
 function relateScales(
   context: RuleContext,
@@ -248,4 +262,5 @@ export const contractionRules: Readonly<Record<string, AxisRule>> = {
   'com.microsoft.MatMulIntegerToFloat': matMulIntegerToFloat,
   'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
   'com.microsoft.MatMulNBits': matMulNBits,
+  'com.microsoft.MatMulBnb4': matMulBnb4,
 }

@@ -192,6 +192,7 @@ export const contractionRules: Readonly<Record<string, ShapeRule>> = {
   'com.microsoft.MatMulIntegerToFloat': product({ right: 1, type: 2 }),
   'com.microsoft.DynamicQuantizeMatMul': product({ right: 1, type: 0 }),
   'com.microsoft.MatMulNBits': matMulNBits,
+  'com.microsoft.MatMulBnb4': matMulNBits,
   Conv: convolution(1, 0),
   ConvInteger: convolution(1, 'int32'),
   QLinearConv: convolution(3, 7),
