@@ -219,10 +219,21 @@ export class Size {
     return new Size(atom.terms, new Map([[symbol as string, { of: this, by }]]))
   }
 
+  /** x − b·⌊x/b⌋ or a multiple of it, which is never negative. */
+  private get isRemainder(): boolean {
+    return [...this.terms].some(([symbol, factor]) => {
+      const { of, by } = this.floors.get(symbol) ?? {}
+      if (!of || !by || factor >= 0 || factor % by !== 0) return false
+      return this.sub(Size.from([[symbol, factor]], this)).equals(of.mul(Size.of(-factor / by)))
+    })
+  }
+
   mod(other: Size): Size {
     const [a, b] = [this.value, other.value]
     if (a !== undefined && b !== undefined && b !== 0) return Size.of(a - b * Math.floor(a / b))
     if (this.divideExact(other)) return Size.of(0)
+    // As what is left of a floor, so that padding to a multiple is seen to give one.
+    if (b !== undefined && b > 0) return this.sub(this.floorDiv(other).mul(other))
     return Size.atom(`(${this})mod(${other})`)
   }
 
@@ -238,6 +249,11 @@ export class Size {
     if (a.equals(b)) return a
     const difference = a.sub(b).value
     if (difference !== undefined) return difference > 0 === (name === 'max') ? a : b
+    for (const [more, less] of [
+      [a, b],
+      [b, a],
+    ] as const)
+      if (more.sub(less).isRemainder) return name === 'max' ? more : less
     const [x, y] = [a.toString(), b.toString()].sort()
     return Size.atom(`${name}(${x},${y})`)
   }
