@@ -1,5 +1,6 @@
 /** What a cut model is worth: the loss that masks learn on, of data that nothing was learned from. */
 import type { Batch } from '../../src/data/batch.js'
+import { fitsInto } from '../../src/data/fits-into.js'
 import { edit } from '../../src/graph/edit.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import type { Model, Value } from '../../src/graph/graph.js'
@@ -31,7 +32,7 @@ export async function lossOf(
 ): Promise<number> {
   const { model, heldOut, provider = 'cpu', threads, signal } = input
   const objective = chooseObjective(model, heldOut, teacherShare > 0)
-  const judged = buildLoss(model, cut, objective, teacherShare)
+  const judged = buildLoss(model, cutFor(model, cut, heldOut), objective, teacherShare)
   const file = materialiseFor(judged.model, provider)
   try {
     await using session = await openSession({ path: file.path, provider, threads, signal })
@@ -41,10 +42,22 @@ export async function lossOf(
   }
 }
 
-function buildLoss(model: Model, cut: Cut, objective: Objective, share: number) {
+/**
+ * A copy that lost what the cut says. Given caches have all heads, so that members of those are masked and not
+ * sliced: the loss is the same.
+ */
+function cutFor(model: Model, cut: Cut, batches: readonly Batch[]): Model {
   // What is cut is told by the whole model, of which the output may hear a part.
-  const whole = extractSubgraph(model.graph, new Map(), [...model.graph.outputs])
-  applyPart(whole.graph, cut)
+  const copy = () => extractSubgraph(model.graph, new Map(), [...model.graph.outputs])
+  const sliced = copy()
+  applyPart(sliced.graph, cut)
+  if (batches.every((batch) => fitsInto(sliced, batch))) return sliced
+  const masked = copy()
+  applyPart(masked.graph, cut, { as: 'mask' })
+  return masked
+}
+
+function buildLoss(model: Model, whole: Model, objective: Objective, share: number) {
   const output = whole.graph.values.get(objective.output) as Value
   const copy = extractSubgraph(whole.graph, new Map(), [output])
   const teacher = share > 0 ? { model, share, temperature: 1 } : undefined

@@ -5,6 +5,7 @@
  */
 
 import type { Batch } from '../../src/data/batch.js'
+import { fitsInto } from '../../src/data/fits-into.js'
 import { extractSubgraph } from '../../src/graph/extract.js'
 import { findBlocks } from '../../src/model/block.js'
 import { readModel, type TransformerModel } from '../../src/model/model.js'
@@ -62,6 +63,10 @@ export async function settleMeans(
   if (structures.length === 0 || updates === 0) return best
   const model = extractSubgraph(input.model.graph, new Map(), [...input.model.graph.outputs])
   applyPart(model.graph, cut)
+  if (!input.batches.every((batch) => fitsInto(model, batch))) {
+    input.log.info('No means are learned: the data fill caches of heads that went.')
+    return best
+  }
   const view = readModel(model.graph)
   const whole = readModel(input.model.graph)
   const keys = keysInWhole(whole, view)

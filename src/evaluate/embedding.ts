@@ -11,6 +11,7 @@ import type { Model, Value } from '../graph/graph.js'
 import { addReduce, addUnsqueeze } from '../graph/versioned-nodes.js'
 import { type RunOptions, runBatches, TOKEN_MASK, tokenMaskOf } from '../runtime/batches.js'
 import { inferShapes } from '../shape/infer.js'
+import type { Size } from '../shape/symbolic.js'
 import { refuseNaN } from './refuse-nan.js'
 
 export interface Embeddings {
@@ -72,13 +73,16 @@ export function findEmbedding(model: Model): Value {
 function hasTokens({ graph }: Model, output: Value, batches: readonly Batch[]): boolean {
   if (!batches.every((batch) => tokenMaskOf(batch))) return false
   const shapes = inferShapes(graph)
-  const lengthOf = (value: Value): number | undefined => shapes.dims(value)?.[1]?.value
+  const lengthOf = (value: Value): Size | undefined => shapes.dims(value)?.[1]
   const rows = lengthOf(output)
   const lengths = graph.inputs
     .filter(({ type }) => type?.dataType?.startsWith('int') && type.dims?.length === 2)
     .map(lengthOf)
-  // Symbols may differ and mean the same size; numbers don't.
-  return rows === undefined || lengths.some((each) => each === undefined || each === rows)
+  const [masked] = lengths
+  if (!rows || !masked) return true
+  // Of several texts the first has a mask. Symbols may differ and mean the same size; numbers don't.
+  if (lengths.some((each) => each?.equals(rows))) return masked.equals(rows)
+  return rows.value === undefined || masked.value === undefined
 }
 
 function meanOverTokens(change: GraphEdit, output: Value, isMasked: boolean): string {

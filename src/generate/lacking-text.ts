@@ -3,6 +3,7 @@
  * the same windows again and again learns them by heart; what the original says costs only time.
  */
 import type { Batch } from '../data/batch.js'
+import { AttncError } from '../errors.js'
 import type { TransformerModel } from '../model/model.js'
 import type { LoadedModel } from '../model-folder/load.js'
 import type { RunOptions } from '../runtime/batches.js'
@@ -43,7 +44,7 @@ export async function makeLackingText(
   }
   log.info(`Making up ${wanted} windows of text with the original model.`)
   const texts = learned.flatMap(({ ids }) => ids)
-  return recite({
+  const made = recite({
     ...context,
     texts,
     length: texts.reduce((longest, ids) => Math.max(longest, ids.length), 0),
@@ -51,5 +52,12 @@ export async function makeLackingText(
     windows: wanted,
     seed,
     vocabulary: view.vocabulary,
+  })
+  return made.catch((error: unknown) => {
+    // Nobody asked for it: arrays that were given may feed what text doesn't.
+    const isOther = error instanceof AttncError && error.code === 'INPUT_UNKNOWN'
+    if (!isOther || asked !== undefined) throw error
+    log.info(`No text is made up to learn from. ${error.message}`)
+    return []
   })
 }

@@ -40,6 +40,12 @@ export class ValueEdit {
     this.graph.values.delete(input.name)
   }
 
+  /** An input that holds a default is a constant from now on, which nobody feeds. */
+  fixInput(input: Value): void {
+    const at = this.graph.inputs.indexOf(input)
+    if (at >= 0 && input.constant) this.graph.inputs.splice(at, 1)
+  }
+
   setConstant(value: Value, tensor: Tensor): void {
     const { constant, type } = value
     value.constant = tensor

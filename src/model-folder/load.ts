@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { AttncError } from '../errors.js'
+import { fixWeights } from '../graph/fixed-weights.js'
 import type { Model } from '../graph/graph.js'
 import { importModel } from '../graph/import.js'
 import { openBranches } from '../graph/open-branches.js'
@@ -54,6 +55,7 @@ export function loadFrom(
     allowMissing: options.allowMissingWeights,
   })
   const model = importModel(message, { files })
+  fixWeights(model)
   openFunctions(model)
   openBranches(model)
   openFunctions(model)

@@ -1,5 +1,6 @@
 /** The proof of one part of a plan: the model after it against a copy in which the part is masked. */
 import type { Batch } from '../data/batch.js'
+import { fitsInto } from '../data/fits-into.js'
 import { portsOf } from '../data/open-data.js'
 import { lengthsToTry, randomBatches } from '../data/random.js'
 import { AttncError } from '../errors.js'
@@ -121,14 +122,6 @@ const notByChance = (cause: AttncError): AttncError =>
       cause,
     },
   )
-
-/** Whether the pruned model takes it too: a filled cache of the dense one has members that went. */
-const fitsInto = (model: LoadedModel['model'], { feeds }: Batch): boolean =>
-  portsOf(model).every(({ name, dims }) => {
-    const fed = feeds[name]
-    if (!fed || fed.data.length === 0) return true
-    return dims.every((dim, axis) => typeof dim !== 'number' || dim === fed.dims[axis])
-  })
 
 function checkInputs(
   model: LoadedModel['model'],

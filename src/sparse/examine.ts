@@ -8,6 +8,7 @@ import { readModel, type TransformerModel } from '../model/model.js'
 import type { LayeredAttention } from '../model/model-dimension.js'
 import { needs, raiseOpset } from '../rewrite/raise-opset.js'
 import { againOf } from './again.js'
+import { countHeads } from './heads.js'
 import type { MaskFacts } from './mask-facts.js'
 import { probeMasks } from './probe-masks.js'
 import { type ReadAttention, readAttention } from './read.js'
@@ -89,6 +90,7 @@ export async function examine(source: Model, signal?: AbortSignal): Promise<Exam
       if (reason !== undefined) throw new Unreadable(reason)
       const found = readAttention(view, block)
       checkHeadSizes(view, found)
+      countHeads(found, found.query, view.analysis.axes(found.query) ?? [])
       read.set(block, found)
       readAgain(view, block)
     } catch (error) {

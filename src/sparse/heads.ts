@@ -93,13 +93,12 @@ function turnBack(build: NodeBuilder, view: TransformerModel, turned: Value): Va
   return build.op('Transpose', [source ?? turned], { perm })
 }
 
-/** [batch·heads, tokens, size], [batch, heads…, tokens, size] → [batch, heads, tokens, size]. */
-function asHeads(
-  build: NodeBuilder,
+/** The heads among the axes before tokens and size; throws `Unreadable` where they are others than those of scores. */
+export function countHeads(
   { block, heads }: ReadAttention,
   value: Value,
   axes: readonly Axis[],
-): { readonly heads: Value; readonly count: number } {
+): number {
   const leading = axes.slice(0, -2)
   const own = new Set([...block.keyValueHeadAxes, ...block.groupAxes])
   const count = leading
@@ -108,6 +107,18 @@ function asHeads(
   // One head for each group is enough: the product repeats it.
   if (leading.length === 0 || (count !== heads && count !== block.keyValueHeads))
     throw new Unreadable(`"${value.name}" has other heads than its scores`)
+  return count
+}
+
+/** [batch·heads, tokens, size], [batch, heads…, tokens, size] → [batch, heads, tokens, size]. */
+function asHeads(
+  build: NodeBuilder,
+  read: ReadAttention,
+  value: Value,
+  axes: readonly Axis[],
+): { readonly heads: Value; readonly count: number } {
+  const leading = axes.slice(0, -2)
+  const count = countHeads(read, value, axes)
   if (leading.length === 2 && leading[1]?.size.value === count) return { heads: value, count }
   return { heads: build.op('Reshape', [value, shapeWith(build, value, [-1, count])]), count }
 }

@@ -136,11 +136,14 @@ test.each<MetricName>(['accuracy', 'cosine'])('%s of what is NaN is refused', as
 test.each([
   ['features without tokens', {}],
   ['images beside a text of another length', { ids: tokenOf([2, 3]) }],
+  ['the second of two texts', { ids: tokenOf([2, 3]), target: tokenOf([2, 2]) }],
 ])('cosine is taken of %s', async (_, more) => {
   const made = (sign: number) =>
     build((b) => {
-      const x = b.input('x', ['batch', 2, 4])
-      if ('ids' in more) b.input('ids', ['batch', 3], 'int64')
+      const x = b.input('x', ['batch', 'target' in more ? 'length' : 2, 4])
+      const lengths = 'target' in more ? ['source', 'length'] : [3]
+      for (const [index, name] of Object.keys(more).entries())
+        b.input(name, ['batch', lengths[index] as number | string], 'int64')
       const y = b.op('Mul', [x, b.scalar(sign)])
       b.declare(y, ['batch', 2, 4])
       return y

@@ -217,3 +217,18 @@ it('leaves heads dense that are larger than what kernels take, and says so', asy
   const [block] = await examine(model)
   expect(block?.reason).toContain('600 numbers')
 })
+
+it('heads with weights of their own, stacked by their scores alone, stay and say so', async () => {
+  const model = build((b) => {
+    const x = b.input('x', ['batch', 'tokens', C])
+    const one = (): Value => {
+      const [query, key, value] = [0, 1, 2].map(() => b.linear(x, C, D)) as [Value, Value, Value]
+      const scores = b.op('MatMul', [query, b.transpose(key, 0, 2, 1)])
+      return b.op('MatMul', [b.op('Softmax', [scores], { axis: -1 }), value])
+    }
+    const joined = b.op('Concat', [one(), one(), one()], { axis: -1 })
+    return b.op('Add', [x, b.linear(joined, 3 * D, C)])
+  })
+  const reasons = (await examine(model)).map(({ reason }) => reason)
+  expect(reasons).toEqual([expect.stringContaining('other heads')])
+})
