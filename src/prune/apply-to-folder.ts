@@ -45,6 +45,8 @@ export interface FolderOptions extends RunOptions {
   readonly batches?: readonly Batch[] | undefined
   /** The proof, where it was made before; numbers are not compared again then. */
   readonly check?: NumericCheck | undefined
+  /** Digest of the source, where it is known. */
+  readonly digest?: string | undefined
   /** Only this file, though its folder has more. */
   readonly single: boolean
 }
@@ -66,16 +68,30 @@ export interface FolderResult {
 export const isSingle = (path: string): boolean =>
   statSync(resolve(path), { throwIfNoEntry: false })?.isFile() ?? false
 
+/** A folder whose main model is cut and proved, and that can be written. */
+export interface CutFolder extends Omit<FolderResult, 'written'> {
+  /** Errors: those of writing; nothing is left behind. */
+  save(output: string, force?: boolean): Promise<SavedFolder>
+}
+
 /** Errors: those of plans, of the check and of writing; nothing is left behind. */
 export async function applyToFolder(options: FolderOptions): Promise<FolderResult> {
-  const { source, plan, as = 'slice', log } = options
-  const { location } = source
+  const { output, force } = options
+  const { save, ...found } = await cutFolder(options)
+  return { ...found, written: output === undefined ? undefined : await save(output, force) }
+}
+
+/** Errors: those of plans and of the check. */
+export async function cutFolder(
+  options: Omit<FolderOptions, 'output' | 'force'>,
+): Promise<CutFolder> {
+  const { source, plan, as = 'slice' } = options
   if (as === 'mask' && plan.parts.length > 1) throw maskError(plan)
   let view = readModel(source.model.graph)
   const ids = idInputs(view)
   const before = totalsOf(source.model, view)
   const sizesBefore = modelSizes(view)
-  const otherwise = otherwiseCounted(location.folder, sizesBefore)
+  const otherwise = otherwiseCounted(source.location.folder, sizesBefore)
   let sizesAfter = sizesBefore
   const rows: ReportRow[] = []
   let check = options.check
@@ -90,11 +106,37 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
     if (!options.check && as === 'slice')
       check = largerOf(check, await provePart({ ...options, ids }, index, part))
   }
-  const after = totalsOf(source.model, view)
-  const digest = await loadFrom(location, source.file).digest(options.signal)
+  return {
+    before,
+    after: totalsOf(source.model, view),
+    rows,
+    attention: plan.parts.flatMap((part) => part.attention ?? []),
+    bits: keptBits(plan.parts),
+    check,
+    save: (output, force) => {
+      const sizes = { otherwise, before: sizesBefore, after: sizesAfter }
+      return saveFolder({ ...options, output, force }, sizes)
+    },
+  }
+}
+
+interface Sizes {
+  /** What configs state otherwise than the graph did. */
+  readonly otherwise: ReturnType<typeof otherwiseCounted>
+  readonly before: ReturnType<typeof modelSizes>
+  readonly after: ReturnType<typeof modelSizes>
+}
+
+/** Writes the model that was cut and, unless it is alone, the others of its folder. */
+async function saveFolder(
+  options: FolderOptions & { readonly output: string },
+  { otherwise, before, after }: Sizes,
+): Promise<SavedFolder> {
+  const { source, plan, output, force, as = 'slice', log, signal } = options
+  const { location } = source
+  const digest = options.digest ?? (await loadFrom(location, source.file).digest(signal))
   const rest = options.single ? undefined : await companionsOf(options)
   const cut = { [source.file]: source.model, ...rest?.cut }
-  const models = { ...cut, ...rest?.carried }
   for (const model of Object.values(cut)) {
     if (otherwise.length > 0) model.metadata.set(OTHERWISE, JSON.stringify(otherwise))
     model.metadata.set('attnc.version', version)
@@ -102,27 +144,20 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
     model.metadata.set('attnc.plan', JSON.stringify(planSummary(plan)))
   }
   const vocabulary = plan.parts.find((part) => part.vocabulary)?.vocabulary
-  const written =
-    options.output === undefined
-      ? undefined
-      : await saveModelFolder({
-          models,
-          from: location,
-          to: options.output,
-          force: options.force,
-          configEdit: (name, config) => {
-            const sized =
-              as === 'slice' ? editConfig(name, config, sizesBefore, sizesAfter) : config
-            return vocabulary ? renumberedConfig(sized, vocabulary) : sized
-          },
-          files: { ...planNote(plan), ...(vocabulary && cutTokenizerFile(location, vocabulary)) },
-          ...(vocabulary && { omit: isOlderForm }),
-          signal: options.signal,
-          onProgress: (done, total) => log.progress('writing', done, total),
-        })
-  const attention = plan.parts.flatMap((part) => part.attention ?? [])
-  const bits = keptBits(plan.parts)
-  return { before, after, rows, attention, bits, check, written }
+  return await saveModelFolder({
+    models: { ...cut, ...rest?.carried },
+    from: location,
+    to: output,
+    force,
+    configEdit: (name, config) => {
+      const sized = as === 'slice' ? editConfig(name, config, before, after) : config
+      return vocabulary ? renumberedConfig(sized, vocabulary) : sized
+    },
+    files: { ...planNote(plan), ...(vocabulary && cutTokenizerFile(location, vocabulary)) },
+    ...(vocabulary && { omit: isOlderForm }),
+    signal,
+    onProgress: (done, total) => log.progress('writing', done, total),
+  })
 }
 
 /**
@@ -132,7 +167,6 @@ export async function applyToFolder(options: FolderOptions): Promise<FolderResul
 async function companionsOf({
   source: { location, file: main },
   plan,
-  output,
   as = 'slice',
   log,
   signal,
@@ -140,10 +174,6 @@ async function companionsOf({
   readonly cut: Readonly<Record<string, Model>>
   readonly carried: Readonly<Record<string, Model>>
 }> {
-  // Said once, when the folder is written.
-  const warn: typeof log.warn = (code, text) => {
-    if (output !== undefined) log.warn(code, text)
-  }
   const cut: Record<string, Model> = {}
   const carried: Record<string, Model> = {}
   const [first] = plan.parts
@@ -154,7 +184,7 @@ async function companionsOf({
     try {
       const { model } = loadFrom(location, file)
       if (dense && first && !hasSameWeights(dense, readModel(model.graph), first)) {
-        warn(
+        log.warn(
           'MODEL_AS_IT_WAS',
           `"${file}" has weights of its own, which this plan is not for, and stays as it was; prune it with "attnc prune ${join(location.folder, file)}".`,
         )
@@ -165,7 +195,7 @@ async function companionsOf({
       cut[file] = model
     } catch (error) {
       if (!(error instanceof AttncError)) throw error
-      warn('MODEL_LEFT_OUT', `"${file}" is not in the output: ${error.message}`)
+      log.warn('MODEL_LEFT_OUT', `"${file}" is not in the output: ${error.message}`)
     }
   }
   return { cut, carried }

@@ -111,19 +111,31 @@ function notContinued(cause: unknown): never {
 
 function relativeDifference(name: string, one: RuntimeTensor, other: RuntimeTensor): number {
   const [a, b] = [numbersOf(one), numbersOf(other)]
+  const { difference, scale, oddAt } = compareNumbers(a, b)
+  if (oddAt >= 0)
+    throw new AttncError(
+      'NOT_A_NUMBER',
+      'numeric',
+      `Output "${name}" of the ${Number.isNaN(a[oddAt]) ? 'pruned' : 'dense'} model is NaN at element ${oddAt}.`,
+    )
+  return difference / scale
+}
+
+/** Logits are hundreds of millions of numbers: nothing here makes an object of one. */
+function compareNumbers(a: Float64Array | Float32Array, b: Float64Array | Float32Array) {
   let difference = 0
   let scale = 1e-6
   for (let i = 0; i < a.length; i++) {
-    const [x, y] = [a[i] as number, b[i] as number]
-    if (x === y || (Number.isNaN(x) && Number.isNaN(y))) continue
-    if (Number.isNaN(x) || Number.isNaN(y))
-      throw new AttncError(
-        'NOT_A_NUMBER',
-        'numeric',
-        `Output "${name}" of the ${Number.isNaN(x) ? 'pruned' : 'dense'} model is NaN at element ${i}.`,
-      )
-    difference = Math.max(difference, Math.abs(x - y))
-    if (Number.isFinite(y)) scale = Math.max(scale, Math.abs(y))
+    const x = a[i] as number
+    const y = b[i] as number
+    if (x === y) continue
+    const gap = Math.abs(x - y)
+    const size = Math.abs(y)
+    // Infinities of one sign are equal, so that one of the two is none of a number here, or both are.
+    if (Number.isNaN(gap) && !(Number.isNaN(x) && Number.isNaN(y)))
+      return { difference, scale, oddAt: i }
+    if (gap > difference) difference = gap
+    if (size > scale && size < Number.POSITIVE_INFINITY) scale = size
   }
-  return difference / scale
+  return { difference, scale, oddAt: -1 }
 }

@@ -39,6 +39,8 @@ export interface Decided {
   readonly skipped: readonly Skipped[]
   /** What was asked and what was reached. */
   readonly targets: readonly TargetResult[]
+  /** Digest of the source. */
+  readonly input: string
 }
 
 /** Errors: WEIGHT_NOT_FINITE, those of the passes and of `meetTargets`. The source stays as it is. */
@@ -111,7 +113,12 @@ export async function decidePlan(options: DecideOptions): Promise<Decided> {
     skipped.push(...(pass.skipped?.(view) ?? []))
   }
   const input = await source.digest(options.signal)
-  return { plan: { parts, made: { by: `attnc ${version}`, input } }, skipped, targets: results }
+  return {
+    plan: { parts, made: { by: `attnc ${version}`, input } },
+    skipped,
+    targets: results,
+    input,
+  }
 }
 
 /** The pass that meets the targets. Error: TARGET_PASS. */

@@ -23,7 +23,7 @@ import type { Plan, PlanPart } from '../plan/plan.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { isKnown, renumberAfter } from '../vocabulary/batches.js'
 import { idInputs } from '../vocabulary/find-vocabulary.js'
-import { applyToFolder, type FolderResult } from './apply-to-folder.js'
+import { cutFolder, type FolderResult } from './apply-to-folder.js'
 import { compareCosts } from './compare-costs.js'
 import type { Subject } from './costs.js'
 import { decidePlan } from './decide.js'
@@ -81,25 +81,17 @@ export async function prune(options: PruneOptions): Promise<PruneResult> {
   readConfigs(source.location.folder)
   for (const batches of [options.batches, options.evaluate?.batches])
     assertBatchesFit(source.model, batches ?? [], options.provider)
-  const { plan, skipped, targets } = options.plan
-    ? { plan: options.plan, skipped: [], targets: [] }
+  const { plan, skipped, targets, input } = options.plan
+    ? { plan: options.plan, skipped: [], targets: [], input: undefined }
     : await decidePlan({ ...options, passes: options.passes ?? [] })
   const pruned = loadFrom(source.location, source.file)
   log.info('Checking the pruned model against the masked one.')
   // Measured before anything is written: a run that fails its conditions leaves nothing.
-  const trial = await applyToFolder({ ...options, source: pruned, plan, output: undefined })
+  const { save, ...cut } = await cutFolder({ ...options, source: pruned, plan, digest: input })
   const found = { plan, skipped, targets, ...(await measure(options, metrics, pruned, plan)) }
-  if (options.output === undefined) return { ...trial, ...found }
+  if (options.output === undefined) return { ...cut, ...found, written: undefined }
   log.info(`Writing "${options.output}".`)
-  const fresh = loadFrom(source.location, source.file)
-  const result = await applyToFolder({
-    ...options,
-    source: fresh,
-    plan,
-    output: options.output,
-    check: trial.check,
-  })
-  return { ...result, ...found }
+  return { ...cut, ...found, written: await save(options.output, options.force) }
 }
 
 /** Errors: those of `chooseMetrics`. */

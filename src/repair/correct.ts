@@ -5,6 +5,7 @@
  */
 import type { Products } from '../linear-algebra/products.js'
 import type { BlockRead } from '../model/reads.js'
+import { letGoOf } from '../runtime/let-go.js'
 import { invertDamped } from './damped-inverse.js'
 import type { Observation } from './observe.js'
 
@@ -20,12 +21,18 @@ export async function correctRead(
   const gap = missing?.slice() ?? new Float64Array(size * size)
   for (let i = 0; i < gap.length; i++) gap[i] = (gap[i] as number) / Math.max(tokens, 1)
   const change = await products.multiply(inverse, square(gap))
-  return Promise.all(
+  letGoOf(inverse.numbers, gap)
+  const weights = await Promise.all(
     projections.map(async (projection) => {
       const weight = projection.read()
       const { rows, columns } = projection
-      const step = await products.multiply(change, { rows, columns, numbers: weight })
-      return weight.map((each, i) => each + (step.numbers[i] as number))
+      const { numbers: step } = await products.multiply(change, { rows, columns, numbers: weight })
+      for (let i = 0; i < weight.length; i++)
+        weight[i] = (weight[i] as number) + (step[i] as number)
+      letGoOf(step)
+      return weight
     }),
   )
+  letGoOf(change.numbers)
+  return weights
 }

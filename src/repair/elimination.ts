@@ -9,7 +9,7 @@
 import { invertLarge } from '../linear-algebra/inverse.js'
 import { type Matrix, type Products, transpose } from '../linear-algebra/products.js'
 import { withinGroups } from '../model/kernel-matrix.js'
-import { letGo } from '../runtime/let-go.js'
+import { letGoOf } from '../runtime/let-go.js'
 import { type DampedMoments, invertDamped } from './damped-inverse.js'
 import { costByGram, costOf, eliminate, gather } from './unit-cost.js'
 
@@ -33,7 +33,7 @@ export interface Ranking {
 /** A round takes at most this share of the rows that are left. */
 const roundShare = 1 / 16
 
-export class Elimination {
+export class Elimination implements Disposable {
   private total = 0
 
   private constructor(
@@ -59,6 +59,7 @@ export class Elimination {
       const step = (await products.multiply(inverse, right)).numbers
       const scale = 1 / Math.max(tokens, 1)
       for (let i = 0; i < w.length; i++) w[i] = (w[i] as number) + scale * (step[i] as number)
+      letGoOf(step)
     }
     const rows = Array.from({ length: n }, (_, row) => row)
     return new Elimination(products, n, rows, columns, inverse.numbers, w)
@@ -114,6 +115,11 @@ export class Elimination {
     return result
   }
 
+  /** Ends it: its matrices are as large as a block's weights, and there is one for each block. */
+  [Symbol.dispose](): void {
+    letGoOf(this.inverse, this.w)
+  }
+
   /**
    * The units of one round, dropped one after another on matrices of the candidates alone: what a unit costs is said
    * by H⁻¹ and by products of rows of W, which are fewer numbers than the rows.
@@ -135,7 +141,9 @@ export class Elimination {
     for (const [to, from] of all.entries())
       numbers.set(this.w.subarray(from * d, (from + 1) * d), to * d)
     const w = { rows: size, columns: d, numbers }
-    const { numbers: gram } = await this.products.multiply(w, transpose(w))
+    const across = transpose(w)
+    const { numbers: gram } = await this.products.multiply(w, across)
+    letGoOf(numbers, across.numbers)
     let at = 0
     const local = candidates.map((each) => {
       const places = each.places.map((_, index) => at + index)
@@ -159,6 +167,7 @@ export class Elimination {
       dropped.push({ ...each, cost })
       rows += places.length
     }
+    letGoOf(inverse, gram)
     return dropped
   }
 
@@ -199,7 +208,7 @@ export class Elimination {
       for (let c = 0; c < d; c++)
         w[i * d + c] = (w[from * d + c] as number) - (delta[at + s + c] as number)
     }
-    letGo([{ data: bk.numbers }, { data: delta }])
+    letGoOf(square.numbers, k.numbers, b, right, bk.numbers, delta)
     this.inverse = inverse.subarray(0, s * s)
     this.w = w.subarray(0, s * d)
     this.rows = stay.map((place) => this.rows[place] as number)

@@ -10,6 +10,7 @@ import type { TokenRows } from '../model/block.js'
 import { unfold } from '../model/kernel-matrix.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { float32Tensor, int64Tensor } from '../onnx/tensor.js'
+import { letGoOf } from '../runtime/let-go.js'
 
 /** Input that carries the dense model's value of each batch. */
 export const DENSE = 'attnc.dense'
@@ -83,6 +84,7 @@ export class ObservationSums {
     const parts = place.hasMeans
       ? split(moments, missing, place.width)
       : { moments, missing, means: undefined }
+    if (place.hasMeans) letGoOf(moments, missing)
     return { tokens, ...parts }
   }
 }

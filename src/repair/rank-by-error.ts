@@ -40,8 +40,8 @@ export async function rankByError(
   const { groups } = projection
   const own = metric && groups === 1 ? await metric.turn(weight) : weight
   const input = { moments, tokens, weight: own, columns, ridge, groups }
-  const elimination = await Elimination.open(input, products)
-  return elimination.drop(
+  using elimination = await Elimination.open(input, products)
+  return await elimination.drop(
     units.map(({ rows }) => rows),
     most,
   )

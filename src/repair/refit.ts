@@ -53,7 +53,7 @@ export async function refitBlock(
   const basis = frame && findValueBasis(frame, moments, weight, columns)
   const turned = frame && basis && { frame, ...basis }
   if (turned) turnOver({ moments, missing, weight }, columns, turned)
-  const elimination = await Elimination.open(
+  using elimination = await Elimination.open(
     {
       moments,
       missing: missing && metric ? await metric.turn(missing) : missing,

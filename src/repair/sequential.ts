@@ -16,7 +16,7 @@ import { canShiftUnmixed, shiftUnmixed } from '../model/unmixed.js'
 import type { RuntimeTensor } from '../onnx/numbers.js'
 import { float32Tensor, type Tensor } from '../onnx/tensor.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
-import { letGo } from '../runtime/let-go.js'
+import { letGo, letGoOf } from '../runtime/let-go.js'
 import { inferShapes } from '../shape/infer.js'
 import { gateBlock } from './gate-block.js'
 import { leaveOutOfNorms } from './leave-out-of-norms.js'
@@ -131,8 +131,10 @@ class Walk<Kind extends Block> {
       const target = { value, columns: size }
       const place = { input: value, width: size, target, tokens, hasMeans: false }
       const found = await this.observe(place, dense)
+      letGo(dense ?? [])
       if (!this.repair.isThorough && !found.missing?.some((each) => each !== 0)) continue
       const weights = await this.repair.correct(block, read, found)
+      letGoOf(found.moments, found.missing)
       edit(this.working.graph, 'attnc.correct', (change) => {
         for (const [index, { weight }] of read.projections.entries())
           change.setConstant(this.own(weight), weights[index] as Tensor)
@@ -146,7 +148,9 @@ class Walk<Kind extends Block> {
       after && stream && projection ? { value: stream, columns: projection.columns } : undefined
     const hasMeans = this.hasMeans(block, after !== undefined)
     const place = { input, width, turn, unfolded, target, tokens, hasMeans }
-    const first = await this.repair.refit(block, await this.observe(place, after))
+    const seen = await this.observe(place, after)
+    const first = await this.repair.refit(block, seen)
+    letGoOf(seen.moments, seen.missing)
     const product = this.own(block.output).producer
     const normed = this.repair.normed?.(block)
     if (normed) {
@@ -194,6 +198,7 @@ class Walk<Kind extends Block> {
     const part = extractSubgraph(this.model.graph, this.cuts(this.model), wanted)
     for (const stream of this.dense.keys())
       if (!part.graph.inputs.some(({ name }) => name === stream.name)) {
+        letGo([...(this.dense.get(stream) ?? []), ...(this.pruned.get(stream) ?? [])])
         this.dense.delete(stream)
         this.pruned.delete(stream)
       }

@@ -1,7 +1,7 @@
 /** What a unit's absence costs in squared output, and what a row's absence does to what tells it. */
 import { cholesky } from '../linear-algebra/cholesky.js'
 import { transpose } from '../linear-algebra/products.js'
-import { addScaled, squares } from './damped-inverse.js'
+import { addScaled, addScaledRows, squares } from './damped-inverse.js'
 
 /** tr(Wᵤᵀ (H⁻¹)ᵤᵤ⁻¹ Wᵤ), of W [n, d]. */
 export function costOf(
@@ -20,7 +20,9 @@ export function costOf(
   let cost = 0
   for (const [i, row] of places.entries()) {
     x.set(w.subarray(row * d, (row + 1) * d), i * d)
-    for (let k = 0; k < i; k++) addScaled(x, i * d, x, k * d, -(l[i * m + k] as number), d)
+    const factors = l.slice(i * m, i * m + i)
+    for (let k = 0; k < i; k++) factors[k] = -(factors[k] as number)
+    addScaledRows(x, i * d, x, 0, factors, d)
     const scale = 1 / (l[i * m + i] as number)
     for (let c = i * d; c < (i + 1) * d; c++) x[c] = (x[c] as number) * scale
     cost += squares(x, i * d, d)
@@ -77,9 +79,11 @@ export function eliminate(
     // Rows that went before are zero.
     if (i === place || (factor === 0 && beside === 0)) continue
     const at = i * n + i
-    addScaled(inverse, at, row, i, factor, n - i)
-    addScaled(gram, at, products, i, factor, n - i)
-    addScaled(gram, at, factors, i, beside, n - i)
+    for (let j = i, to = at; j < n; j++, to++) {
+      inverse[to] = (inverse[to] as number) + factor * (row[j] as number)
+      gram[to] =
+        (gram[to] as number) + factor * (products[j] as number) + beside * (factors[j] as number)
+    }
     if (i > place) continue
     inverse[i * n + place] = 0
     gram[i * n + place] = 0

@@ -6,6 +6,7 @@
  */
 import { eigenSymmetric } from '../linear-algebra/eigen.js'
 import type { ValueFrame } from '../model/value-frame.js'
+import { addScaledRows } from './damped-inverse.js'
 
 export interface ValueBasis {
   /** T, [heads, size, size]: a member's new value is Σ old · T[old, new]; most important first. */
@@ -35,10 +36,13 @@ export function findValueBasis(
           const row = places[i]?.[copy] as number
           const other = places[j]?.[copy] as number
           s[i * size + j] = (s[i * size + j] as number) + (moments[row * n + other] as number)
+          if (j > i) continue
           let dot = 0
           for (let c = 0; c < columns; c++)
             dot += (weight[row * columns + c] as number) * (weight[other * columns + c] as number)
-          g[i * size + j] = (g[i * size + j] as number) + dot
+          const sum = (g[i * size + j] as number) + dot
+          g[i * size + j] = sum
+          g[j * size + i] = sum
         }
     const { root, inverseRoot } = roots(s, size)
     const { vectors } = eigenSymmetric(multiply(multiply(root, g, size), root, size), size)
@@ -94,9 +98,10 @@ export function turnRows(
   matrix: (head: number, to: number, from: number) => number,
 ): void {
   const { size, inputs } = frame
+  const old = new Float64Array(size * columns)
+  const factors = new Float64Array(size)
   for (const [head, places] of inputs.entries())
     for (let copy = 0; copy < (places[0]?.length ?? 0); copy++) {
-      const old = new Float64Array(size * columns)
       for (let d = 0; d < size; d++) {
         const at = (places[d]?.[copy] as number) * columns
         old.set(rows.subarray(at, at + columns), d * columns)
@@ -104,11 +109,8 @@ export function turnRows(
       for (let j = 0; j < size; j++) {
         const at = (places[j]?.[copy] as number) * columns
         rows.fill(0, at, at + columns)
-        for (let d = 0; d < size; d++) {
-          const factor = matrix(head, j, d)
-          for (let c = 0; c < columns; c++)
-            rows[at + c] = (rows[at + c] as number) + factor * (old[d * columns + c] as number)
-        }
+        for (let d = 0; d < size; d++) factors[d] = matrix(head, j, d)
+        addScaledRows(rows, at, old, 0, factors, columns)
       }
     }
 }

@@ -71,6 +71,8 @@ export async function runBatches<Batch extends Feedable>(
       threads,
       signal,
       optimization: options.optimization,
+      // What is done with the results would wait for threads that spin.
+      takesTurns: true,
     })
     const ports = new Map(session.inputs.map((port) => [port.name, port]))
     const start = (index: number): Promise<Record<string, RuntimeTensor>> | undefined => {

@@ -10,3 +10,13 @@ export function letGo(results: Iterable<Pick<RuntimeTensor, 'data'>>): void {
   const addon = findAddon()
   for (const { data } of results) if (ArrayBuffer.isView(data)) addon?.detach?.(data.buffer)
 }
+
+/** Less than this is not worth the call. */
+const SMALLEST = 1 << 16
+
+/** The same of matrices that were a step on the way, whoever made them. */
+export function letGoOf(...matrices: readonly (Float64Array | Float32Array | undefined)[]): void {
+  const addon = findAddon()
+  for (const each of matrices)
+    if (each && each.buffer.byteLength >= SMALLEST) addon?.detach?.(each.buffer)
+}
