@@ -3,7 +3,7 @@ import { AttncError } from '../errors.js'
 import { type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import type { Port } from '../runtime/session.js'
 import { type Batch, makeTokenBatch } from './batch.js'
-import { readDataText } from './read-text.js'
+import { takeFromText } from './read-text.js'
 import { sliceArrays } from './slice-arrays.js'
 import { checkVocabulary, type Tokenizer } from './tokenizer.js'
 
@@ -28,7 +28,17 @@ type Line = Readonly<Record<string, unknown>>
 
 /** Errors: DATA_EMPTY, JSON_LINE, INPUT_MISSING, INPUT_SHAPE, TOKENIZER_MISMATCH. */
 export function readJsonLines(path: string, options: JsonLinesOptions): Batch[] {
-  const lines = parse(path).slice(0, options.samples)
+  const { samples } = options
+  const lines = takeFromText(
+    path,
+    samples === undefined ? Number.POSITIVE_INFINITY : 1 << 20,
+    (text, isWhole) => {
+      // The last line of a beginning may lack its end.
+      const all = text.split('\n').slice(0, isWhole ? undefined : -1)
+      const wanted = all.filter((line) => line.trim() !== '').length
+      return isWhole || wanted >= (samples ?? 0) ? parse(path, all, samples) : undefined
+    },
+  ) as Line[]
   if (lines.length === 0) throw emptyError(path)
   const texts = lines.flatMap((line) => (typeof line['text'] === 'string' ? [line['text']] : []))
   if (texts.length === lines.length) {
@@ -52,24 +62,28 @@ export function readJsonLines(path: string, options: JsonLinesOptions): Batch[] 
   })
 }
 
-function parse(path: string): Line[] {
-  return readDataText(path)
-    .split('\n')
-    .flatMap((text, index) => {
-      if (text.trim() === '') return []
-      try {
-        const line: unknown = JSON.parse(text)
-        if (typeof line === 'object' && line !== null && !Array.isArray(line)) return [line as Line]
-      } catch {
-        // Said below.
-      }
-      throw new AttncError(
-        'JSON_LINE',
-        'usage',
-        `Line ${index + 1} of "${path}" is no JSON object: ${text.slice(0, 60)}`,
-        { suggestions: [lineFormat] },
-      )
-    })
+function parse(path: string, all: readonly string[], most = Number.POSITIVE_INFINITY): Line[] {
+  const lines: Line[] = []
+  for (const [index, text] of all.entries()) {
+    if (lines.length >= most) break
+    if (text.trim() !== '') lines.push(parseLine(path, index, text))
+  }
+  return lines
+}
+
+function parseLine(path: string, index: number, text: string): Line {
+  try {
+    const line: unknown = JSON.parse(text)
+    if (typeof line === 'object' && line !== null && !Array.isArray(line)) return line as Line
+  } catch {
+    // Said below.
+  }
+  throw new AttncError(
+    'JSON_LINE',
+    'usage',
+    `Line ${index + 1} of "${path}" is no JSON object: ${text.slice(0, 60)}`,
+    { suggestions: [lineFormat] },
+  )
 }
 
 /** A nested list as one sample of a batch. */

@@ -76,6 +76,29 @@ describe('text', () => {
     ])
   })
 
+  test('is read as far as is wanted, and the same as all of it', () => {
+    const sentence = 'the cat sat on a mat the dog sat on the cat a dog'
+    const long = `${Array.from({ length: 9000 }, (_, at) => sentence.slice(0, 40 - 4 * (at % 7))).join('\n\n')}\n`
+    for (const textMode of ['stream', 'paragraphs', 'sentences'] as const) {
+      const settings = { sequenceLength: 7, textMode, startToken: 0 }
+      const whole = read(text, 'long.txt', long, settings).flatMap(({ ids }) => ids)
+      // What can't be read any more lies behind what is wanted.
+      const broken = Buffer.concat([Buffer.from(long), Buffer.from([0xff])])
+      for (const samples of [3, 300]) {
+        const some = read(text, 'broken.txt', broken, { ...settings, samples })
+        const wanted = whole.slice(0, samples)
+        if (textMode !== 'sentences') expect(some.flatMap(({ ids }) => ids)).toEqual(wanted)
+        expect(some.flatMap(({ ids }) => ids)).toHaveLength(samples)
+      }
+      expect(() => read(text, 'broken.txt', broken, settings)).toThrow(/not text in UTF-8/)
+    }
+    const lines = `${'{"text": "the cat"}\n'.repeat(90_000)}{"te`
+    expect(read(text, 'long.jsonl', lines, { samples: 3 }).flatMap(({ ids }) => ids)).toHaveLength(
+      3,
+    )
+    expect(() => read(text, 'long.jsonl', lines)).toThrow(/Line 90001 /)
+  })
+
   test('of a model of fixed length is cut to that length', () => {
     const fixed: Input[] = [['input_ids', INT64, 1, 4]]
     const batches = read(fixed, 'a.md', 'the cat sat on a mat the dog', { sequenceLength: 100 })
