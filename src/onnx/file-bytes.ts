@@ -15,12 +15,21 @@ export interface FileStamp {
 
 /** What `path` is now; throws a named error where it cannot be looked at. */
 export function stampFile(path: string): FileStamp {
+  let found: ReturnType<typeof statSync>
   try {
-    const { size, mtimeMs } = statSync(path)
-    return { path, size, modifiedMs: mtimeMs }
+    found = statSync(path)
   } catch (error) {
     throw unreadable(path, error)
   }
+  // Opening a pipe that nobody writes to would wait for ever.
+  if (!found.isFile() && !found.isDirectory())
+    throw new AttncError(
+      'MODEL_NOT_A_FILE',
+      'model',
+      `"${path}" is a pipe or a device; a model is read here and there, which only files allow.`,
+      { suggestions: ['Write it to a file first, and name that.'] },
+    )
+  return { path, size: found.size, modifiedMs: found.mtimeMs }
 }
 
 export class FileBytes implements ByteSource {

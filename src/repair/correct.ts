@@ -27,10 +27,10 @@ export async function correctRead(
       const weight = projection.read()
       const { rows, columns } = projection
       const { numbers: step } = await products.multiply(change, { rows, columns, numbers: weight })
-      for (let i = 0; i < weight.length; i++)
-        weight[i] = (weight[i] as number) + (step[i] as number)
+      const moved = new Float64Array(weight.length)
+      for (let i = 0; i < weight.length; i++) moved[i] = (weight[i] as number) + (step[i] as number)
       letGoOf(step)
-      return weight
+      return moved
     }),
   )
   letGoOf(change.numbers)

@@ -1,4 +1,5 @@
 /** Models that are damaged or strange, through load, inspect, slice and save. */
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -211,6 +212,15 @@ describe('refused, with nothing written', () => {
       code: 'EXTERNAL_DATA_OUTSIDE',
       exit: 3,
     })
+  })
+})
+
+test.skipIf(process.platform === 'win32')('a pipe is refused, and not waited for', async () => {
+  const path = join(folder, 'model.onnx')
+  execFileSync('mkfifo', [path])
+  expect(await refusalOf(folder, () => loadModel(path))).toMatchObject({
+    code: 'MODEL_NOT_A_FILE',
+    exit: 3,
   })
 })
 
