@@ -46,7 +46,10 @@ export async function calibrateToFile(
   } catch (error) {
     if (options.signal?.aborted && state && state.done.size > 0) {
       await writeCalibration(checkpoint, state)
-      log.info(`What was done is kept in "${checkpoint}"; the same command goes on from there.`)
+      log.warn(
+        'CALIBRATION_KEPT',
+        `What was done is kept in "${checkpoint}"; the same command goes on from there.`,
+      )
     }
     throw error
   }

@@ -97,7 +97,7 @@ export abstract class BaseCommand extends Command {
       process.exit(exitCodes.interrupted)
     }
     this.controller.abort(
-      new AttncError('INTERRUPTED', 'interrupted', 'Interrupted; nothing was written.'),
+      new AttncError('INTERRUPTED', 'interrupted', 'Interrupted; no output was left half written.'),
     )
   }
 
