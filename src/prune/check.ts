@@ -6,6 +6,7 @@ import type { Batch } from '../data/batch.js'
 import { type Continuation, findContinuation } from '../data/continued.js'
 import { AttncError } from '../errors.js'
 import { intAttribute, type Model, type Node, type Value } from '../graph/graph.js'
+import { isMover, upstream } from '../model/trace.js'
 import { numbersOf, type RuntimeTensor } from '../onnx/numbers.js'
 import { type RunOptions, runBatches } from '../runtime/batches.js'
 
@@ -58,7 +59,8 @@ export async function checkSlice(
       const reference = other[index]?.[name]
       // Caches lose members: they are checked through what is computed from them.
       if (!reference || reference.dims.join() !== tensor.dims.join()) continue
-      largest = Math.max(largest, relativeDifference(name, tensor, reference))
+      const least = leastScale(masked.graph.values.get(name))
+      largest = Math.max(largest, relativeDifference(name, tensor, reference, least))
       compared++
     }
   if (compared === 0)
@@ -109,9 +111,26 @@ function notContinued(cause: unknown): never {
   )
 }
 
-function relativeDifference(name: string, one: RuntimeTensor, other: RuntimeTensor): number {
+const squashing = new Set(['Sigmoid', 'HardSigmoid', 'Softmax', 'Tanh', 'Erf', 'Softsign'])
+
+/**
+ * What an output is measured by at least. Those between 0 and 1 are rounded as numbers near 1 are: chances that are
+ * all next to nothing differ by that and mean the same.
+ */
+function leastScale(output: Value | undefined): number {
+  const isPassed = (node: Node): boolean => isMover(node) || node.op === 'Cast'
+  const made = output ? [...upstream(output, isPassed)] : []
+  return made.some(({ op }) => squashing.has(op)) ? 1e-3 : 1e-6
+}
+
+function relativeDifference(
+  name: string,
+  one: RuntimeTensor,
+  other: RuntimeTensor,
+  least: number,
+): number {
   const [a, b] = [numbersOf(one), numbersOf(other)]
-  const { difference, scale, oddAt } = compareNumbers(a, b)
+  const { difference, scale, oddAt } = compareNumbers(a, b, least)
   if (oddAt >= 0)
     throw new AttncError(
       'NOT_A_NUMBER',
@@ -122,20 +141,24 @@ function relativeDifference(name: string, one: RuntimeTensor, other: RuntimeTens
 }
 
 /** Logits are hundreds of millions of numbers: nothing here makes an object of one. */
-function compareNumbers(a: Float64Array | Float32Array, b: Float64Array | Float32Array) {
+function compareNumbers(
+  a: Float64Array | Float32Array,
+  b: Float64Array | Float32Array,
+  least: number,
+) {
   let difference = 0
-  let scale = 1e-6
+  let scale = least
   for (let i = 0; i < a.length; i++) {
     const x = a[i] as number
     const y = b[i] as number
+    const size = Math.abs(y)
+    if (size > scale && size < Number.POSITIVE_INFINITY) scale = size
     if (x === y) continue
     const gap = Math.abs(x - y)
-    const size = Math.abs(y)
     // Infinities of one sign are equal, so that one of the two is none of a number here, or both are.
     if (Number.isNaN(gap) && !(Number.isNaN(x) && Number.isNaN(y)))
       return { difference, scale, oddAt: i }
     if (gap > difference) difference = gap
-    if (size > scale && size < Number.POSITIVE_INFINITY) scale = size
   }
   return { difference, scale, oddAt: -1 }
 }
