@@ -1,8 +1,11 @@
 /** `attnc bench` behind its flags, and its result for people. */
 import { type BenchEntry, type BenchResult, bench } from '../bench/bench.js'
 import type { Ratio, Spread } from '../bench/statistics.js'
+import { findRandomLength } from '../data/random-length.js'
+import { AttncError } from '../errors.js'
 import { readHostConfig } from '../generate/host-config.js'
-import { loadModel } from '../model-folder/load.js'
+import { readModel } from '../model/model.js'
+import { type LoadedModel, loadModel } from '../model-folder/load.js'
 import { isSingle } from '../prune/apply-to-folder.js'
 import { chooseProvider, type ProviderName } from '../runtime/provider.js'
 import { chooseData } from './choose-data.js'
@@ -32,18 +35,27 @@ export async function runBench(
   const positions = models.map(({ folder }) => readHostConfig(folder).positions ?? 512)
   const sequenceLength = flags['sequence-length'] ?? Math.min(512, ...positions)
   const choice = { 'sequence-length': sequenceLength, 'batch-size': batchSize, samples: batchSize }
-  const found = await bench(models, {
-    ...context,
-    provider,
-    batchSize,
-    sequenceLength,
-    runs,
-    seconds,
-    memory,
-    seed,
-    decodeTokens: flags['decode-tokens'],
-    single: paths.some(isSingle),
-    inputs: data === undefined ? undefined : (source) => chooseData(source, data, choice, context),
+  const at = (length: number): Promise<BenchResult> =>
+    bench(models, {
+      ...context,
+      provider,
+      batchSize,
+      sequenceLength: length,
+      runs,
+      seconds,
+      memory,
+      seed,
+      decodeTokens: flags['decode-tokens'],
+      single: paths.some(isSingle),
+      inputs:
+        data === undefined ? undefined : (source) => chooseData(source, data, choice, context),
+    })
+  const isOpen = data === undefined && flags['sequence-length'] === undefined
+  const found = await at(sequenceLength).catch(async (error: unknown) => {
+    const length = isOpen && isOfSizes(error) ? await lengthFor(models, context) : undefined
+    if (length === undefined) throw error
+    context.log.info(`Inputs of length ${sequenceLength} don't fit the model: ${length} do.`)
+    return await at(length)
   })
   for (const { path, notNumbers } of found.models)
     if (notNumbers.length > 0)
@@ -52,6 +64,17 @@ export async function runBench(
         `Of "${path}", ${notNumbers.map((name) => `output "${name}"`).join(' and ')} is NaN on these inputs: the times are of a model that says nothing.`,
       )
   return found
+}
+
+const isOfSizes = (error: unknown): boolean =>
+  error instanceof AttncError && error.code === 'RUN_FAILED'
+
+/** A length that the first model runs on: pictures and sounds are seldom of any size. */
+async function lengthFor(
+  [first]: readonly LoadedModel[],
+  { signal }: CommandContext,
+): Promise<number | undefined> {
+  return first && (await findRandomLength(first, readModel(first.model.graph).vocabulary, signal))
 }
 
 export function describeBench(found: BenchResult): string[] {

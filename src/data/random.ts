@@ -51,7 +51,13 @@ function sizesOf(port: Port, all: readonly Port[], rows: number, length: number)
   const isBeside = !isPicturePort(port) && all.some(isPicturePort)
   const open = isBeside ? Math.min(length, BESIDE_PICTURES) : length
   const own = rows * (port.perSample ?? 1)
-  return port.dims.map((dim, axis) => (typeof dim === 'number' ? dim : axis === 0 ? own : open))
+  const samples = leadingPort(all)?.dims[0]
+  return port.dims.map((dim, axis) => {
+    if (typeof dim === 'number') return dim
+    if (axis === 0) return own
+    // States of recurrences have their samples behind an axis of layers.
+    return dim !== '' && dim === samples ? rows : open
+  })
 }
 
 /** How many rows may be drawn together: pairs of pairs of nodes are many numbers each. */

@@ -23,3 +23,9 @@ describe('a whole number for each row', () => {
     expect(numbers.every((each) => each === size.sequenceLength)).toBe(isLength)
   })
 })
+
+it('samples are as many wherever their name stands', () => {
+  const state: Port = { name: 'state', dataType: 'float32', dims: [2, 'batch', 4] }
+  const [batch] = randomBatches({ inputs: [rows, state], ...size })
+  expect(batch?.feeds['state']?.dims).toEqual([2, size.batchSize, 4])
+})
