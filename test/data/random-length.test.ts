@@ -21,13 +21,29 @@ const withPositions =
     return b.op('Add', [x, table])
   }
 
+/** Windows of a sound after the first 600 samples: none are left of a shorter one, and that is no error. */
+const windows = (b: Builder): Value => {
+  const x = b.input('x', ['batch', 'samples', 8])
+  return b.op('Slice', [x, b.integers(600), b.integers(2 ** 30), b.integers(1)])
+}
+
+/** A pool of more rows than a little picture has left: the runtime gives one place of it. */
+const pooled = (b: Builder): Value => {
+  const x = b.input('x', ['batch', 3, 'height', 'width'])
+  const strided = b.op('Conv', [x, b.weight(4, 3, 1, 1)], { strides: [16, 4] })
+  const pool = b.op('AveragePool', [strided], { kernel_shape: [15, 1], strides: [15, 1] })
+  return b.op('ReduceMean', [pool, b.integers(2)])
+}
+
 it.each([
-  [20, 16],
-  [512, 128],
-])('a table of %i positions takes %i tokens', async (rows, expected) => {
+  ['a pool of fifteen rows of sixteen', pooled, 256],
+  ['a table of 20 positions', withPositions(20), 16],
+  ['a table of 512 positions', withPositions(512), 128],
+  ['what says nothing of shorter ones', windows, 2048],
+])('%s takes as many', async (_, write, expected) => {
   const folder = mkdtempSync(join(tmpdir(), 'attnc-test-'))
   try {
-    writeFileSync(join(folder, 'model.onnx'), bytesOf(build(withPositions(rows))))
+    writeFileSync(join(folder, 'model.onnx'), bytesOf(build(write)))
     expect(await findRandomLength(loadModel(folder), undefined)).toBe(expected)
   } finally {
     rmSync(folder, { recursive: true })
