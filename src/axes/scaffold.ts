@@ -28,10 +28,23 @@ export function findScaffolds(
 }
 
 function isShared(value: Value): boolean {
-  if (value.isGraphOutput) return false
+  if (value.isGraphOutput || isCountedThrough(value)) return false
   const reads = [...value.uses].filter(({ node }) => node.op !== 'Shape' && node.op !== 'Size')
   return reads.length > 1 && reads.every(({ node }) => node.graph === value.graph)
 }
+
+/** Whether numbers are counted up to its size: where one reader lost members, they would be too many. */
+function isCountedThrough(value: Value): boolean {
+  const asked = new Set([...value.uses].flatMap(({ node }) => (node.op === 'Shape' ? node : [])))
+  for (const node of asked)
+    for (const output of node.outputs)
+      for (const { node: reader } of output?.uses ?? [])
+        if (reader.op === 'Range') return true
+        else if (passesSizes.has(reader.op)) asked.add(reader)
+  return false
+}
+
+const passesSizes = new Set(['Gather', 'Slice', 'Squeeze', 'Unsqueeze', 'Cast', 'Identity'])
 
 function alikeAxes(
   node: Node,

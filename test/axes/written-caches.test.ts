@@ -75,3 +75,42 @@ it.each(Object.keys(writes))('by %s', async (name) => {
   // Places are no rows of samples.
   expect(findAddressedRows(open().graph).size).toBe(0)
 })
+
+it('by numbers that count through one empty tensor for queries and keys, which the exporter made of two', async () => {
+  const open = (): Model =>
+    build((b) => {
+      const x = b.input('x', ['batch', S, C])
+      const split = (size: number): Value =>
+        b.transpose(b.reshape(b.linear(x, C, H * size), 0, S, H, size), 0, 2, 1, 3)
+      const [query, key, value] = [split(D), split(D), split(D)] as [Value, Value, Value]
+      // Zeros [batch, H, S, 2·D]; each half is written by an index of all four places.
+      const leading = b.op('Slice', [b.op('Shape', [query]), b.integers(0), b.integers(3)])
+      const shape = b.op('Concat', [leading, b.integers(2 * D)], { axis: 0 })
+      const empty = b.op('ConstantOfShape', [shape])
+      const count = (axis: number, ...dims: number[]): Value =>
+        b.reshape(b.op('Range', [b.whole(0), sizeOf(b, empty, axis), b.whole(1)]), ...dims)
+      const write = (into: Value, from: number, update: Value): Value => {
+        const last = b.op('Range', [b.whole(from), b.whole(from + D), b.whole(1)])
+        const counted = [count(0, -1, 1, 1, 1), count(1, -1, 1, 1), count(2, -1, 1), last]
+        const all = counted.reduce((sum, each) => b.op('Add', [sum, each]))
+        const parts = counted.map((each) =>
+          b.op('Unsqueeze', [b.op('Expand', [each, b.op('Shape', [all])]), b.integers(-1)]),
+        )
+        return b.op('ScatterND', [into, b.op('Concat', parts, { axis: -1 }), update])
+      }
+      const [wide, keys] = [query, key].map((each) => write(write(empty, 0, each), D, split(D)))
+      const scores = b.op('MatMul', [wide as Value, b.transpose(keys as Value, 0, 1, 3, 2)])
+      const context = b.op('MatMul', [b.op('Softmax', [scores], { axis: -1 }), value])
+      const merged = b.reshape(b.transpose(context, 0, 2, 1, 3), 0, S, C)
+      return b.op('Add', [x, b.linear(merged, C, C)])
+    })
+  const seen = await inspect(open())
+  expect(seen.attention).toMatchObject([{ heads: H, prunable: true }])
+  const x = tensorOf(
+    'float32',
+    [B, S, C],
+    Array.from({ length: B * S * C }, (_, i) => Math.sin(i)),
+  )
+  const choice = new Map([['layer.0.keyValueHeads', [0, 3]]])
+  expect(await compareModels(open, [{ x }], choice)).toBeLessThanOrEqual(1e-5)
+})
