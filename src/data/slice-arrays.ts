@@ -7,6 +7,7 @@ import { numbersOf, type RuntimeTensor, tensorOf } from '../onnx/numbers.js'
 import type { Feeds, Port } from '../runtime/session.js'
 import { areGraphs } from './addressed-rows.js'
 import { type Batch, isTokens, makeTokenBatch, rowsOf } from './batch.js'
+import { checkArrays, checkLabelCount, checkRows, samplesIn } from './check-arrays.js'
 import { tokenRole } from './token-input.js'
 
 /**
@@ -87,67 +88,6 @@ function batchOf(
   return { feeds, extras, ...tokensOf(feeds, inputs) }
 }
 
-/** Every input has an array that it can be, or can be made. Errors: INPUT_MISSING, and those of shapes and numbers. */
-function checkArrays(
-  what: string,
-  arrays: Readonly<Record<string, RuntimeTensor>>,
-  inputs: readonly Port[],
-  given: readonly Port[],
-): void {
-  const found = Object.entries(arrays)
-    .map(([name, { dims }]) => `"${name}" [${dims}]`)
-    .join(', ')
-  // Mask, positions and an empty cache can be made from ids; nothing else can.
-  const isMadeFromIds = given.some(
-    ({ dims, dataType }) => dims.length === 2 && dataType.startsWith('int'),
-  )
-  for (const port of inputs) {
-    const array = arrays[port.name]
-    if (!array && isMadeFromIds && isAuxiliary(port)) continue
-    if (!array)
-      throw new AttncError(
-        'INPUT_MISSING',
-        'usage',
-        `"${what}" has no array "${port.name}" (${port.dataType} [${port.dims}]), which the model takes; it has ${found || 'none'}.`,
-        { suggestions: ['Name the arrays as the inputs that "attnc inspect" prints.'] },
-      )
-    checkShape(what, port, array)
-    checkNumbers(what, port, array)
-  }
-}
-
-/** The ends of edges are nodes that exist, and there are some. Errors: DATA_EMPTY, ROW_UNKNOWN. */
-function checkRows(
-  what: string,
-  inputs: readonly Port[],
-  arrays: Readonly<Record<string, RuntimeTensor>>,
-): void {
-  for (const { name, rows } of inputs) {
-    const numbers = arrays[name]
-    if (rows === undefined || !numbers) continue
-    const owner = inputs.find(({ dims }) => dims.includes(rows))
-    const count =
-      typeof rows === 'number'
-        ? rows
-        : arrays[owner?.name ?? '']?.dims[owner?.dims.indexOf(rows) ?? 0]
-    if (count === undefined) continue
-    if (numbers.data.length === 0)
-      throw new AttncError('DATA_EMPTY', 'usage', `Array "${name}" of "${what}" is empty.`, {
-        suggestions: ['Give a graph with at least one edge.'],
-      })
-    const at = Array.from(numbers.data as ArrayLike<number | bigint>, Number).find(
-      (each) => each < -count || each >= count,
-    )
-    if (at === undefined) continue
-    throw new AttncError(
-      'ROW_UNKNOWN',
-      'usage',
-      `Array "${name}" of "${what}" names row ${at}, and there are ${count}, from 0 to ${count - 1}.`,
-      { suggestions: ['Number the rows of this graph from 0, or give the rows that are missing.'] },
-    )
-  }
-}
-
 /** Nodes and edges of a graph belong together: arrays of one, or of several with ends that tell them apart. */
 function oneGraph(arrays: Readonly<Record<string, RuntimeTensor>>, inputs: readonly Port[]): Batch {
   const names = new Map(inputs.map(({ name, dataType }) => [name, dataType]))
@@ -160,49 +100,6 @@ function oneGraph(arrays: Readonly<Record<string, RuntimeTensor>>, inputs: reado
   }
   return { feeds, extras, tokenMask: undefined, ids: [] }
 }
-
-const isAuxiliary = ({ name, dims }: Port): boolean =>
-  tokenRole(name) !== 'ids' || dims.length === 4 || dims.length <= 1
-
-function checkShape(what: string, port: Port, array: RuntimeTensor): void {
-  const isRank = array.dims.length === port.dims.length || port.dims.length === 0
-  const wrong = port.dims.findIndex(
-    (dim, axis) => axis > 0 && typeof dim === 'number' && dim !== array.dims[axis],
-  )
-  if (isRank && wrong < 0) return
-  throw new AttncError(
-    'INPUT_SHAPE',
-    'usage',
-    `Array "${port.name}" of "${what}" is [${array.dims}]; the model takes [${port.dims}].`,
-    { suggestions: ['Reshape the array, or give data made for this model.'] },
-  )
-}
-
-/** NaN is a mistake; infinity is how additive masks say no. */
-function checkNumbers(what: string, port: Port, { dataType, data }: RuntimeTensor): void {
-  if (!(data instanceof Float32Array || data instanceof Float64Array)) return
-  const nan = data.findIndex(Number.isNaN)
-  if (nan >= 0)
-    throw new AttncError(
-      'DATA_NOT_A_NUMBER',
-      'usage',
-      `Array "${port.name}" of "${what}" holds NaN, first at element ${nan}.`,
-      { suggestions: ['Leave out the samples that hold NaN.'] },
-    )
-  const isWhole = /^u?int|^bool/.test(port.dataType)
-  const broken = isWhole ? data.findIndex((each) => !Number.isInteger(each)) : -1
-  if (broken >= 0)
-    throw new AttncError(
-      'INPUT_TYPE',
-      'usage',
-      `Array "${port.name}" of "${what}" is ${dataType} and holds ${data[broken]}; the model takes ${port.dataType}.`,
-      { suggestions: ['Give whole numbers for this input.'] },
-    )
-}
-
-/** How many samples an array holds, of an input that may have several rows for each. */
-const samplesIn = (array: RuntimeTensor | undefined, port: Port | undefined): number =>
-  Math.floor((array?.dims[0] ?? 0) / (port?.perSample ?? 1))
 
 /** A number alone, as of a step or a mode, has no samples. */
 const isRows = (array: RuntimeTensor | undefined): boolean => (array?.dims.length ?? 0) > 0
@@ -231,23 +128,6 @@ function findWhole(
         { suggestions: ['Give arrays whose first axes are samples, as many in each.'] },
       )
   return new Set(others.map(({ name }) => name))
-}
-
-/** Labels that are not as many as samples would be left out like any other array. Error: INPUT_SHAPE. */
-function checkLabelCount(
-  what: string,
-  { labels, ...arrays }: Readonly<Record<string, RuntimeTensor>>,
-  inputs: ReadonlySet<string>,
-  first: Port | undefined,
-): void {
-  const rows = first && samplesIn(arrays[first.name], first)
-  if (!labels || inputs.has('labels') || labels.dims[0] === rows) return
-  throw new AttncError(
-    'INPUT_SHAPE',
-    'usage',
-    `Array "labels" of "${what}" is [${labels.dims}], "${first?.name}" has ${rows} samples.`,
-    { suggestions: ['Give one label for each sample, or leave "labels" out.'] },
-  )
 }
 
 /** The mask and the ids, where an input is [batch, sequence] of whole numbers. */
