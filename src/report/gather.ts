@@ -15,11 +15,12 @@ import { totalsOf } from '../prune/report.js'
 import { runtimeVersion } from '../runtime/provider.js'
 import { version } from '../version.js'
 import type { GatherOptions } from './gather-options.js'
-import { describeLayers, mapSensitivity } from './layers.js'
+import { describeLayers } from './layers.js'
 import { readMade } from './made.js'
 import { qualityOf, textsOf, timingOf } from './measure.js'
 import type { Change, Fact, NamedTraining, ReportData, Savings } from './report-data.js'
 import type { PruneRun, RunFile } from './run-file.js'
+import { mapSensitivity } from './sensitivity-map.js'
 
 /** Errors: REPORT_NO_PLAN, REPORT_OTHER_MODEL, REPORT_OTHER_PLAN, REPORT_OTHER_RUN; of plans, data and sessions. */
 export async function gatherReport(options: GatherOptions): Promise<ReportData> {
