@@ -25,19 +25,27 @@ export class Places {
    * its head, two entries find the same. Error: QUANTIZED_MISSING.
    */
   take(entry: Entry): readonly QuantizableWeight[] {
-    const open = this.find(entry).filter((weight) => !this.taken.has(weight))
+    const found = this.find(entry)
+    this.assertFound(entry, found)
+    const open = found.filter((weight) => !this.taken.has(weight))
     for (const weight of open) this.taken.add(weight)
     return open
+  }
+
+  /** Whether the model has a weight of its numbers: of those that were re-fitted before, only what carries that out has. */
+  has(entry: Entry): boolean {
+    return this.find(entry).length > 0
   }
 
   private find(entry: Entry): readonly QuantizableWeight[] {
     const named = this.byName.get(entry.name)
     if (named && (entry.digest === undefined || this.digest(named) === entry.digest)) return [named]
-    const found =
-      entry.digest === undefined
-        ? []
-        : this.weights.filter((weight) => this.digest(weight) === entry.digest)
-    if (found.length > 0) return found
+    if (entry.digest === undefined) return []
+    return this.weights.filter((weight) => this.digest(weight) === entry.digest)
+  }
+
+  private assertFound(entry: Entry, found: readonly QuantizableWeight[]): void {
+    if (found.length > 0) return
     throw new AttncError(
       'QUANTIZED_MISSING',
       'usage',

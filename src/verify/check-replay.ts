@@ -19,6 +19,7 @@ import { checkSlice, sliceBound } from '../prune/check.js'
 import type { RunOptions } from '../runtime/batches.js'
 import { materialise } from '../runtime/materialise.js'
 import { removals, statedPlan } from './check-plan.js'
+import { weightsOf, withKnownWeights } from './known-weights.js'
 import { Objection } from './report.js'
 import type { Subject } from './subject.js'
 
@@ -84,14 +85,18 @@ async function replay(
       'numeric',
       'plan.json beside the model removes something else than the model says.',
     )
+  const { graph } = original.model
+  const unknown = new Set<string>()
   for (const part of stored.parts)
-    applyPart(original.model.graph, part, { as: isMasked ? 'mask' : 'slice' })
+    applyPart(graph, isWhole ? part : withKnownWeights(graph, part, unknown), {
+      as: isMasked ? 'mask' : 'slice',
+    })
   if (!isMasked) checkSizes(view, readModel(original.model.graph))
   if (isTrained) return 'sizes are those of the plan; its weights were trained after it'
   const replayed = reopenBranches(original.model)
   const { same, changed } = compareConstants(replayed.graph, source.model.graph)
   const isOther = changed.some(({ change }) => change !== 'added' && change !== 'removed')
-  if (!isWhole) return checkKept(same, changed)
+  if (!isWhole) return checkKept(same, changed, unknown.size, weightsOf(replayed.graph))
   if (changed.length === 0)
     return `all ${same} constants have the bytes of the plan carried out again`
   const hasPatterns = stored.parts.some(({ attention }) => attention?.length)
@@ -105,9 +110,22 @@ async function replay(
   return `${isOther ? 'weights differ in rounding, ' : ''}outputs are within ${difference.toExponential(1)} of the plan carried out again`
 }
 
-/** Without the plan's numbers: weights may have been re-fitted, and biases added for it; no more. */
-function checkKept(same: number, changed: ConstantDifferences['changed']): string {
-  const other = changed.find(({ change }) => change !== 'numbers' && change !== 'added')
+/**
+ * Without the plan's numbers: weights may have been re-fitted, as many as the plan says of them kept in fewer bits
+ * then, and biases added; no more.
+ */
+function checkKept(
+  same: number,
+  changed: ConstantDifferences['changed'],
+  unknown: number,
+  weights: ReadonlySet<string>,
+): string {
+  let left = unknown
+  const isRepacked = ({ name, change }: (typeof changed)[number]): boolean =>
+    change === 'removed' && weights.has(name) && left-- > 0
+  const other = changed.find(
+    (each) => each.change !== 'numbers' && each.change !== 'added' && !isRepacked(each),
+  )
   if (other)
     throw new Objection(
       'numeric',
