@@ -25,11 +25,11 @@ const softmaxes = ['Softmax', 'LogSoftmax', 'Hardmax']
 /** What needs a later version, and the first that it can do with. */
 export const needs = {
   /** Whose ScatterND and ScatterElements can add. */
-  gradients: { version: 16, text: 'gradients' },
+  gradients: { version: 16, says: 'gradients need' },
   /** Whose softmax runs along one axis, and whose sums take axes as an input. */
-  sparse: { version: 13, text: 'sparse attention' },
+  sparse: { version: 13, says: 'sparse attention needs' },
   /** Whose QuantizeLinear and DequantizeLinear have an axis. */
-  scales: { version: 13, text: 'scales of each output' },
+  scales: { version: 13, says: 'scales of each output need' },
 } as const
 type Need = (typeof needs)[keyof typeof needs]
 
@@ -44,7 +44,7 @@ export function raiseOpset(edit: GraphEdit, need: Need): void {
 }
 
 /** Changes nothing. Error: OPSET_TOO_OLD. */
-export function assertRaisable(graph: Graph, { version, text }: Need): void {
+export function assertRaisable(graph: Graph, { version, says }: Need): void {
   const own = graph.model.opsets.get('') ?? 1
   if (own >= version) return
   const changed = own < OLDEST_RAISED ? undefined : firstChanged(graph, own, version)
@@ -55,7 +55,7 @@ export function assertRaisable(graph: Graph, { version, text }: Need): void {
   throw new AttncError(
     'OPSET_TOO_OLD',
     'model',
-    `The model is of opset ${own}; ${text} need${text.endsWith('s') ? '' : 's'} ${version}, and ${why}.`,
+    `The model is of opset ${own}; ${says} ${version}, and ${why}.`,
     { suggestions: ['Export the model again with a newer opset.'] },
   )
 }
