@@ -56,6 +56,7 @@ export function loadFrom(
   })
   const model = importModel(message, { files })
   fixWeights(model)
+  // An If may stand in a function, and branches that stood in one call functions.
   openFunctions(model)
   openBranches(model)
   openFunctions(model)

@@ -7,7 +7,7 @@ import type { Batch } from '../data/batch.js'
 import { findContinuation } from '../data/continued.js'
 import { otherInputs, sampleInputs } from '../data/sample-inputs.js'
 import { AttncError } from '../errors.js'
-import type { Node } from '../graph/graph.js'
+import type { Graph, Node } from '../graph/graph.js'
 import { reopenBranches } from '../graph/reopen-branches.js'
 import { readModel } from '../model/model.js'
 import { type LoadedModel, loadFrom } from '../model-folder/load.js'
@@ -96,7 +96,7 @@ async function replay(
   const replayed = reopenBranches(original.model)
   const { same, changed } = compareConstants(replayed.graph, source.model.graph)
   const isOther = changed.some(({ change }) => change !== 'added' && change !== 'removed')
-  if (!isWhole) return checkKept(same, changed, unknown.size, weightsOf(replayed.graph))
+  if (!isWhole) return checkKept(same, changed, unknown.size, replayed.graph)
   if (changed.length === 0)
     return `all ${same} constants have the bytes of the plan carried out again`
   const hasPatterns = stored.parts.some(({ attention }) => attention?.length)
@@ -118,8 +118,9 @@ function checkKept(
   same: number,
   changed: ConstantDifferences['changed'],
   unknown: number,
-  weights: ReadonlySet<string>,
+  graph: Graph,
 ): string {
+  const weights = unknown > 0 ? weightsOf(graph) : new Set<string>()
   let left = unknown
   const isRepacked = ({ name, change }: (typeof changed)[number]): boolean =>
     change === 'removed' && weights.has(name) && left-- > 0

@@ -51,7 +51,7 @@ export function chooseObjective(
   const outputs = model.graph.outputs.filter(({ type }) => isFloating(type?.dataType ?? 'bool'))
   const [first] = outputs
   const dims = first?.type?.dims ?? []
-  const samples = first && samplesOf(model, first)
+  const { samples, isBehind } = first ? findSamples(model, first) : { isBehind: false }
   if (first && batches[0]?.extras?.['labels'] && dims.length <= 2) {
     const isBinary = dims.length < 2 || dims[1] === 1
     const classes = isBinary || typeof dims[1] !== 'number' ? undefined : dims[1]
@@ -73,8 +73,12 @@ export function chooseObjective(
     // running is no count of tokens.
     const isTokenwise = dims.length === 3 && tokens !== undefined && rows === tokens
     if (isTokenwise) return { kind: 'teacher', output: first.name, counts: 'tokens', samples }
-    const counts = samples === undefined && isSampleBehind(model, first) ? 'numbers' : 'samples'
-    return { kind: 'teacher', output: first.name, counts, samples }
+    return {
+      kind: 'teacher',
+      output: first.name,
+      counts: isBehind ? 'numbers' : 'samples',
+      samples,
+    }
   }
   throw new AttncError(
     'NO_OBJECTIVE',
@@ -88,28 +92,28 @@ export function chooseObjective(
   )
 }
 
-/** Where the answers of a graph's nodes, or of graphs, are counted; undefined where the first input's rows are. */
-function samplesOf({ graph }: Model, output: Value): Objective['samples'] {
+interface Samples {
+  readonly samples?: number | InputAxis
+  /** Whether something else comes first in answers, such as steps of time, and samples behind it. */
+  readonly isBehind: boolean
+}
+
+/** Where the answers of a graph's nodes, or of graphs, are counted; nowhere else where the first input's rows are. */
+function findSamples({ graph }: Model, output: Value): Samples {
   const [first] = graph.inputs
   const [rows] = output.type?.dims ?? []
-  if (rows !== undefined && rows === first?.type?.dims?.[0]) return undefined
-  const size = inferShapes(graph).dims(output)?.[0]
-  if (size?.value !== undefined) return size.value
+  if (rows !== undefined && rows === first?.type?.dims?.[0]) return { isBehind: false }
+  const shapes = inferShapes(graph)
+  const [size, ...others] = shapes.dims(output) ?? []
+  if (size?.value !== undefined) return { samples: size.value, isBehind: false }
   const name = size?.toString()
   for (const { name: input, type } of graph.inputs) {
     const axis = (type?.dims ?? []).indexOf(name)
-    if (axis >= 0) return { input, axis }
+    if (axis >= 0) return { samples: { input, axis }, isBehind: false }
   }
-  return undefined
-}
-
-/** Whether something else comes first in answers, such as steps of time, and samples behind it. */
-function isSampleBehind({ graph }: Model, output: Value): boolean {
-  const shapes = inferShapes(graph)
-  const samples = graph.inputs[0] && shapes.dims(graph.inputs[0])?.[0]
-  const [first, ...others] = shapes.dims(output) ?? []
-  if (!samples || !first || first.equals(samples)) return false
-  return others.some((each) => each.equals(samples))
+  const asked = first && shapes.dims(first)?.[0]
+  const isFirst = !asked || !size || size.equals(asked)
+  return { isBehind: !isFirst && others.some((each) => each.equals(asked)) }
 }
 
 /** Whether the last axis has room for every id: hidden states of an encoder seldom do. */
